@@ -1,0 +1,25 @@
+"""The world: robots, parameterised families of tasks, and batches of their simulations."""
+
+from envs.batch_sim import BatchSim, Step
+from envs.catalogue import load_family
+from envs.distributions import AnnulusRadius, Choice, LogUniform, Uniform
+from envs.errors import InputError
+from envs.families import FAMILIES
+from envs.family import Param, Task, TaskFamily
+from envs.readings import Readings
+
+__all__ = [
+    "FAMILIES",
+    "AnnulusRadius",
+    "BatchSim",
+    "Choice",
+    "InputError",
+    "LogUniform",
+    "Param",
+    "Readings",
+    "Step",
+    "Task",
+    "TaskFamily",
+    "Uniform",
+    "load_family",
+]

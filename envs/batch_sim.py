@@ -1,0 +1,162 @@
+"""BatchSim: N simulations of a family, stepped together on C++ threads by mujoco.batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from envs import variation
+from envs.family import Task, TaskFamily
+from envs.readings import Readings
+
+# A simulation MuJoCo had to reset by itself because its state was no longer usable.
+FATAL_WARNINGS = [
+    int(w)
+    for w in (
+        mujoco.mjtWarning.mjWARN_BADQPOS,
+        mujoco.mjtWarning.mjWARN_BADQVEL,
+        mujoco.mjtWarning.mjWARN_BADQACC,
+    )
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of N simulations gives. Rows that were not stepped hold stale values.
+
+    Attributes:
+        obs: (N, obs_dim) float32, after the step.
+        reward: (N,) float32, the sum of the terms.
+        terms: the family's named reward terms, each (N,).
+        terminated: (N,) the robot has failed (or its simulation has): value zero after it.
+        truncated: (N,) the horizon is reached without failing.
+        failed: (N,) the simulation itself blew up; it also counts as terminated.
+    """
+
+    obs: np.ndarray
+    reward: np.ndarray
+    terms: dict[str, np.ndarray]
+    terminated: np.ndarray
+    truncated: np.ndarray
+    failed: np.ndarray
+
+
+class BatchSim:
+    """N simulations of one family, each with its own task and, where dynamics vary, its own model.
+
+    Results are the same, bit for bit, at any number of threads. Nothing here loops over simulations.
+
+    Args:
+        family: the family.
+        n_sims: N.
+        n_threads: physics threads; 0 is one per CPU.
+    """
+
+    def __init__(self, family: TaskFamily, n_sims: int, n_threads: int = 0):
+        self.family, self.n_sims = family, n_sims
+        self.tasks: list[Task] = []
+        self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset
+        self._batch = Batch(family.model, n_sims, n_threads)
+        bind = self._batch.bind
+        self._readings = Readings(family.model, bind("qpos"), bind("qvel"), bind, family.dt)
+        for name in family.derived:
+            bind(name)
+        self._stage = mujoco.mjtStage.mjSTAGE_VEL if family.derived else mujoco.mjtStage.mjSTAGE_NONE
+        self._goals: dict[str, np.ndarray] = {}
+        # action in [-1, 1] -> ctrl = centre + half * action
+        low, high = family.model.actuator_ctrlrange.T
+        limited = family.model.actuator_ctrllimited.astype(bool)
+        self._centre = np.where(limited, (low + high) / 2, 0.0)
+        self._half = np.where(limited, (high - low) / 2, 1.0)
+
+    @property
+    def state(self) -> np.ndarray:
+        """Integration state, (N, nstate), live: record it to render later, write it to set it."""
+        return self._batch.state
+
+    @property
+    def readings(self) -> Readings:
+        """The live readings that the family's functions see."""
+        return self._readings
+
+    def model_of(self, i: int) -> mujoco.MjModel:
+        """A copy of simulation i's model, with its task's dynamics, for rendering and checks."""
+        return self._batch.get_model(i)
+
+    def set_tasks(self, tasks: Sequence[Task], ids: np.ndarray | None = None) -> None:
+        """Give simulations their tasks; takes effect for their next reset.
+
+        Args:
+            tasks: one per simulation of `ids`.
+            ids: (n,) sorted simulations; None is all.
+        """
+        ids = np.arange(self.n_sims) if ids is None else np.asarray(ids)
+        if len(tasks) != len(ids):
+            raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
+        if not self.tasks:
+            self.tasks = [tasks[0]] * self.n_sims
+        for i, task in zip(ids, tasks, strict=True):
+            self.tasks[i] = task
+        self._goals = self.family.stack(self.tasks)
+        chosen = self.family.variations
+        numbers = [self._goals[name][ids].reshape(len(ids), -1) for name in chosen]
+        variation.apply(self._batch, list(chosen.values()), numbers, ids)
+
+    def reset(self, rng: np.random.Generator, mask: np.ndarray | None = None) -> np.ndarray:
+        """Start new episodes where the mask is true; the others are left as they are.
+
+        Args:
+            rng: draws the initial states, one for every simulation whatever the mask.
+            mask: (N,) bool; None is all.
+
+        Returns:
+            obs (N, obs_dim) float32 of all simulations.
+        """
+        qpos, qvel = self.family.initial_state(rng, self.n_sims)
+        ids = np.arange(self.n_sims) if mask is None else np.flatnonzero(mask)
+        return self.set_state(qpos[ids], qvel[ids], ids)
+
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
+        """Start new episodes of simulations `ids` from given qpos (n, nq) and qvel (n, nv)."""
+        ids = np.arange(self.n_sims) if ids is None else np.asarray(ids)
+        r = self._readings
+        self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        r.qpos[ids], r.qvel[ids] = qpos, qvel
+        r.qpos_before[ids] = qpos
+        self.elapsed[ids] = 0
+        if self.family.derived:
+            self._batch.forward(ids, stage=self._stage)
+        return self.family.observe(r).astype(np.float32)
+
+    def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
+        """Advance simulations by one step of `frame_skip` physics substeps.
+
+        Args:
+            action: (N, action_dim), clipped to [-1, 1].
+            mask: (N,) bool, which simulations move; None is all.
+        """
+        r, family = self._readings, self.family
+        action = np.clip(action, -1.0, 1.0)
+        self._batch.ctrl = self._centre + self._half * action
+        r.qpos_before[:] = r.qpos
+        warned = self._fatal_count()
+        self._batch.step(mask, nstep=family.frame_skip, stage=self._stage)
+        failed = (self._fatal_count() > warned) | ~np.isfinite(self.state).all(axis=1)
+        self.elapsed += 1 if mask is None else mask
+        obs = family.observe(r).astype(np.float32)
+        terms = family.reward(r, action, self._goals)
+        reward = sum(terms.values()).astype(np.float32)
+        if failed.any():
+            obs[failed], reward[failed] = 0.0, 0.0
+        terminated = family.terminated(r) | failed
+        truncated = (self.elapsed >= family.horizon) & ~terminated
+        return Step(obs, reward, terms, terminated, truncated, failed)
+
+    def success(self) -> np.ndarray | None:
+        """Which simulations are at their goal now, (N,) bool, where the family defines it."""
+        return self.family.success(self._readings, self._goals)
+
+    def _fatal_count(self) -> np.ndarray:
+        return self._batch.warning[:, FATAL_WARNINGS, 1].sum(axis=1)

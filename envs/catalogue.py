@@ -1,0 +1,43 @@
+"""From a name to a family: the catalogue's, or a user's own `path/to/file.py:ClassName`."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from envs.errors import InputError, unknown
+from envs.families import FAMILIES
+from envs.family import TaskFamily
+
+
+def load_family(name: str) -> TaskFamily:
+    """The family of this name.
+
+    Args:
+        name: a name in the catalogue, or `file.py:ClassName` for a family of the user's own.
+
+    Raises:
+        InputError: there is no such family.
+    """
+    if name in FAMILIES:
+        return FAMILIES[name]()
+    path, colon, class_name = name.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        raise unknown("family", name, FAMILIES)
+    return _from_file(Path(path), class_name)
+
+
+def _from_file(path: Path, class_name: str) -> TaskFamily:
+    if not path.is_file():
+        raise InputError(f"no file {path}; give your family as path/to/file.py:ClassName")
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # so that dataclasses and pickling in the file work
+    spec.loader.exec_module(module)
+    families = {
+        n: c
+        for n, c in vars(module).items()
+        if isinstance(c, type) and issubclass(c, TaskFamily) and c.__module__ == path.stem
+    }
+    if class_name not in families:
+        raise unknown(f"family in {path}", class_name, families)
+    return families[class_name]()

@@ -1,0 +1,79 @@
+"""Distributions of one task parameter: what is drawn, and which values are legal."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform on [low, high]."""
+
+    low: float
+    high: float
+
+    def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+        """Draw an array of this size."""
+        return rng.uniform(self.low, self.high, size)
+
+    def contains(self, value: np.ndarray) -> np.ndarray:
+        """Which values lie in the closed support, elementwise."""
+        return (np.asarray(value) >= self.low) & (np.asarray(value) <= self.high)
+
+    def __str__(self) -> str:
+        return f"U({self.low:g}, {self.high:g})"
+
+
+@dataclass(frozen=True)
+class LogUniform(Uniform):
+    """The logarithm is uniform: a scale and its inverse are equally likely on [1/a, a]."""
+
+    def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+        """Draw an array of this size."""
+        return np.exp(rng.uniform(np.log(self.low), np.log(self.high), size))
+
+    def __str__(self) -> str:
+        return f"logU({self.low:.3g}, {self.high:.3g})"
+
+
+@dataclass(frozen=True)
+class AnnulusRadius(Uniform):
+    """Radius of a point drawn uniformly from the annulus between two radii (low = 0: a disc)."""
+
+    def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+        """Draw an array of this size."""
+        return np.sqrt(rng.uniform(self.low**2, self.high**2, size))
+
+    def __str__(self) -> str:
+        return f"sqrt(U({self.low:g}^2, {self.high:g}^2))"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values, equally likely."""
+
+    values: tuple[float, ...]
+
+    @property
+    def low(self) -> float:
+        """Smallest value."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """Largest value."""
+        return max(self.values)
+
+    def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+        """Draw an array of this size."""
+        return rng.choice(np.asarray(self.values, float), size)
+
+    def contains(self, value: np.ndarray) -> np.ndarray:
+        """Which values are among the choices, elementwise."""
+        return np.isin(value, self.values)
+
+    def __str__(self) -> str:
+        return "{" + ", ".join(f"{v:g}" for v in self.values) + "}"
+
+
+Distribution = Uniform | Choice

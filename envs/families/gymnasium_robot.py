@@ -1,0 +1,20 @@
+"""What the robots from Gymnasium's MJCF files share."""
+
+from pathlib import Path
+
+import gymnasium
+import mujoco
+
+from envs.family import TaskFamily, load_mjcf
+from envs.mjlog import no_console
+
+ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+
+
+class GymnasiumRobot(TaskFamily):
+    """A family on a robot that Gymnasium ships; `mjcf` is the file's name there."""
+
+    def build_model(self) -> mujoco.MjModel:
+        """Compile the robot; what MuJoCo remarks about Gymnasium's files is nobody's news."""
+        with no_console():
+            return load_mjcf(ASSETS / self.mjcf)

@@ -1,0 +1,73 @@
+"""HalfCheetah (Gymnasium's MJCF): run at a hidden velocity, or in a hidden direction."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from envs.distributions import Choice, Uniform
+from envs.families.gymnasium_robot import GymnasiumRobot
+from envs.family import Param
+from envs.readings import Readings
+
+X = 0  # coordinate of the root along the track
+CONTROL_COST = 0.05
+
+
+class HalfCheetah(GymnasiumRobot):
+    """The robot: state, observation and initial noise as Gymnasium's HalfCheetah-v5; never terminates."""
+
+    mjcf = "half_cheetah.xml"
+    frame_skip = 5
+    horizon = 200
+
+    def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The resting pose, with noise U(-0.1, 0.1) on qpos and N(0, 0.1) on qvel."""
+        qpos = self.model.qpos0 + rng.uniform(-0.1, 0.1, (n, self.model.nq))
+        return qpos, 0.1 * rng.standard_normal((n, self.model.nv))
+
+    def observe(self, r: Readings) -> np.ndarray:
+        """All of qpos but x, and qvel: (N, 17)."""
+        return np.concatenate([r.qpos[:, 1:], r.qvel], axis=1)
+
+
+class HalfCheetahVel(HalfCheetah):
+    """Run at a hidden velocity v ~ U(0, 3) m/s: -|v_x - v| - 0.05 ||a||^2.
+
+    As in PEARL (Rakelly et al. 2019) on Gymnasium's robot; v_x is the mean over the step. Trained on
+    a fixed list of 100 tasks. Out of distribution: faster than trained, U(3, 4).
+    """
+
+    params = (Param("velocity", "m/s", Uniform(0, 3), ood=Uniform(3, 4)),)
+    n_train = 100
+    n_test = 30
+
+    def reward(
+        self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Velocity error and control cost."""
+        return {
+            "velocity": -np.abs(r.velocity(X) - task["velocity"]),
+            "control": -CONTROL_COST * np.square(action).sum(axis=1),
+        }
+
+
+class HalfCheetahDir(HalfCheetah):
+    """Run in a hidden direction d, forward (+1) or backward (-1): d v_x - 0.05 ||a||^2.
+
+    As in MAML (Finn et al. 2017) on Gymnasium's robot. There are only two tasks, so the held-out
+    tasks are the training tasks: what is tested is adaptation, not generalisation.
+    """
+
+    params = (Param("direction", "", Choice((-1.0, 1.0))),)
+    n_train = 2
+    n_test = 2
+    disjoint = False
+
+    def reward(
+        self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Velocity along the direction and control cost."""
+        return {
+            "velocity": task["direction"] * r.velocity(X),
+            "control": -CONTROL_COST * np.square(action).sum(axis=1),
+        }

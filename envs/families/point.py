@@ -1,0 +1,95 @@
+"""A point that is moved in the plane: the smallest family, whose optimum is known in closed form."""
+
+from collections.abc import Mapping
+from math import pi
+
+import mujoco
+import numpy as np
+
+from envs.distributions import Uniform
+from envs.family import Param, TaskFamily
+from envs.readings import Readings
+
+# The servos are stiff against the mass, so that an action of 1 moves the point 0.1 m a step, the
+# step of the MAML paper's point (Finn et al. 2017, section 5.3), to one part in a thousand.
+POINT = """
+<mujoco model="point">
+  <option timestep="0.1" integrator="implicitfast" gravity="0 0 0"/>
+  <visual><global offwidth="640" offheight="480"/></visual>
+  <worldbody>
+    <light pos="0 0 3"/>
+    <camera name="top" pos="0 0 4"/>
+    <geom name="floor" type="plane" size="2 2 .1" rgba=".9 .9 .9 1" contype="0" conaffinity="0"/>
+    <body name="point" pos="0 0 .05">
+      <joint name="x" type="slide" axis="1 0 0"/>
+      <joint name="y" type="slide" axis="0 1 0"/>
+      <geom type="sphere" size=".05" mass=".01" rgba=".1 .4 .8 1" contype="0" conaffinity="0"/>
+    </body>
+  </worldbody>
+  <actuator>
+    <velocity name="x" joint="x" kv="100" ctrllimited="true" ctrlrange="-1 1"/>
+    <velocity name="y" joint="y" kv="100" ctrllimited="true" ctrlrange="-1 1"/>
+  </actuator>
+</mujoco>
+"""
+STEP = 0.1  # m, largest displacement per step along each axis
+NEAR = 0.2  # m, the reward radius of SparsePointGoal
+
+
+class PointGoal(TaskFamily):
+    """Move to a hidden goal in the square [-1, 1]^2 m. The reward is -||x - g||.
+
+    The point starts at the origin. Best possible return: `optimum`.
+    """
+
+    params = (Param("goal_x", "m", Uniform(-1, 1)), Param("goal_y", "m", Uniform(-1, 1)))
+    horizon = 20
+    n_test = 20
+
+    def build_model(self) -> mujoco.MjModel:
+        """Compile the point."""
+        return mujoco.MjModel.from_xml_string(POINT)
+
+    def observe(self, r: Readings) -> np.ndarray:
+        """Position, (N, 2) m."""
+        return r.qpos.copy()
+
+    def reward(
+        self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Minus the distance to the goal."""
+        return {"distance": -np.hypot(r.qpos[:, 0] - task["goal_x"], r.qpos[:, 1] - task["goal_y"])}
+
+    def optimum(self, goal: np.ndarray) -> np.ndarray:
+        """Return of the best policy told the goal, (K,) for goals (K, 2): full speed, then stay."""
+        moved = STEP * np.arange(1, self.horizon + 1)
+        left = np.maximum(np.abs(goal)[:, None, :] - moved[:, None], 0.0)
+        return -np.hypot(left[..., 0], left[..., 1]).sum(axis=1)
+
+
+class SparsePointGoal(PointGoal):
+    """Find a hidden goal on the half circle of radius 1 m; reward only within 0.2 m of it.
+
+    1 - ||x - g|| inside the radius, else 0: what one must search for before one can go there.
+    """
+
+    params = (Param("angle", "rad", Uniform(0, pi)),)
+    n_train = 80
+
+    def reward(
+        self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """One minus the distance, near the goal."""
+        distance = self._distance(r, task)
+        return {"near": np.where(distance <= NEAR, 1.0 - distance, 0.0)}
+
+    def success(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Within the radius."""
+        return self._distance(r, task) <= NEAR
+
+    def optimum(self, goal: np.ndarray) -> np.ndarray:
+        """Not known in closed form here."""
+        raise NotImplementedError
+
+    def _distance(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.hypot(r.qpos[:, 0] - np.cos(task["angle"]), r.qpos[:, 1] - np.sin(task["angle"]))

@@ -1,0 +1,62 @@
+"""Reacher (Gymnasium's MJCF): a two-link arm reaches for a hidden target."""
+
+from collections.abc import Mapping
+from math import pi
+
+import mujoco
+import numpy as np
+
+from envs.distributions import AnnulusRadius, Uniform
+from envs.families.gymnasium_robot import ASSETS, GymnasiumRobot
+from envs.family import Param
+from envs.mjlog import no_console
+from envs.readings import Readings
+
+CONTROL_COST = 0.1
+ARM = 2  # joints of the arm
+
+
+class ReacherGoal(GymnasiumRobot):
+    """Bring the fingertip to a hidden target in the arm's annulus: -||tip - g|| - 0.1 ||a||^2.
+
+    Arm, frame skip and initial noise as Gymnasium's Reacher-v5, without its target body (the target
+    is hidden) and with the fingertip read after the step, where Gymnasium's lags by a substep.
+    """
+
+    mjcf = "reacher.xml"
+    frame_skip = 2
+    horizon = 50
+    params = (
+        Param("radius", "m", AnnulusRadius(0.05, 0.2)),
+        Param("angle", "rad", Uniform(-pi, pi)),
+    )
+    n_test = 40
+    derived = ("xpos",)
+
+    def build_model(self) -> mujoco.MjModel:
+        """Compile Gymnasium's arm without the body that marks its target."""
+        with no_console():
+            spec = mujoco.MjSpec.from_file(str(ASSETS / self.mjcf))
+            spec.delete(spec.body("target"))
+            return spec.compile()
+
+    def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The stretched arm, with noise U(-0.1, 0.1) rad and U(-0.005, 0.005) rad/s."""
+        return rng.uniform(-0.1, 0.1, (n, ARM)), rng.uniform(-0.005, 0.005, (n, ARM))
+
+    def observe(self, r: Readings) -> np.ndarray:
+        """Cosine and sine of the joint angles, joint velocities, fingertip x and y: (N, 8)."""
+        tip = r.body_position("fingertip")[:, :2]
+        return np.concatenate([np.cos(r.qpos), np.sin(r.qpos), r.qvel, tip], axis=1)
+
+    def reward(
+        self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Distance from the fingertip to the target and control cost."""
+        tip = r.body_position("fingertip")
+        x = task["radius"] * np.cos(task["angle"])
+        y = task["radius"] * np.sin(task["angle"])
+        return {
+            "distance": -np.hypot(tip[:, 0] - x, tip[:, 1] - y),
+            "control": -CONTROL_COST * np.square(action).sum(axis=1),
+        }

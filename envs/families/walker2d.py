@@ -1,0 +1,21 @@
+"""Walker2d (Gymnasium's MJCF) with unknown masses, inertias, frictions and dampings."""
+
+import numpy as np
+
+from envs.families.planar_walker import PITCH, PlanarWalker, Z
+from envs.readings import Readings
+
+
+class Walker2dRandParams(PlanarWalker):
+    """Walk forward; every mass, inertia, friction and damping is drawn anew for each task.
+
+    Observation, reward and termination as Gymnasium's Walker2d-v5, dynamics as rand_param_envs
+    (Rakelly et al. 2019), which ignored frame_skip; here it is Gymnasium's 4.
+    """
+
+    mjcf = "walker2d_v5.xml"
+
+    def healthy(self, r: Readings) -> np.ndarray:
+        """Torso between 0.8 and 2 m, pitch within 1 rad."""
+        z = r.qpos[:, Z]
+        return (z > 0.8) & (z < 2.0) & (np.abs(r.qpos[:, PITCH]) < 1.0)

@@ -1,0 +1,278 @@
+"""Param, Task, TaskFamily: what varies between the tasks of a family, and what it means."""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import mujoco
+import numpy as np
+
+from envs.distributions import Distribution
+from envs.errors import InputError, unknown
+from envs.mjlog import no_log_file
+from envs.readings import Readings
+from envs.variation import Variation
+
+Split = Literal["train", "test", "ood"]
+SPLITS: tuple[Split, ...] = ("train", "test", "ood")
+
+
+@dataclass(frozen=True)
+class Param:
+    """One thing that varies between tasks.
+
+    A goal is read by the family's reward. A dynamics parameter names a field of the model (see
+    `envs.variation`), the objects it applies to (None: all), and whether its numbers set the field,
+    scale it or are added to it; `each` gives every element of the field a number of its own.
+    """
+
+    name: str
+    unit: str
+    train: Distribution
+    ood: Distribution | None = None
+    field: str | None = None
+    objects: tuple[str, ...] | None = None
+    mode: Literal["set", "scale", "add"] = "scale"
+    each: bool = False
+
+    @property
+    def kind(self) -> Literal["goal", "dynamics"]:
+        """Whether the parameter changes the reward or the physics."""
+        return "goal" if self.field is None else "dynamics"
+
+    def check(self, value: np.ndarray) -> None:
+        """Raise `InputError` unless every number lies where training or the ood set can draw it."""
+        legal = self.train.contains(value)
+        if self.ood is not None:
+            legal = legal | self.ood.contains(value)
+        if not np.all(legal):
+            bad = np.asarray(value)[~legal].flat[0]
+            beyond = "" if self.ood is None else f" (train) or {self.ood} (out of distribution)"
+            raise InputError(f"{self.name}={bad:g} is out of range: use {self.train}{beyond}, {self.unit}")
+
+    def __str__(self) -> str:
+        sign = {"set": "=", "scale": "*", "add": "+"}[self.mode] if self.field else "="
+        return f"{self.name} {sign}{self.train} {self.unit}".rstrip()
+
+
+class Task(Mapping[str, float | tuple[float, ...]]):
+    """One task: parameter names to numbers. Immutable and hashable; `dict(task)` is plain JSON."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, float | Sequence[float]]):
+        self._values = {
+            k: float(v) if np.ndim(v) == 0 else tuple(float(x) for x in v) for k, v in values.items()
+        }
+
+    def __getitem__(self, name: str) -> float | tuple[float, ...]:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self._values.items())))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Task) and self._values == other._values
+
+    def __repr__(self) -> str:
+        return f"Task({self._values})"
+
+
+class TaskFamily:
+    """A robot, and tasks for it that differ in goals or dynamics.
+
+    A family states its class attributes and says in four small batched functions what the task
+    means. Every function is pure, takes all N simulations at once and never sees a task in `observe`.
+    Actions are in [-1, 1] and are mapped onto the actuators' control ranges.
+
+    Attributes:
+        mjcf: path of the robot's MJCF file (or override `build_model`).
+        params: what varies.
+        frame_skip: physics substeps per step.
+        horizon: steps until an episode is truncated.
+        n_train: size of the fixed list of training tasks; None draws fresh ones for ever.
+        n_test, n_ood: sizes of the fixed held-out lists.
+        disjoint: False where train and held-out tasks cannot differ (two directions).
+        derived: MjData fields beyond qpos and qvel that the functions read ("site_xpos", ...).
+    """
+
+    mjcf: ClassVar[str | Path]
+    params: ClassVar[tuple[Param, ...]]
+    frame_skip: ClassVar[int] = 1
+    horizon: ClassVar[int] = 200
+    n_train: ClassVar[int | None] = None
+    n_test: ClassVar[int] = 20
+    n_ood: ClassVar[int] = 20
+    disjoint: ClassVar[bool] = True
+    derived: ClassVar[tuple[str, ...]] = ()
+
+    # What a family defines.
+
+    def build_model(self) -> mujoco.MjModel:
+        """Compile the robot."""
+        return load_mjcf(self.mjcf)
+
+    def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw n initial states: qpos (n, nq), qvel (n, nv). Default: the model's own, at rest."""
+        return np.tile(self.model.qpos0, (n, 1)), np.zeros((n, self.model.nv))
+
+    def observe(self, r: Readings) -> np.ndarray:
+        """What the policy sees, (N, obs_dim). Never the task. Default: all of qpos and qvel."""
+        return np.concatenate([r.qpos, r.qvel], axis=1)
+
+    def reward(
+        self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Named reward terms of the step just taken, each (N,); their sum is the reward.
+
+        Args:
+            r: readings after the step.
+            action: (N, action_dim) in [-1, 1].
+            task: for every parameter, its numbers: (N,), or (N, size) where each element has one.
+        """
+        raise NotImplementedError
+
+    def terminated(self, r: Readings) -> np.ndarray:
+        """Which simulations have failed, (N,) bool. Default: none."""
+        return np.zeros(len(r.qpos), bool)
+
+    def success(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Which simulations are at their goal now, (N,) bool; None if the family has no such notion."""
+        return None
+
+    # What follows from it.
+
+    @property
+    def name(self) -> str:
+        """The class's name, under which the catalogue lists it."""
+        return type(self).__name__
+
+    @cached_property
+    def model(self) -> mujoco.MjModel:
+        """The compiled robot with its nominal dynamics."""
+        return self.build_model()
+
+    @property
+    def dt(self) -> float:
+        """Seconds per step."""
+        return self.model.opt.timestep * self.frame_skip
+
+    @property
+    def action_dim(self) -> int:
+        """Number of actuators."""
+        return self.model.nu
+
+    @cached_property
+    def obs_dim(self) -> int:
+        """Length of an observation."""
+        data = mujoco.MjData(self.model)
+        mujoco.mj_forward(self.model, data)
+        return self.observe(Readings.of_data(self.model, data, self.dt)).shape[1]
+
+    @cached_property
+    def variations(self) -> dict[str, Variation]:
+        """Where each dynamics parameter writes, by name."""
+        return {
+            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each)
+            for p in self.params
+            if p.field is not None
+        }
+
+    def size(self, param: Param) -> int:
+        """How many numbers a parameter takes."""
+        return self.variations[param.name].size if param.name in self.variations else 1
+
+    def task(self, values: Mapping[str, float | Sequence[float]] | None = None) -> Task:
+        """A checked task from names and numbers; a dynamics parameter left out keeps its nominal value.
+
+        Raises:
+            InputError: a name is unknown, a goal is missing, or a number is out of range.
+        """
+        values = dict(values or {})
+        for name in values:
+            if name not in {p.name for p in self.params}:
+                raise unknown(f"task parameter of {self.name}", name, [p.name for p in self.params])
+        return Task({p.name: self._number(p, values.get(p.name)) for p in self.params})
+
+    def _number(self, param: Param, value: float | Sequence[float] | None) -> float | np.ndarray:
+        size = self.size(param)
+        if value is None:
+            if param.kind == "goal":
+                raise InputError(f"{self.name} needs {param.name}, e.g. {param.name}={param.train.low:g}")
+            nominal = {"scale": 1.0, "add": 0.0, "set": float(self.variations[param.name].nominal[0])}
+            return self._shape(param, np.full(size, nominal[param.mode]))
+        try:
+            array = np.asarray(value, float)
+        except (TypeError, ValueError):
+            raise InputError(f"{param.name}={value!r} is not a number; use {param.train}") from None
+        if array.ndim > 1 or (array.ndim == 1 and array.size != size):
+            raise InputError(f"{param.name} takes {size} number(s), not {array.size}")
+        if not np.isfinite(array).all():
+            raise InputError(f"{param.name}={value} is not finite; use {param.train}")
+        param.check(array)
+        return self._shape(param, np.broadcast_to(array, (size,)))
+
+    def _shape(self, param: Param, row: np.ndarray) -> float | np.ndarray:
+        return row if self.size(param) > 1 else float(row[0])
+
+    def tasks(self, split: Split) -> list[Task]:
+        """The family's fixed tasks of a split, the same for every run and seed.
+
+        Raises:
+            InputError: the split has no fixed list (fresh training draws), or no ood is defined.
+        """
+        count = {"train": self.n_train, "test": self.n_test, "ood": self.n_ood}
+        if split not in count:
+            raise unknown("split", split, count)
+        if split == "ood" and not self.has_ood:
+            raise InputError(f"{self.name} defines no out-of-distribution tasks; use --split test")
+        if count[split] is None:
+            raise InputError(f"{self.name} draws fresh training tasks; it has no fixed list of them")
+        rng = np.random.default_rng([zlib.crc32(self.name.encode()), SPLITS.index(split)])
+        return self._draw(rng, count[split], split)
+
+    @property
+    def has_ood(self) -> bool:
+        """Whether an out-of-distribution set is defined."""
+        return any(p.ood is not None for p in self.params)
+
+    def sample(self, rng: np.random.Generator, n: int) -> list[Task]:
+        """Draw n training tasks: from the fixed list if there is one, spread evenly, else fresh."""
+        if self.n_train is None:
+            return self._draw(rng, n, "train")
+        pool = self.tasks("train")
+        rounds = [rng.permutation(len(pool)) for _ in range(-(-n // len(pool)))]
+        return [pool[i] for i in np.concatenate(rounds)[:n]]
+
+    def _draw(self, rng: np.random.Generator, n: int, split: Split) -> list[Task]:
+        columns = {}
+        for p in self.params:
+            dist = p.ood if split == "ood" and p.ood is not None else p.train
+            columns[p.name] = dist.sample(rng, (n, self.size(p)))
+        return [Task({p.name: self._shape(p, columns[p.name][i]) for p in self.params}) for i in range(n)]
+
+    def stack(self, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
+        """The numbers of N tasks by parameter: (N,), or (N, size) where each element has one."""
+        return {p.name: np.array([t[p.name] for t in tasks], float) for p in self.params}
+
+
+def load_mjcf(path: str | Path) -> mujoco.MjModel:
+    """Compile an MJCF file.
+
+    Raises:
+        InputError: the file is missing or is not valid MJCF.
+    """
+    no_log_file()
+    try:
+        return mujoco.MjModel.from_xml_path(str(path))
+    except ValueError as error:
+        raise InputError(f"cannot load the robot {path}: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,26 @@
+"""Where MuJoCo's own warnings go: never into a file in the working directory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mujoco
+
+
+def no_log_file() -> None:
+    """Stop MuJoCo from writing MUJOCO_LOG.TXT; warnings still reach the console."""
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = False
+    config.set()
+
+
+@contextmanager
+def no_console() -> Iterator[None]:
+    """Hide MuJoCo's warnings for a while, e.g. about robots that are not ours to mend."""
+    before = mujoco.MjLogConfig.get()
+    config = mujoco.MjLogConfig.get()
+    config.logto_console = config.logto_file = False
+    config.set()
+    try:
+        yield
+    finally:
+        before.set()

@@ -1,0 +1,45 @@
+"""Named physical readings of N simulations, so that a reward reads as a sentence."""
+
+from collections.abc import Callable
+
+import mujoco
+import numpy as np
+
+
+class Readings:
+    """What a family may read: live arrays over N simulations, none of them to be written to.
+
+    Attributes:
+        qpos, qvel: (N, nq), (N, nv) now.
+        qpos_before: (N, nq) before the step just taken.
+        dt: seconds per step.
+    """
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        qpos: np.ndarray,
+        qvel: np.ndarray,
+        field: Callable[[str], np.ndarray],
+        dt: float,
+    ):
+        self.model, self.qpos, self.qvel, self.dt = model, qpos, qvel, dt
+        self.qpos_before = qpos.copy()
+        self.field = field
+
+    @classmethod
+    def of_data(cls, model: mujoco.MjModel, data: mujoco.MjData, dt: float) -> "Readings":
+        """Readings of one simulation held in an MjData, N = 1."""
+        return cls(model, data.qpos[None], data.qvel[None], lambda name: getattr(data, name)[None], dt)
+
+    def velocity(self, i: int) -> np.ndarray:
+        """Mean velocity of position coordinate i over the step just taken, (N,), m/s or rad/s."""
+        return (self.qpos[:, i] - self.qpos_before[:, i]) / self.dt
+
+    def body_position(self, name: str) -> np.ndarray:
+        """World position of a body's frame, (N, 3) m. The family lists "xpos" in `derived`."""
+        return self.field("xpos")[:, self.model.body(name).id]
+
+    def site_position(self, name: str) -> np.ndarray:
+        """World position of a site, (N, 3) m. The family lists "site_xpos" in `derived`."""
+        return self.field("site_xpos")[:, self.model.site(name).id]

@@ -1,0 +1,135 @@
+"""The one table of MjModel fields that a dynamics parameter may vary, and how.
+
+A varied field is one row here. Scaling starts from the value in the model file, so applying a task
+twice is applying it once. `Variation.writes` turns a parameter's numbers into field values.
+"""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from envs.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row of the table: which objects index the field, and what has to follow it."""
+
+    objects: mujoco.mjtObj
+    along: str | None = None  # a field that takes the same scale, unless the family varies it itself
+
+
+BODY, JOINT, GEOM, ACTUATOR = (
+    mujoco.mjtObj.mjOBJ_BODY,
+    mujoco.mjtObj.mjOBJ_JOINT,
+    mujoco.mjtObj.mjOBJ_GEOM,
+    mujoco.mjtObj.mjOBJ_ACTUATOR,
+)
+
+FIELDS: dict[str, Field] = {
+    "body_mass": Field(BODY, along="body_inertia"),  # kg
+    "body_inertia": Field(BODY),  # kg m^2, principal
+    "body_ipos": Field(BODY),  # m, centre of mass in the body frame
+    "geom_friction": Field(GEOM),  # slide, spin, roll
+    "dof_damping": Field(JOINT),  # N s/m or N m s/rad
+    "dof_armature": Field(JOINT),  # kg or kg m^2
+    "dof_frictionloss": Field(JOINT),  # N or N m
+    "jnt_stiffness": Field(JOINT),  # N/m or N m/rad
+    "actuator_gear": Field(ACTUATOR),  # transmission ratio
+    "actuator_gainprm": Field(ACTUATOR),  # gain parameters
+}
+
+
+class Variation:
+    """Where one dynamics parameter writes in the model, resolved against a compiled model.
+
+    Attributes:
+        index: (n,) flat indices into the field, of the elements that are varied.
+        nominal: (n,) their values in the model file.
+        size: how many numbers the parameter takes: n if each element has its own, else 1.
+        labels: (size,) names of the numbers, for people.
+    """
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        field: str,
+        objects: tuple[str, ...] | None,
+        mode: str,
+        each: bool,
+    ):
+        if field not in FIELDS:
+            raise unknown("model field", field, FIELDS)
+        if mode not in ("set", "scale", "add"):
+            raise unknown("mode", mode, ("set", "scale", "add"))
+        self.field, self.mode = field, mode
+        value = getattr(model, field)
+        width = int(np.prod(value.shape[1:], dtype=int))
+        names, rows = _rows(model, field, objects)
+        index = (rows[:, None] * width + np.arange(width)).ravel()
+        labels = [n if width == 1 else f"{n}.{i}" for n in names for i in range(width)]
+        keep = np.ones(len(index), bool)
+        if mode == "scale":  # scaling a zero changes nothing: such elements are not a parameter
+            keep = value.ravel()[index] != 0
+            if not keep.any():
+                raise InputError(f"scaling {field} of {objects or 'all'} changes nothing: it is zero")
+        self.index = index[keep]
+        self.nominal = value.ravel()[self.index].copy()
+        self.size = len(self.index) if each else 1
+        self.labels = [label for label, k in zip(labels, keep, strict=True) if k] if each else [field]
+
+    def values(self, numbers: np.ndarray) -> np.ndarray:
+        """Field values, (N, n), of the varied elements for the numbers of N tasks, (N, size)."""
+        if self.mode == "set":
+            return np.broadcast_to(numbers, (len(numbers), len(self.index)))
+        return self.nominal * numbers if self.mode == "scale" else self.nominal + numbers
+
+
+def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) -> tuple[list[str], np.ndarray]:
+    """Names and first-axis rows of the objects in a field (for dof fields, a joint's every dof)."""
+    kind = FIELDS[field].objects
+    count = {BODY: model.nbody, JOINT: model.njnt, GEOM: model.ngeom, ACTUATOR: model.nu}[kind]
+    known = [mujoco.mj_id2name(model, kind, i) or f"#{i}" for i in range(count)]
+    for name in objects or ():
+        if name not in known:
+            raise unknown(kind.name.removeprefix("mjOBJ_").lower(), name, known)
+    ids = range(count) if objects is None else [known.index(name) for name in objects]
+    if not field.startswith("dof_"):
+        return [known[i] for i in ids], np.array(ids, int)
+    pairs = [(known[j], d) for j in ids for d in np.flatnonzero(model.dof_jntid == j)]
+    return [name for name, _ in pairs], np.array([d for _, d in pairs], int)
+
+
+def apply(batch: Batch, variations: list[Variation], numbers: list[np.ndarray], ids: np.ndarray) -> None:
+    """Write the dynamics of N tasks into the simulations `ids`, and what follows from them.
+
+    Args:
+        batch: the simulations; the varied fields become per-simulation.
+        variations: one per dynamics parameter.
+        numbers: for each, (N, size) task values.
+        ids: (N,) simulations, sorted.
+    """
+    own = {v.field for v in variations}
+    for variation, number in zip(variations, numbers, strict=True):
+        value = variation.values(number)
+        _write(batch, variation.field, ids, variation.index, value)
+        along = FIELDS[variation.field].along
+        if along and along not in own:
+            _scale_rows(batch, along, ids, variation, value)
+    if variations:
+        batch.set_const(ids)
+
+
+def _write(batch: Batch, field: str, ids: np.ndarray, index: np.ndarray, value: np.ndarray) -> None:
+    live = batch.expand(field)
+    live.reshape(live.shape[0], -1)[np.ix_(ids, index)] = value
+
+
+def _scale_rows(batch: Batch, field: str, ids: np.ndarray, lead: Variation, value: np.ndarray) -> None:
+    """Scale the rows of `field` by what `lead` did to a scalar field of the same objects."""
+    nominal = getattr(batch.model, field)[lead.index]  # (n, width)
+    ratio = value / lead.nominal  # (N, n)
+    live = batch.expand(field)
+    live[np.ix_(ids, lead.index)] = nominal * ratio[:, :, None]
