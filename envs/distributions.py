@@ -50,7 +50,7 @@ class AnnulusRadius(Uniform):
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few values, equally likely."""
+    """One of a few values, in turn and shuffled: n draws hold each value equally often, to within one."""
 
     values: tuple[float, ...]
 
@@ -66,7 +66,11 @@ class Choice:
 
     def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
         """Draw an array of this size."""
-        return rng.choice(np.asarray(self.values, float), size)
+        n, *rest = size
+        rounds = -(-n // len(self.values))
+        column = np.tile(np.asarray(self.values, float), rounds)
+        columns = np.broadcast_to(column.reshape(-1, *([1] * len(rest))), (len(column), *rest))
+        return rng.permuted(columns.reshape(rounds, -1, *rest), axis=1).reshape(columns.shape)[:n]
 
     def contains(self, value: np.ndarray) -> np.ndarray:
         """Which values are among the choices, elementwise."""
