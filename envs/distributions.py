@@ -45,7 +45,7 @@ class AnnulusRadius(Uniform):
         return np.sqrt(rng.uniform(self.low**2, self.high**2, size))
 
     def __str__(self) -> str:
-        return f"sqrt(U({self.low:g}^2, {self.high:g}^2))"
+        return f"annulus({self.low:g}, {self.high:g})"
 
 
 @dataclass(frozen=True)
