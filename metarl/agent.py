@@ -1,0 +1,235 @@
+"""Agent: a learner at work on a family. What users hold, train, save and load."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from envs import BatchSim, InputError, TaskFamily, load_family
+from metarl.progress import progress
+
+FORMAT = "metarl-checkpoint-1"
+Callback = Callable[["Agent", dict[str, float]], bool | None]
+
+
+class Agent:
+    """The shared half of every learner: counters, random generators, the loop, saving and loading.
+
+    A subclass names itself and its config and says in `iterate` what one iteration is.
+
+    Args:
+        family: a family, its name in the catalogue, or "file.py:ClassName".
+        config: the learner's settings; None takes the defaults.
+        seed: of everything random in training.
+        device: where the learner computes, "cpu" or "cuda"; physics stays on the CPU.
+        n_threads: physics threads, 0 for one per CPU.
+
+    Attributes:
+        num_timesteps: environment steps taken so far, over all resumes.
+        iterations: finished iterations.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type]
+
+    def __init__(
+        self,
+        family: str | TaskFamily,
+        config: Any = None,
+        seed: int = 0,
+        device: str = "cpu",
+        n_threads: int = 0,
+    ):
+        self.family_name = family if isinstance(family, str) else family.name
+        self.family = load_family(family) if isinstance(family, str) else family
+        self.config = config or self.config_class()
+        self.seed, self.device, self.n_threads = seed, _device(device), n_threads
+        self.rng = np.random.default_rng(seed)
+        self.num_timesteps = self.iterations = 0
+        self.learner = self.build_learner()
+        self._sim: BatchSim | None = None
+
+    # What a subclass defines.
+
+    def build_learner(self) -> Any:
+        """The learner, with `state_dict` and `load_state_dict`."""
+        raise NotImplementedError
+
+    @property
+    def n_sims(self) -> int:
+        """Simulations that run side by side in training."""
+        raise NotImplementedError
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Environment steps of one iteration, at most."""
+        raise NotImplementedError
+
+    def iterate(self) -> dict[str, float]:
+        """Sample, learn once, and return numbers to log."""
+        raise NotImplementedError
+
+    # What follows from it.
+
+    @property
+    def sim(self) -> BatchSim:
+        """The training simulations, made when first needed."""
+        if self._sim is None:
+            self._sim = BatchSim(self.family, self.n_sims, self.n_threads)
+        return self._sim
+
+    def learn(
+        self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
+    ) -> "Agent":
+        """Meta-train until another iteration would exceed the budget.
+
+        Args:
+            total_timesteps: environment steps in all, those of earlier calls included.
+            callback: called after each iteration with the agent and its numbers; False stops.
+            progress_bar: show one.
+
+        Raises:
+            InputError: the budget does not hold a single iteration.
+        """
+        self.check_budget(total_timesteps)
+        with progress("meta-training", total_timesteps, shown=progress_bar) as bar:
+            bar.update(self.num_timesteps)
+            while self.num_timesteps + self.steps_per_iteration <= total_timesteps:
+                stats = self.iterate()
+                self.iterations += 1
+                bar.update(self.num_timesteps, self.headline(stats))
+                if callback is not None and callback(self, stats) is False:
+                    break
+        return self
+
+    def check_budget(self, total_timesteps: int) -> None:
+        """Raise InputError if a fresh agent could not do a single iteration in so many steps."""
+        if not self.iterations and total_timesteps < self.steps_per_iteration:
+            raise InputError(
+                f"{total_timesteps} steps are fewer than one iteration takes: use at least "
+                f"{self.steps_per_iteration}, or fewer tasks or episodes an iteration"
+            )
+
+    def headline(self, stats: Mapping[str, float]) -> str:
+        """A few words on an iteration for the progress bar."""
+        return ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed training needs to go on as if it had never stopped."""
+        return {
+            "learner": self.learner.state_dict(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "num_timesteps": self.num_timesteps,
+            "iterations": self.iterations,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.learner.load_state_dict(state["learner"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.num_timesteps, self.iterations = int(state["num_timesteps"]), int(state["iterations"])
+
+    def header(self) -> dict[str, Any]:
+        """What identifies the agent: enough to build it again."""
+        return {
+            "family": self.family_name,
+            "learner": self.name,
+            "seed": self.seed,
+            "config": asdict(self.config),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the agent to one file, whole or not at all."""
+        content = {"format": FORMAT, **self.header(), "state": self.state_dict()}
+        write_atomically(Path(path), lambda file: torch.save(content, file))
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu", n_threads: int = 0) -> "Agent":
+        """Read an agent from a file, or from the checkpoint of a run folder.
+
+        Raises:
+            InputError: the file is missing, damaged, or of another learner.
+        """
+        path = Path(path)
+        path = path / "checkpoint.pt" if path.is_dir() else path
+        content = read_checkpoint(path)
+        if content["learner"] != cls.name:
+            raise InputError(f"{path} holds a {content['learner']} agent, not {cls.name}")
+        agent = cls(content["family"], cls.make_config(content["config"]), content["seed"], device, n_threads)
+        agent.restore(path, content)
+        return agent
+
+    @classmethod
+    def make_config(cls, values: Mapping[str, Any]) -> Any:
+        """The learner's config from plain JSON values."""
+        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        try:
+            return cls.config_class(**lists)
+        except TypeError as error:
+            raise InputError(f"the config does not fit {cls.name} of this version: {error}") from None
+
+    def restore(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Take over the state in a checkpoint's content.
+
+        Raises:
+            InputError: it belongs to another family or to other settings, or is damaged.
+        """
+        if content["family"] != self.family_name:
+            raise InputError(f"{path} was trained on {content['family']}, not on {self.family_name}")
+        try:
+            self.load_state_dict(content["state"])
+        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path} does not fit its own settings ({reason}); it is damaged") from None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint file. Nothing in the file can run code.
+
+    Raises:
+        InputError: the file is missing, unreadable or something else.
+    """
+    if not path.is_file():
+        raise InputError(f"no checkpoint {path}; give a run folder that `metarl train` has written")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch names no common type for the many ways a file can be damaged
+        raise InputError(
+            f"{path} is not a readable checkpoint ({type(error).__name__}); use another copy or train again"
+        ) from None
+    needed = {"format", "family", "learner", "seed", "config", "state"}
+    if not isinstance(content, dict) or not needed <= set(content) or content["format"] != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of metarl in the format {FORMAT}")
+    return content
+
+
+def write_atomically(path: Path, write: Callable[[Any], None]) -> None:
+    """Write a binary file so that at every moment either the old or the new one is there, whole."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _device(name: str) -> str:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"unknown device {name!r}; use cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no CUDA device here; use --device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device {name!r} is not supported; use cpu or cuda")
+    return name

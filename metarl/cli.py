@@ -1,0 +1,289 @@
+"""The command line: families, train, evaluate. Bad input gives one line and exit status 2."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, make_dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from envs import FAMILIES, InputError, Task, TaskFamily
+from envs.errors import unknown
+from metarl.agent import write_atomically
+from metarl.evaluate import Evaluation, evaluate
+from metarl.learners import LEARNERS
+from metarl.plots import plot_adaptation
+from metarl.run_folder import RunConfig, RunFolder
+from metarl.train import train
+
+DEFAULT_LEARNER = "maml"
+DEFAULT_STEPS = 4_000_000
+
+
+@dataclass
+class Families:
+    """List the task families: what varies, dimensions, horizon."""
+
+    json: bool = False
+    """print JSON instead of a table"""
+
+    def run(self) -> int:
+        """Print the catalogue."""
+        rows = [_describe(kind()) for kind in FAMILIES.values()]
+        if self.json:
+            print(json.dumps(rows, indent=2))
+            return 0
+        table = Table(box=SIMPLE_HEAD)
+        for name in ("family", "obs", "act", "steps", "train/test/ood", "what varies"):
+            table.add_column(name, no_wrap=True)
+        for row in rows:
+            counts = [str(row[k]) for k in ("obs_dim", "action_dim", "horizon")]
+            tasks = "/".join(str(n) for n in row["tasks"].values())
+            table.add_row(row["family"], *counts, tasks, "\n".join(row["varies"]))
+        _show(table)
+        return 0
+
+
+@dataclass
+class Train:
+    """Meta-train a policy on a family of tasks, into a run folder."""
+
+    family: tyro.conf.Positional[str | None] = None
+    """a name from `metarl families`, or my_robot.py:MyFamily"""
+    learner: str = DEFAULT_LEARNER
+    """which learner: maml"""
+    steps: float | None = None
+    """environment steps in all, e.g. 2e6 (default 4e6, or the resumed run's own)"""
+    seed: int = 0
+    """of everything random in training"""
+    out: Path | None = None
+    """run folder to make (default runs/FAMILY-LEARNER-SEED)"""
+    resume: Path | None = None
+    """go on with this run instead, with its own settings"""
+    force: bool = False
+    """replace the run that --out holds"""
+    device: str = "cpu"
+    """where the learner computes: cpu or cuda"""
+    n_threads: int = 0
+    """physics threads, 0 for one per CPU"""
+    tables: bool = False
+    """print a table after every iteration instead of a progress bar"""
+
+    def run(self) -> int:
+        """Train."""
+        if self.steps is not None and not 0 < self.steps < 1e15:
+            raise InputError(f"--steps {self.steps:g} is out of range; give e.g. --steps 2e6")
+        if not 0 <= self.n_threads <= 1024:
+            raise InputError(f"--n-threads {self.n_threads} is out of range; use 0 for one per CPU")
+        return self._resume() if self.resume is not None else self._start()
+
+    def _start(self) -> int:
+        if self.family is None:
+            raise InputError("which family? e.g. metarl train HalfCheetahVel; see metarl families")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed} is negative; use 0 or more")
+        family = _absolute(self.family)
+        steps = int(self.steps or DEFAULT_STEPS)
+        agent = LEARNERS[self.learner](family, self.config, self.seed, self.device, self.n_threads)
+        agent.check_budget(steps)
+        default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
+        folder = RunFolder(self.out or default)
+        folder.create(self.force)
+        asked = RunConfig(
+            family, self.learner, steps, self.seed, self.device, self.n_threads, asdict(self.config)
+        )
+        folder.write_config(asked)
+        folder.write_surroundings(agent.family)
+        agent.save(folder.checkpoint)
+        return self._train(agent, folder, steps)
+
+    def _resume(self) -> int:
+        if self.family is not None or self.out is not None or self.force:
+            raise InputError("--resume RUN goes with --steps alone: the run has its own family and folder")
+        if (self.config, self.seed) != (type(self.config)(), 0):
+            raise InputError("--resume goes on with the run's own settings; leave the other flags out")
+        folder = RunFolder(self.resume)
+        asked, agent = folder.load()
+        steps = int(self.steps or asked.steps)
+        if steps < agent.num_timesteps:
+            raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
+        folder.write_config(RunConfig(**{**vars(asked), "steps": steps}))
+        return self._train(agent, folder, steps)
+
+    def _train(self, agent: Any, folder: RunFolder, steps: int) -> int:
+        finished = train(agent, folder, steps, self.tables)
+        print(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
+        if finished:
+            print(f"next: metarl evaluate {folder.path}")
+            return 0
+        print(f"interrupted; go on with: metarl train --resume {folder.path}")
+        return 130
+
+
+@dataclass
+class Evaluate:
+    """Let a trained policy meet held-out tasks, and show how much adaptation gains."""
+
+    run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """a run folder"""
+    split: Literal["test", "train", "ood"] = "test"
+    """which tasks: the family's fixed held-out ones, training ones, or out of distribution"""
+    task: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """a task of your own instead, as name=value (name=v1,v2,... where it takes several numbers); a name
+    that comes again, or another --task, begins another task"""
+    columns: int = 4
+    """how many: 0, 1, 2, 3 gradient steps"""
+    episodes: int | None = None
+    """episodes of a task per column (default: as in training)"""
+    seed: int = 0
+    """of initial states and actions"""
+    json: Path | None = None
+    """write the result here"""
+    plot: Path | None = None
+    """draw the result here (.png, .svg, .pdf)"""
+    n_threads: int = 0
+    """physics threads, 0 for one per CPU"""
+
+    def run(self) -> int:
+        """Evaluate."""
+        for flag, value in (("--columns", self.columns), ("--episodes", self.episodes or 1)):
+            if not 1 <= value <= 10_000:
+                raise InputError(f"{flag} {value} is out of range; use at least 1")
+        asked, agent = RunFolder(self.run_folder).load("cpu", self.n_threads)
+        family = agent.family
+        split, tasks = self._tasks(family)
+        for path in (self.json, self.plot):
+            if path is not None and not path.absolute().parent.is_dir():
+                raise InputError(f"there is no folder {path.parent} to write {path.name} into")
+        result = evaluate(
+            agent.adapter(),
+            family,
+            tasks,
+            self.columns,
+            self.episodes or agent.config.n_episodes,
+            asked.learner,
+            split,
+            self.seed,
+            self.n_threads,
+            progress_bar=True,
+        )
+        _show(_table(result))
+        if self.json is not None:
+            text = json.dumps(result.to_json(), indent=2) + "\n"
+            write_atomically(self.json, lambda file: file.write(text.encode()))
+        if self.plot is not None:
+            plot_adaptation(result, family, self.plot)
+        return 0
+
+    def _tasks(self, family: TaskFamily) -> tuple[str, list[Task]]:
+        if self.task:
+            return "given", parse_tasks(family, self.task)
+        if self.split == "train" and family.n_train is None:
+            return "train", family.sample(np.random.default_rng(self.seed), family.n_test)
+        return self.split, family.tasks(self.split)
+
+
+def parse_tasks(family: TaskFamily, groups: Sequence[Sequence[str]]) -> list[Task]:
+    """Tasks from words such as velocity=2.5; each group, and each repeated name, begins a task.
+
+    Raises:
+        InputError: a word is no assignment, or the family refuses the values.
+    """
+    tasks: list[dict[str, Any]] = []
+    for words in groups:
+        tasks.append({})
+        for word in words:
+            name, equals, value = word.partition("=")
+            if not equals:
+                raise InputError(f"--task {word}: write name=value, e.g. {family.params[0].name}=...")
+            if name in tasks[-1]:
+                tasks.append({})
+            numbers = value.split(",")
+            tasks[-1][name] = numbers if len(numbers) > 1 else value
+    return [family.task(values) for values in tasks]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return tyro.cli(_commands(argv), prog="metarl", args=argv, description=__doc__).run()
+    except InputError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
+    except KeyboardInterrupt:
+        return 130
+    print(f"metarl: {message}", file=sys.stderr)
+    return 2
+
+
+def _commands(argv: Sequence[str]) -> Any:
+    """The commands' types; which flags `train` takes depends on the learner that is asked for."""
+    named = [b for a, b in pairwise(argv) if a == "--learner"]
+    named += [a.partition("=")[2] for a in argv if a.startswith("--learner=")]
+    learner = named[-1] if named else DEFAULT_LEARNER
+    if learner not in LEARNERS:
+        raise unknown("learner", learner, LEARNERS)
+    config = LEARNERS[learner].config_class
+    training = make_dataclass(
+        "Train",
+        [("config", tyro.conf.OmitArgPrefixes[config], field(default_factory=config))],
+        bases=(Train,),
+    )
+    training.__doc__ = Train.__doc__
+    return (
+        Annotated[Families, tyro.conf.subcommand("families")]
+        | Annotated[training, tyro.conf.subcommand("train")]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    )
+
+
+def _absolute(family: str) -> str:
+    """A family in a file is remembered by its whole path, so that the run can be used from anywhere."""
+    path, colon, name = family.rpartition(":")
+    return f"{Path(path).resolve()}:{name}" if colon and path.endswith(".py") else family
+
+
+def _describe(family: TaskFamily) -> dict[str, Any]:
+    return {
+        "family": family.name,
+        "about": type(family).__doc__.splitlines()[0],
+        "varies": [f"{p}{f' x{family.size(p)}' if family.size(p) > 1 else ''}" for p in family.params],
+        "kinds": sorted({p.kind for p in family.params}),
+        "obs_dim": family.obs_dim,
+        "action_dim": family.action_dim,
+        "horizon": family.horizon,
+        "dt": family.dt,
+        "tasks": {
+            "train": family.n_train or "fresh",
+            "test": family.n_test,
+            "ood": family.n_ood if family.has_ood else 0,
+        },
+    }
+
+
+def _table(result: Evaluation) -> Table:
+    title = f"{result.family}, {result.learner}: {len(result.tasks)} tasks ({result.split})"
+    table = Table(title=title, box=SIMPLE_HEAD)
+    for name in (result.column, "episodes used", "return [95 % CI]", "IQM", "gain [95 % CI]"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for k, interval in enumerate(result.ci95):
+        numbers = [f"{result.mean[k]:.1f} [{interval[0]:.1f}, {interval[1]:.1f}]", f"{result.iqm[k]:.1f}"]
+        low, high = result.gain_ci95[k]
+        gain = f"{result.gain[k]:+.1f} [{low:+.1f}, {high:+.1f}]" if k else ""
+        table.add_row(str(k), str(result.episodes_used[k]), *numbers, gain)
+    return table
+
+
+def _show(table: Table) -> None:
+    """Print a table; where there is no terminal to fit it into, as wide as it likes to be."""
+    console = Console()
+    console.print(table) if console.is_terminal else Console(width=200).print(table)

@@ -1,0 +1,84 @@
+"""Sampling: a simulator and a policy give Trajectories."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from envs import BatchSim
+from metarl.policies import GaussianMLP, ObsNormaliser, Params
+from metarl.trajectories import Trajectories
+
+
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Run with n torch threads: idle ones spin and would steal the cores from the physics."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def collect(
+    sim: BatchSim,
+    policy: GaussianMLP,
+    params: Params,
+    normaliser: ObsNormaliser,
+    rng: np.random.Generator,
+    deterministic: bool = False,
+) -> Trajectories:
+    """One episode in each simulation, under K adapted policies.
+
+    Args:
+        sim: N = K * E simulations, task k in rows k * E ... k * E + E - 1, tasks already set.
+        policy: the policy's sizes.
+        params: its parameters, (K, ...), on any device.
+        normaliser: of the observations; not updated.
+        rng: draws initial states and actions.
+        deterministic: act by the mean.
+
+    Returns:
+        Trajectories of T = horizon steps, padded where an episode ended early.
+    """
+    n, horizon = sim.n_sims, sim.family.horizon
+    obs_dim, action_dim = policy.obs_dim, policy.action_dim
+    out = Trajectories.empty(horizon, n, obs_dim, action_dim)
+    noise = np.zeros_like(out.action)
+    if not deterministic:
+        rng.standard_normal(out=noise, dtype=np.float32)
+    folded = fold(params, normaliser)
+    n_tasks = len(folded["log_std"])
+    per_task = torch.from_numpy(out.obs).view(horizon, n_tasks, -1, obs_dim)
+    std = folded["log_std"].clamp(min=np.log(policy.min_std)).exp()
+    scaled = torch.from_numpy(noise).view(horizon, n_tasks, -1, action_dim) * std
+    action = torch.from_numpy(out.action).view(horizon, n_tasks, -1, action_dim)
+    live = np.ones(n, bool)
+    with torch_threads(1), torch.inference_mode():
+        obs = sim.reset(rng)
+        out.episode_start[0] = out.trial_start[0] = True
+        for t in range(horizon):
+            out.obs[t], out.valid[t] = obs, live
+            mean, _ = policy.mean_std(folded, per_task[t])
+            torch.add(mean, scaled[t], out=action[t])
+            step = sim.step(out.action[t], None if live.all() else live)
+            obs = step.obs
+            out.reward[t] = step.reward * live
+            out.terminated[t], out.truncated[t] = step.terminated & live, step.truncated & live
+            live = live & ~step.terminated
+            if not live.any():
+                break
+    # log N(a; mean, std) = -||noise||^2 / 2 - sum log std - log sqrt(2 pi)^d, with the noise at hand
+    log_std = np.repeat(std.log().sum(-1).numpy(), n // n_tasks)
+    out.log_prob[:] = -0.5 * np.square(noise).sum(-1) - log_std - 0.5 * np.log(2 * np.pi) * action_dim
+    return out
+
+
+def fold(params: Params, normaliser: ObsNormaliser) -> Params:
+    """CPU parameters that take raw observations: the normaliser goes into the first layer."""
+    cpu = {k: p.detach().cpu() for k, p in params.items()}
+    mean, std = normaliser.scale()
+    weight = cpu["w0"] / std[:, None]
+    return {**cpu, "w0": weight, "b0": cpu["b0"] - (mean[:, None] * weight).sum(-2, keepdim=True)}

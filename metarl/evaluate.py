@@ -1,0 +1,136 @@
+"""Held-out evaluation: returns[task, column] with intervals, on the axis of experience."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.stats import trim_mean
+
+from envs import BatchSim, Task, TaskFamily
+from metarl.progress import progress
+from metarl.trajectories import Trajectories
+
+N_BOOTSTRAP = 10_000
+CONFIDENCE = 0.95
+
+
+class Adapter(Protocol):
+    """Anything that can be judged: it begins on new tasks, acts, and sees what came of it."""
+
+    column: str  # what one more column is, for people: "gradient steps", "episodes", ...
+
+    def begin(self, tasks: Sequence[Task]) -> None:
+        """Forget everything: K new tasks. Only an oracle may look at them."""
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        """One episode in each of K * E simulations, task by task."""
+
+    def adapt(self, episodes: Trajectories) -> None:
+        """Take in the episodes of the column just collected."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; `asdict` is the JSON that `metarl evaluate --json` writes.
+
+    Attributes:
+        tasks: K task values.
+        env_steps_used, episodes_used: per column, experience consumed on a task before it (mean).
+        returns: K x columns, mean undiscounted return over a column's episodes.
+        mean, iqm, ci95: per column, over tasks; the interval is a percentile bootstrap over tasks.
+        gain, gain_ci95: per column, mean paired difference from column 0 and its interval.
+        score: per column, (return - random) / (oracle - random); None where a reference is unknown.
+    """
+
+    family: str
+    learner: str
+    split: str
+    tasks: list[dict[str, Any]]
+    column: str
+    episodes_per_column: int
+    env_steps_used: list[float]
+    episodes_used: list[int]
+    returns: list[list[float]]
+    mean: list[float]
+    iqm: list[float]
+    ci95: list[list[float]]
+    gain: list[float]
+    gain_ci95: list[list[float]]
+    score: list[float | None]
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def evaluate(
+    adapter: Adapter,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    n_columns: int,
+    n_episodes: int,
+    learner: str = "",
+    split: str = "test",
+    seed: int = 0,
+    n_threads: int = 0,
+    progress_bar: bool = False,
+) -> Evaluation:
+    """Let an adapter meet K new tasks, n episodes of each per column.
+
+    Args:
+        adapter: who is judged.
+        family: whose tasks.
+        tasks: K of them.
+        n_columns: how often it may collect; it adapts in between. Column 0 is before any adaptation.
+        n_episodes: E, episodes of each task per column.
+        learner: its name, for the record.
+        split: the tasks' name, for the record.
+        seed: of initial states and actions.
+        n_threads: physics threads, 0 for one per CPU.
+        progress_bar: show one.
+    """
+    rng = np.random.default_rng(seed)
+    sim = BatchSim(family, len(tasks) * n_episodes, n_threads)
+    sim.set_tasks([task for task in tasks for _ in range(n_episodes)])
+    adapter.begin(tasks)
+    columns, used = [], [0.0]
+    with progress("evaluating", n_columns, shown=progress_bar) as bar:
+        for column in range(n_columns):
+            episodes = adapter.collect(sim, rng)
+            columns.append(episodes.returns().reshape(len(tasks), n_episodes).mean(axis=1))
+            used.append(used[-1] + episodes.n_steps / len(tasks))
+            bar.update(column + 1)
+            if column < n_columns - 1:
+                adapter.adapt(episodes)
+    returns = np.stack(columns, axis=1).astype(float)
+    gains = returns - returns[:, :1]
+    return Evaluation(
+        family=family.name,
+        learner=learner,
+        split=split,
+        tasks=[dict(task) for task in tasks],
+        column=adapter.column,
+        episodes_per_column=n_episodes,
+        env_steps_used=used[:-1],
+        episodes_used=[n_episodes * k for k in range(n_columns)],
+        returns=returns.tolist(),
+        mean=returns.mean(axis=0).tolist(),
+        iqm=trim_mean(returns, 0.25, axis=0).tolist(),
+        ci95=bootstrap(returns).tolist(),
+        gain=gains.mean(axis=0).tolist(),
+        gain_ci95=bootstrap(gains).tolist(),
+        score=[None] * n_columns,
+        seed=seed,
+    )
+
+
+def bootstrap(values: np.ndarray) -> np.ndarray:
+    """Percentile bootstrap interval of the mean over tasks, (columns, 2), for values (K, columns)."""
+    rng = np.random.default_rng(0)
+    n = len(values)
+    # How often each task is drawn in each resample: the means are one matrix product.
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    return np.percentile(counts @ values / n, [tail, 100 - tail], axis=0).T

@@ -1,0 +1,104 @@
+"""Gaussian MLP policies over a dict of parameters whose leading axis is the task."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log, pi, sqrt
+
+import torch
+from torch import Tensor
+
+Params = dict[str, Tensor]
+
+
+class ObsNormaliser:
+    """Running mean and variance of observations, part of the policy and saved with it.
+
+    It moves only between iterations, by `update`: within an iteration, during adaptation and at
+    evaluation it is frozen, so that the old and the new policy see the same numbers.
+    """
+
+    def __init__(self, obs_dim: int):
+        self.count = torch.zeros((), dtype=torch.float64)
+        self.mean = torch.zeros(obs_dim, dtype=torch.float64)
+        self.var = torch.ones(obs_dim, dtype=torch.float64)
+
+    def update(self, obs: Tensor) -> None:
+        """Take in observations (B, obs_dim) (Chan et al. 1979, parallel variance)."""
+        obs = obs.double()
+        n, mean, var = len(obs), obs.mean(0), obs.var(0, unbiased=False)
+        total = self.count + n
+        shift = mean - self.mean
+        spread = self.var * self.count + var * n + shift**2 * self.count * n / total
+        self.mean = self.mean + shift * n / total
+        self.var, self.count = spread / total, total
+
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, (obs_dim,) float32 each."""
+        return self.mean.float(), self.var.add(1e-8).sqrt().float()
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        """Normalise (..., obs_dim)."""
+        mean, std = self.scale()
+        return (obs - mean.to(obs.device)) / std.to(obs.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What is saved."""
+        return {"count": self.count, "mean": self.mean, "var": self.var}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over what was saved."""
+        self.count, self.mean, self.var = state["count"], state["mean"], state["var"]
+
+
+@dataclass(frozen=True)
+class GaussianMLP:
+    """A tanh network for the mean of a Gaussian whose log standard deviation is a parameter.
+
+    The object holds sizes only; parameters are passed in. In every function they and the data carry
+    a leading task axis K: parameters (K, ...), data (K, B, ...).
+    """
+
+    obs_dim: int
+    action_dim: int
+    hidden: tuple[int, ...] = (64, 64)
+    init_std: float = 0.4
+    min_std: float = 0.05
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Fresh parameters, without a task axis: orthogonal weights, a small last layer."""
+        sizes = (self.obs_dim, *self.hidden, self.action_dim)
+        params = {}
+        for i, (n_in, n_out) in enumerate(pairwise(sizes)):
+            gain = sqrt(2.0) if i < len(self.hidden) else 0.01
+            weight = torch.empty(n_in, n_out)
+            torch.nn.init.orthogonal_(weight, gain, generator=generator)
+            params[f"w{i}"], params[f"b{i}"] = weight, torch.zeros(1, n_out)
+        params["log_std"] = torch.full((1, self.action_dim), log(self.init_std))
+        return params
+
+    def mean_std(self, params: Params, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (K, B, action_dim) and log std (K, 1, action_dim) for normalised obs (K, B, obs_dim)."""
+        x = obs
+        for i in range(len(self.hidden)):
+            x = torch.tanh(torch.baddbmm(params[f"b{i}"], x, params[f"w{i}"]))
+        i = len(self.hidden)
+        mean = torch.baddbmm(params[f"b{i}"], x, params[f"w{i}"])
+        return mean, params["log_std"].clamp(min=log(self.min_std))
+
+
+def expand(params: Params, n_tasks: int) -> Params:
+    """Give every parameter a leading task axis, without copying."""
+    return {k: p.expand(n_tasks, *p.shape) for k, p in params.items()}
+
+
+def log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
+    """Log density of the action under a diagonal Gaussian, summed over its dimensions, (K, B)."""
+    z = (action - mean) * torch.exp(-log_std)
+    return -0.5 * z.square().sum(-1) - log_std.sum(-1) - 0.5 * log(2 * pi) * action.shape[-1]
+
+
+def kl(mean_p: Tensor, log_std_p: Tensor, mean_q: Tensor, log_std_q: Tensor) -> Tensor:
+    """KL(p || q) of diagonal Gaussians, (K, B)."""
+    ratio = torch.exp(2 * (log_std_p - log_std_q))
+    shift = (mean_p - mean_q).square() * torch.exp(-2 * log_std_q)
+    return (log_std_q - log_std_p + 0.5 * (ratio + shift - 1)).sum(-1)

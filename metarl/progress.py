@@ -1,0 +1,55 @@
+"""A progress bar on a terminal; now and then a line where there is none."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class _Bar:
+    def update(self, done: int, text: str = "") -> None:
+        """Show how much is done, and a few words."""
+
+
+class _RichBar(_Bar):
+    def __init__(self, bar: Progress, title: str, total: int):
+        self.bar, self.task = bar, bar.add_task(title, total=total, text="")
+
+    def update(self, done: int, text: str = "") -> None:
+        self.bar.update(self.task, completed=done, text=text)
+
+
+class _Lines(_Bar):
+    def __init__(self, title: str, total: int):
+        self.title, self.total = title, total
+        self.next = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    def update(self, done: int, text: str = "") -> None:
+        if time.monotonic() >= self.next:
+            self.next = time.monotonic() + SECONDS_BETWEEN_LINES
+            print(f"{self.title}: {100 * done / self.total:3.0f} %  {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(title: str, total: int, shown: bool = True) -> Iterator[_Bar]:
+    """A bar from 0 to total with a method `update(done, text)`; silent if not shown."""
+    console = Console(stderr=True)
+    if not shown:
+        yield _Bar()
+    elif not console.is_terminal:
+        yield _Lines(title, total)
+    else:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        with Progress(*columns, console=console) as bar:
+            yield _RichBar(bar, title, total)

@@ -1,0 +1,52 @@
+"""Returns and advantages: pure functions of (T, N) tensors, time first."""
+
+import torch
+from torch import Tensor
+
+
+def discounted_returns(reward: Tensor, valid: Tensor, gamma: float) -> Tensor:
+    """Discounted reward to go within each row, (T, N); zero beyond its end.
+
+    Args:
+        reward: (T, N).
+        valid: (T, N) bool; false after a row's episode has ended.
+        gamma: discount per step.
+    """
+    out = torch.zeros_like(reward)
+    running = torch.zeros_like(reward[0])
+    live = reward * valid
+    for t in reversed(range(len(reward))):
+        running = live[t] + gamma * running
+        out[t] = running
+    return out
+
+
+def gae(
+    reward: Tensor,
+    value: Tensor,
+    next_value: Tensor,
+    terminated: Tensor,
+    end: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """Generalised advantage estimate (Schulman et al. 2016, eq. 16), (T, N).
+
+    Args:
+        reward: (T, N).
+        value: (T, N), of the state before each step.
+        next_value: (T, N), of the state after each step, before any reset.
+        terminated: (T, N) bool; the state after such a step is worth nothing.
+        end: (T, N) bool; the advantage of later steps does not flow back over such a step.
+        gamma: discount per step.
+        lam: decay of the bias-variance trade-off, 1 for Monte-Carlo returns.
+    """
+    # delta_t = r_t + gamma V(s_{t+1}) - V(s_t)
+    delta = reward + gamma * next_value * ~terminated - value
+    carry = gamma * lam * ~end
+    out = torch.empty_like(reward)
+    running = torch.zeros_like(reward[0])
+    for t in reversed(range(len(reward))):
+        running = delta[t] + carry[t] * running
+        out[t] = running
+    return out

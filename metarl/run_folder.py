@@ -1,0 +1,132 @@
+"""The run folder: everything about a training run, and nothing that is not about it."""
+
+import json
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+from envs import InputError, TaskFamily
+from envs.errors import unknown
+from envs.family import SPLITS
+from metarl.agent import Agent, read_checkpoint, write_atomically
+from metarl.learners import LEARNERS
+
+PACKAGES = ("metarl", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
+CONFIG, CHECKPOINT, TASKS, VERSIONS = "config.json", "checkpoint.pt", "tasks.json", "versions.json"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What was asked for, complete; `config.json` holds it."""
+
+    family: str
+    learner: str
+    steps: int
+    seed: int
+    device: str
+    n_threads: int
+    config: dict[str, Any]
+
+
+class RunFolder:
+    """A folder that holds one run: config, checkpoint, progress, tasks and versions."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint's file."""
+        return self.path / CHECKPOINT
+
+    def create(self, force: bool) -> None:
+        """Make the folder, or clear the run that is in it if forced.
+
+        Raises:
+            InputError: there is something already.
+        """
+        if self.path.is_file():
+            raise InputError(f"{self.path} is a file; give another --out")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not (self.path / CONFIG).is_file():
+                raise InputError(f"{self.path} holds files that are not a run; give another --out")
+            if not force:
+                raise InputError(
+                    f"{self.path} already holds a run: go on with --resume {self.path}, "
+                    "replace it with --force, or give another --out"
+                )
+            shutil.rmtree(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make {self.path}: {error.strerror}; give another --out") from None
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write what was asked for."""
+        self._write_json(CONFIG, vars(config))
+
+    def write_surroundings(self, family: TaskFamily) -> None:
+        """Write the family's fixed tasks and the versions of everything that matters."""
+        self._write_json(TASKS, {split: _fixed_tasks(family, split) for split in SPLITS})
+        installed = {d.name: d.version for d in map(distribution, PACKAGES)}
+        system = {"python": platform.python_version(), "platform": platform.platform()}
+        self._write_json(VERSIONS, {**system, **installed})
+
+    def read_config(self) -> RunConfig:
+        """What was asked for.
+
+        Raises:
+            InputError: the folder is no run, or its config is damaged.
+        """
+        if not self.path.is_dir():
+            raise InputError(f"no folder {self.path}; give a run folder that `metarl train` has written")
+        path = self.path / CONFIG
+        if not path.is_file():
+            raise InputError(f"{self.path} is not a run folder: it has no {CONFIG}")
+        try:
+            config = RunConfig(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        if config.learner not in LEARNERS:
+            raise unknown("learner", config.learner, LEARNERS)
+        return config
+
+    def load(self, device: str | None = None, n_threads: int | None = None) -> tuple[RunConfig, Agent]:
+        """The config and the agent as its checkpoint left it.
+
+        Raises:
+            InputError: the folder is no run, or something in it is damaged or foreign.
+        """
+        config = self.read_config()
+        content = read_checkpoint(self.checkpoint)
+        kind = LEARNERS[config.learner]
+        if (content["learner"], content["config"]) != (config.learner, _jsonless(kind, config.config)):
+            raise InputError(f"{self.checkpoint} belongs to another run than {self.path / CONFIG}")
+        agent = kind(
+            config.family,
+            kind.make_config(config.config),
+            config.seed,
+            config.device if device is None else device,
+            config.n_threads if n_threads is None else n_threads,
+        )
+        agent.restore(self.checkpoint, content)
+        return config, agent
+
+    def _write_json(self, name: str, value: Any) -> None:
+        text = json.dumps(value, indent=2) + "\n"
+        write_atomically(self.path / name, lambda file: file.write(text.encode()))
+
+
+def _fixed_tasks(family: TaskFamily, split: str) -> list[dict[str, Any]] | None:
+    try:
+        return [dict(task) for task in family.tasks(split)]
+    except InputError:
+        return None  # fresh draws, or no such set
+
+
+def _jsonless(kind: type[Agent], values: dict[str, Any]) -> dict[str, Any]:
+    """Config values as the checkpoint holds them: tuples where JSON knows only lists."""
+    return vars(kind.make_config(values))

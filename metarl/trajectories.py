@@ -1,0 +1,67 @@
+"""Trajectories: the one data type between sampling and learning."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """What N simulations lived through in T steps; time first, one row an episode or a trial.
+
+    Attributes:
+        obs: (T, N, obs_dim) float32, before each step.
+        action: (T, N, action_dim) float32, as drawn (the simulator clips).
+        log_prob: (T, N) float32, of the action when it was drawn.
+        reward: (T, N) float32.
+        terminated: (T, N) bool, the step failed: nothing is worth anything after it.
+        truncated: (T, N) bool, the step was the last for want of time.
+        valid: (T, N) bool; false where the row has already ended and the rest is padding.
+        episode_start: (T, N) bool, obs is the first of an episode.
+        trial_start: (T, N) bool, obs is the first of a trial.
+
+    Raises:
+        ValueError: two arrays disagree about T and N.
+    """
+
+    obs: np.ndarray
+    action: np.ndarray
+    log_prob: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    valid: np.ndarray
+    episode_start: np.ndarray
+    trial_start: np.ndarray
+
+    def __post_init__(self):
+        for field in fields(self):
+            array = getattr(self, field.name)
+            ndim = 3 if field.name in ("obs", "action") else 2
+            if array.ndim != ndim or array.shape[:2] != self.reward.shape:
+                raise ValueError(
+                    f"{field.name} has shape {array.shape}, reward {self.reward.shape}: "
+                    f"expected {ndim} axes, time and simulation first"
+                )
+
+    @classmethod
+    def empty(cls, length: int, n: int, obs_dim: int, action_dim: int) -> "Trajectories":
+        """Zeros for T = length steps of n simulations, to be filled in place."""
+        sizes = {"obs": (obs_dim,), "action": (action_dim,), "log_prob": (), "reward": ()}
+        return cls(
+            *(
+                np.zeros((length, n, *sizes[f.name]), np.float32)
+                if f.name in sizes
+                else np.zeros((length, n), bool)
+                for f in fields(cls)
+            )
+        )
+
+    @property
+    def n_steps(self) -> int:
+        """Environment steps that were really taken."""
+        return int(self.valid.sum())
+
+    def returns(self) -> np.ndarray:
+        """Undiscounted sum of rewards of each row, (N,)."""
+        return (self.reward * self.valid).sum(axis=0)

@@ -1,0 +1,65 @@
+"""The trust-region step of TRPO (Schulman et al. 2015, appendix C): pure functions of flat vectors."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+LINE_SEARCH_STEPS = 15
+BACKTRACK = 0.8
+
+
+def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
+    """Approximate solution x of A x = b, given v -> A v for a positive definite A.
+
+    Args:
+        product: v (P,) -> A v (P,).
+        b: (P,).
+        iterations: at most this many; fewer once the residual has vanished.
+    """
+    x, residual = torch.zeros_like(b), b.clone()
+    direction, norm = residual.clone(), residual @ residual
+    for _ in range(iterations):
+        if norm < 1e-10:
+            break
+        image = product(direction)
+        length = norm / (direction @ image)
+        x, residual = x + length * direction, residual - length * image
+        old, norm = norm, residual @ residual
+        direction = residual + norm / old * direction
+    return x
+
+
+def trust_region_step(
+    start: Tensor,
+    gradient: Tensor,
+    product: Callable[[Tensor], Tensor],
+    evaluate: Callable[[Tensor], tuple[float, float]],
+    max_kl: float,
+    iterations: int,
+) -> tuple[Tensor, float, float]:
+    """Largest tried step along the natural gradient that improves within the trust region.
+
+    Args:
+        start: (P,) parameters now.
+        gradient: (P,) of the objective at the start.
+        product: v (P,) -> F v (P,), damped Fisher products at the start.
+        evaluate: parameters (P,) -> (objective, KL from the start).
+        max_kl: radius of the trust region.
+        iterations: of conjugate gradients.
+
+    Returns:
+        Parameters, and their gain and KL; the start, 0 and 0 if no tried step improves.
+    """
+    direction = conjugate_gradient(product, gradient, iterations)
+    curvature = direction @ product(direction)
+    if not torch.isfinite(curvature) or curvature <= 0:
+        return start, 0.0, 0.0
+    step = torch.sqrt(2 * max_kl / curvature) * direction
+    before, _ = evaluate(start)
+    for i in range(LINE_SEARCH_STEPS):
+        candidate = start + BACKTRACK**i * step
+        after, kl = evaluate(candidate)
+        if after > before and kl <= max_kl:
+            return candidate, after - before, kl
+    return start, 0.0, 0.0
