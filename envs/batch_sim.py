@@ -32,7 +32,8 @@ class Step:
         terms: the family's named reward terms, each (N,).
         terminated: (N,) the robot has failed (or its simulation has): value zero after it.
         truncated: (N,) the horizon is reached without failing.
-        failed: (N,) the simulation itself blew up; it also counts as terminated.
+        failed: (N,) the simulation blew up in this episode; it also counts as terminated, with obs and
+            reward zero.
     """
 
     obs: np.ndarray
@@ -60,11 +61,12 @@ class BatchSim:
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset
         self._batch = Batch(family.model, n_sims, n_threads)
         bind = self._batch.bind
+        self._ctrl = bind("ctrl")
         self._readings = Readings(family.model, bind("qpos"), bind("qvel"), bind, family.dt)
         for name in family.derived:
             bind(name)
         self._stage = mujoco.mjtStage.mjSTAGE_VEL if family.derived else mujoco.mjtStage.mjSTAGE_NONE
-        self._goals: dict[str, np.ndarray] = {}
+        self._task_values: dict[str, np.ndarray] = {}
         # action in [-1, 1] -> ctrl = centre + half * action
         low, high = family.model.actuator_ctrlrange.T
         limited = family.model.actuator_ctrllimited.astype(bool)
@@ -80,6 +82,11 @@ class BatchSim:
     def readings(self) -> Readings:
         """The live readings that the family's functions see."""
         return self._readings
+
+    @property
+    def task_values(self) -> dict[str, np.ndarray]:
+        """The tasks' numbers by parameter, (N,) or (N, size), live and not to be written to."""
+        return self._task_values
 
     def model_of(self, i: int) -> mujoco.MjModel:
         """A copy of simulation i's model, with its task's dynamics, for rendering and checks."""
@@ -97,11 +104,14 @@ class BatchSim:
             raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
         if not self.tasks:
             self.tasks = [tasks[0]] * self.n_sims
+            self._task_values = self.family.stack(self.tasks)
         for i, task in zip(ids, tasks, strict=True):
             self.tasks[i] = task
-        self._goals = self.family.stack(self.tasks)
+        new = self.family.stack(tasks)
+        for name, value in new.items():
+            self._task_values[name][ids] = value
         chosen = self.family.variations
-        numbers = [self._goals[name][ids].reshape(len(ids), -1) for name in chosen]
+        numbers = [new[name].reshape(len(ids), -1) for name in chosen]
         variation.apply(self._batch, list(chosen.values()), numbers, ids)
 
     def reset(self, rng: np.random.Generator, mask: np.ndarray | None = None) -> np.ndarray:
@@ -128,7 +138,7 @@ class BatchSim:
         self.elapsed[ids] = 0
         if self.family.derived:
             self._batch.forward(ids, stage=self._stage)
-        return self.family.observe(r).astype(np.float32)
+        return self._observe()
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance simulations by one step of `frame_skip` physics substeps.
@@ -136,27 +146,45 @@ class BatchSim:
         Args:
             action: (N, action_dim), clipped to [-1, 1].
             mask: (N,) bool, which simulations move; None is all.
+
+        Raises:
+            ValueError: an action has the wrong shape or is not a number.
         """
         r, family = self._readings, self.family
+        if np.shape(action) != self._ctrl.shape:
+            raise ValueError(f"actions have shape {self._ctrl.shape}, not {np.shape(action)}")
+        if np.isnan(action).any():  # MuJoCo would quietly take 0 instead
+            raise ValueError(f"action of simulation {np.isnan(action).any(axis=1).argmax()} is not a number")
         action = np.clip(action, -1.0, 1.0)
-        self._batch.ctrl = self._centre + self._half * action
-        r.qpos_before[:] = r.qpos
-        warned = self._fatal_count()
+        where = True if mask is None else mask[:, None]
+        np.copyto(self._ctrl, self._centre + self._half * action, where=where)
+        np.copyto(r.qpos_before, r.qpos, where=where)
         self._batch.step(mask, nstep=family.frame_skip, stage=self._stage)
-        failed = (self._fatal_count() > warned) | ~np.isfinite(self.state).all(axis=1)
         self.elapsed += 1 if mask is None else mask
-        obs = family.observe(r).astype(np.float32)
-        terms = family.reward(r, action, self._goals)
-        reward = sum(terms.values()).astype(np.float32)
+        obs = self._observe()
+        with np.errstate(all="ignore"):  # as in _observe
+            terms = family.reward(r, action, self._task_values)
+            terms = {name: np.array(term, float) for name, term in terms.items()}  # ours, not views
+            reward = sum(terms.values()).astype(np.float32)
+        failed = self._failed(obs, reward)
         if failed.any():
-            obs[failed], reward[failed] = 0.0, 0.0
+            for array in (obs, reward, *terms.values()):
+                array[failed] = 0.0
         terminated = family.terminated(r) | failed
         truncated = (self.elapsed >= family.horizon) & ~terminated
         return Step(obs, reward, terms, terminated, truncated, failed)
 
     def success(self) -> np.ndarray | None:
         """Which simulations are at their goal now, (N,) bool, where the family defines it."""
-        return self.family.success(self._readings, self._goals)
+        return self.family.success(self._readings, self._task_values)
 
-    def _fatal_count(self) -> np.ndarray:
-        return self._batch.warning[:, FATAL_WARNINGS, 1].sum(axis=1)
+    def _observe(self) -> np.ndarray:
+        with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
+            return self.family.observe(self._readings).astype(np.float32)
+
+    def _failed(self, obs: np.ndarray, reward: np.ndarray) -> np.ndarray:
+        # MuJoCo's counters start again when it resets a simulation, so a second failure shows no rise:
+        # any count since the episode began means failed.
+        fatal = self._batch.warning[:, FATAL_WARNINGS, 1].any(axis=1)
+        finite = np.isfinite(self.state).all(axis=1) & np.isfinite(obs).all(axis=1) & np.isfinite(reward)
+        return fatal | ~finite

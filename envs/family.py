@@ -159,6 +159,7 @@ class TaskFamily:
     @cached_property
     def model(self) -> mujoco.MjModel:
         """The compiled robot with its nominal dynamics."""
+        no_log_file()
         return self.build_model()
 
     @property
@@ -206,10 +207,10 @@ class TaskFamily:
     def _number(self, param: Param, value: float | Sequence[float] | None) -> float | np.ndarray:
         size = self.size(param)
         if value is None:
-            if param.kind == "goal":
+            neutral = self.variations[param.name].neutral if param.kind == "dynamics" else None
+            if neutral is None:
                 raise InputError(f"{self.name} needs {param.name}, e.g. {param.name}={param.train.low:g}")
-            nominal = {"scale": 1.0, "add": 0.0, "set": float(self.variations[param.name].nominal[0])}
-            return self._shape(param, np.full(size, nominal[param.mode]))
+            return self._shape(param, neutral)
         try:
             array = np.asarray(value, float)
         except (TypeError, ValueError):
@@ -271,7 +272,6 @@ def load_mjcf(path: str | Path) -> mujoco.MjModel:
     Raises:
         InputError: the file is missing or is not valid MJCF.
     """
-    no_log_file()
     try:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
