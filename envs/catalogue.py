@@ -29,14 +29,15 @@ def load_family(name: str) -> TaskFamily:
 def _from_file(path: Path, class_name: str) -> TaskFamily:
     if not path.is_file():
         raise InputError(f"no file {path}; give your family as path/to/file.py:ClassName")
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    module_name = f"metarl_user_{path.stem}"  # a file called numpy.py hides nobody
+    spec = importlib.util.spec_from_file_location(module_name, path.resolve())
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # so that dataclasses and pickling in the file work
+    sys.modules[module_name] = module  # so that dataclasses and pickling in the file work
     spec.loader.exec_module(module)
     families = {
         n: c
         for n, c in vars(module).items()
-        if isinstance(c, type) and issubclass(c, TaskFamily) and c.__module__ == path.stem
+        if isinstance(c, type) and issubclass(c, TaskFamily) and c.__module__ == module_name
     }
     if class_name not in families:
         raise unknown(f"family in {path}", class_name, families)

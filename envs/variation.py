@@ -50,6 +50,7 @@ class Variation:
         nominal: (n,) their values in the model file.
         size: how many numbers the parameter takes: n if each element has its own, else 1.
         labels: (size,) names of the numbers, for people.
+        neutral: (size,) numbers that leave the model as it is; None if no single number does.
     """
 
     def __init__(
@@ -79,6 +80,13 @@ class Variation:
         self.nominal = value.ravel()[self.index].copy()
         self.size = len(self.index) if each else 1
         self.labels = [label for label, k in zip(labels, keep, strict=True) if k] if each else [field]
+        self.neutral = self._neutral()
+
+    def _neutral(self) -> np.ndarray | None:
+        if self.mode != "set":
+            return np.full(self.size, 1.0 if self.mode == "scale" else 0.0)
+        same = self.size == len(self.nominal) or np.ptp(self.nominal) == 0
+        return self.nominal[: self.size] if same else None
 
     def values(self, numbers: np.ndarray) -> np.ndarray:
         """Field values, (N, n), of the varied elements for the numbers of N tasks, (N, size)."""
@@ -88,14 +96,18 @@ class Variation:
 
 
 def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) -> tuple[list[str], np.ndarray]:
-    """Names and first-axis rows of the objects in a field (for dof fields, a joint's every dof)."""
+    """Names and first-axis rows of the objects in a field (for dof fields, a joint's every dof).
+
+    The world, body 0, is not among all bodies: it has no mass and never moves.
+    """
     kind = FIELDS[field].objects
     count = {BODY: model.nbody, JOINT: model.njnt, GEOM: model.ngeom, ACTUATOR: model.nu}[kind]
+    first = 1 if kind is BODY else 0
     known = [mujoco.mj_id2name(model, kind, i) or f"#{i}" for i in range(count)]
     for name in objects or ():
-        if name not in known:
-            raise unknown(kind.name.removeprefix("mjOBJ_").lower(), name, known)
-    ids = range(count) if objects is None else [known.index(name) for name in objects]
+        if name not in known[first:]:
+            raise unknown(kind.name.removeprefix("mjOBJ_").lower(), name, known[first:])
+    ids = range(first, count) if objects is None else [known.index(name) for name in objects]
     if not field.startswith("dof_"):
         return [known[i] for i in ids], np.array(ids, int)
     pairs = [(known[j], d) for j in ids for d in np.flatnonzero(model.dof_jntid == j)]
@@ -130,6 +142,6 @@ def _write(batch: Batch, field: str, ids: np.ndarray, index: np.ndarray, value: 
 def _scale_rows(batch: Batch, field: str, ids: np.ndarray, lead: Variation, value: np.ndarray) -> None:
     """Scale the rows of `field` by what `lead` did to a scalar field of the same objects."""
     nominal = getattr(batch.model, field)[lead.index]  # (n, width)
-    ratio = value / lead.nominal  # (N, n)
+    ratio = np.divide(value, lead.nominal, out=np.ones_like(value), where=lead.nominal != 0)  # (N, n)
     live = batch.expand(field)
     live[np.ix_(ids, lead.index)] = nominal * ratio[:, :, None]
