@@ -15,11 +15,14 @@ from envs.readings import Readings
 POINT = """
 <mujoco model="point">
   <option timestep="0.1" integrator="implicitfast" gravity="0 0 0"/>
-  <visual><global offwidth="640" offheight="480"/></visual>
+  <asset>
+    <texture name="grid" type="2d" builtin="checker" rgb1=".8 .8 .8" rgb2=".7 .7 .7" width="64" height="64"/>
+    <material name="grid" texture="grid" texrepeat="4 4"/>
+  </asset>
   <worldbody>
-    <light pos="0 0 3"/>
+    <light directional="true" diffuse=".5 .5 .5" specular="0 0 0"/>
     <camera name="top" pos="0 0 4"/>
-    <geom name="floor" type="plane" size="2 2 .1" rgba=".9 .9 .9 1" contype="0" conaffinity="0"/>
+    <geom name="floor" type="plane" size="2 2 .1" material="grid" contype="0" conaffinity="0"/>
     <body name="point" pos="0 0 .05">
       <joint name="x" type="slide" axis="1 0 0"/>
       <joint name="y" type="slide" axis="0 1 0"/>

@@ -34,10 +34,11 @@ class ReacherGoal(GymnasiumRobot):
     derived = ("xpos",)
 
     def build_model(self) -> mujoco.MjModel:
-        """Compile Gymnasium's arm without the body that marks its target."""
+        """Compile Gymnasium's arm without the body that marks its target, and look at it from above."""
         with no_console():
             spec = mujoco.MjSpec.from_file(str(ASSETS / self.mjcf))
             spec.delete(spec.body("target"))
+            spec.worldbody.add_camera(name="top", pos=[0, 0, 0.7])
             return spec.compile()
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
