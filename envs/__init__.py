@@ -6,13 +6,18 @@ from envs.distributions import AnnulusRadius, Choice, LogUniform, Uniform
 from envs.errors import InputError
 from envs.families import FAMILIES
 from envs.family import Param, Task, TaskFamily
+from envs.gym_env import FamilyEnv, FamilyVectorEnv, register_envs
 from envs.readings import Readings
+from envs.render import FrameRenderer
 
 __all__ = [
     "FAMILIES",
     "AnnulusRadius",
     "BatchSim",
     "Choice",
+    "FamilyEnv",
+    "FamilyVectorEnv",
+    "FrameRenderer",
     "InputError",
     "LogUniform",
     "Param",
@@ -22,4 +27,7 @@ __all__ = [
     "TaskFamily",
     "Uniform",
     "load_family",
+    "register_envs",
 ]
+
+register_envs()  # so that after `import envs`, gymnasium.make("metarl/HalfCheetahVel-v0") works

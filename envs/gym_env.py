@@ -1,0 +1,263 @@
+"""Gymnasium's views of a family: an Env of one simulation and a VectorEnv of many, both on a BatchSim."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from envs.batch_sim import BatchSim, Step
+from envs.catalogue import load_family
+from envs.errors import InputError, unknown
+from envs.families import FAMILIES
+from envs.family import Task, TaskFamily
+from envs.render import FrameRenderer
+
+TaskValues = Mapping[str, float | Sequence[float]]
+RENDER_MODES = ["rgb_array"]
+
+
+def register_envs() -> None:
+    """Register every family of the catalogue as `metarl/<family>-v0`; a second call changes nothing.
+
+    Importing `envs` does it. The horizon is the family's own: Gymnasium adds no time limit.
+    """
+    for name in FAMILIES:
+        if f"metarl/{name}-v0" not in gymnasium.registry:
+            gymnasium.register(
+                id=f"metarl/{name}-v0",
+                entry_point="envs.gym_env:FamilyEnv",
+                vector_entry_point="envs.gym_env:FamilyVectorEnv",
+                kwargs={"family": name},
+            )
+
+
+class FamilyEnv(gymnasium.Env):
+    """One simulation of a family.
+
+    `info` holds the `task` (a dict), after a step also the named `reward_terms` and, where the family
+    defines it, `success`. Observations and actions are float32, actions in [-1, 1].
+
+    Args:
+        family: a family, its name in the catalogue, or `file.py:ClassName`.
+        task: parameter names and numbers; None draws a training task at every reset.
+        render_mode: "rgb_array" or None.
+        width, height: of a frame, pixels.
+
+    Raises:
+        InputError: no such family, or no such task in it.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": RENDER_MODES}  # noqa: RUF012 (Gymnasium's name and type)
+
+    def __init__(
+        self,
+        family: str | TaskFamily,
+        task: TaskValues | None = None,
+        render_mode: str | None = None,
+        width: int = 480,
+        height: int = 480,
+    ):
+        self.family = load_family(family) if isinstance(family, str) else family
+        self.sim = BatchSim(self.family, 1, n_threads=1)
+        self.observation_space, self.action_space = _spaces(self.family)
+        self.metadata = _metadata(self.family)
+        self.render_mode = _checked_mode(render_mode)
+        self._size = width, height
+        self._renderer: FrameRenderer | None = None
+        self._task = None if task is None else self.family.task(task)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: of everything drawn from here on; None goes on drawing.
+            options: {"task": {...}} sets the task of this and the following episodes, {"task": None}
+                goes back to drawing one for each.
+        """
+        super().reset(seed=seed)
+        options = _checked_options(options, ("task",))
+        if "task" in options:
+            self._task = None if options["task"] is None else self.family.task(options["task"])
+        tasks = self.family.sample(self.np_random, 1) if self._task is None else [self._task]
+        self.sim.set_tasks(tasks)
+        return self.sim.reset(self.np_random)[0], {"task": dict(self.sim.tasks[0])}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advance by one step; action (action_dim,)."""
+        step = self.sim.step(np.asarray(action)[None])
+        info: dict[str, Any] = {
+            "task": dict(self.sim.tasks[0]),
+            "reward_terms": {name: float(term[0]) for name, term in step.terms.items()},
+        }
+        success = self.sim.success()
+        if success is not None:
+            info["success"] = bool(success[0])
+        return step.obs[0], float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info
+
+    def render(self) -> np.ndarray | None:
+        """Draw the present state: (height, width, 3) uint8; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
+        return self._renderer.frame(self.sim.state[0])
+
+    def close(self) -> None:
+        """Free what rendering took."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+class FamilyVectorEnv(gymnasium.vector.VectorEnv):
+    """Many simulations of a family, each with its own task, stepped together.
+
+    Autoreset is SAME_STEP: the step that ends an episode returns the first observation of the next one,
+    the flags and reward of the one that ended, and what that one ended with in `info["final_obs"]` and
+    `info["final_info"]` (masks `_final_obs`, `_final_info`). So no step is spent on a reset.
+    `info` is as `FamilyEnv`'s, with an array over simulations for every number.
+
+    Args:
+        family: a family, its name in the catalogue, or `file.py:ClassName`.
+        num_envs: number of simulations, N.
+        task: one task for all.
+        tasks: N tasks, one each. With neither, every episode draws a training task.
+        n_threads: physics threads; 0 is one per CPU.
+        render_mode: "rgb_array" or None.
+        width, height: of a frame, pixels.
+
+    Raises:
+        InputError: no such family, no such task in it, or not N tasks.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        family: str | TaskFamily,
+        num_envs: int = 1,
+        task: TaskValues | None = None,
+        tasks: Sequence[TaskValues] | None = None,
+        n_threads: int = 0,
+        render_mode: str | None = None,
+        width: int = 480,
+        height: int = 480,
+    ):
+        self.family = load_family(family) if isinstance(family, str) else family
+        self.num_envs = num_envs
+        self.sim = BatchSim(self.family, num_envs, n_threads)
+        self.single_observation_space, self.single_action_space = _spaces(self.family)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.metadata = {**self.metadata, **_metadata(self.family)}
+        self.render_mode = _checked_mode(render_mode)
+        self._size = width, height
+        self._renderer: FrameRenderer | None = None
+        self._tasks = self._chosen(task, tasks)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode in every simulation.
+
+        Args:
+            seed: of everything drawn from here on; None goes on drawing.
+            options: {"task": {...}} or {"tasks": [...]} sets the tasks of this and the following
+                episodes, {"task": None} goes back to drawing one for each.
+        """
+        super().reset(seed=seed)
+        options = _checked_options(options, ("task", "tasks"))
+        if options:
+            self._tasks = self._chosen(options.get("task"), options.get("tasks"))
+        if self._tasks is not None:
+            self.sim.set_tasks(self._tasks)
+        obs = self._begin(np.ones(self.num_envs, bool))
+        return obs, self._info(None)
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advance every simulation by one step; actions (N, action_dim). Ended episodes begin anew."""
+        step = self.sim.step(actions)
+        info, obs = self._info(step), step.obs
+        ended = step.terminated | step.truncated
+        if ended.any():
+            final_obs = np.full(self.num_envs, None, object)
+            for i in np.flatnonzero(ended):
+                final_obs[i] = step.obs[i].copy()
+            final = {"final_obs": final_obs, "_final_obs": ended, "final_info": info, "_final_info": ended}
+            obs[ended] = self._begin(ended)[ended]
+            # Terms and success were of the episodes that ended; only the others' stay at this level.
+            here = {key: ~ended for key in info if key.startswith("_") and key != "_task"}
+            info = {**info, **here, **self._info(None), **final}
+        return obs, step.reward, step.terminated, step.truncated, info
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Draw every simulation's present state: N frames (height, width, 3) uint8."""
+        if self.render_mode is None:
+            return None
+        self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
+        return tuple(self._renderer.frame(state) for state in self.sim.state)
+
+    def close_extras(self, **_: Any) -> None:
+        """Free what rendering took."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _chosen(self, task: TaskValues | None, tasks: Sequence[TaskValues] | None) -> list[Task] | None:
+        if tasks is None:
+            return None if task is None else [self.family.task(task)] * self.num_envs
+        if task is not None:
+            raise InputError("give either task (one for all) or tasks (one each), not both")
+        if len(tasks) != self.num_envs:
+            raise InputError(f"{self.num_envs} simulations need as many tasks, got {len(tasks)}")
+        return [self.family.task(t) for t in tasks]
+
+    def _begin(self, mask: np.ndarray) -> np.ndarray:
+        """New episodes where the mask is true; obs (N, obs_dim)."""
+        if self._tasks is None:
+            ids = np.flatnonzero(mask)
+            self.sim.set_tasks(self.family.sample(self.np_random, len(ids)), ids)
+        return self.sim.reset(self.np_random, mask)
+
+    def _info(self, step: Step | None) -> dict[str, Any]:
+        """Gymnasium's vector info: for every key `k` a mask `_k` of the simulations that have it."""
+        everyone = np.ones(self.num_envs, bool)
+        task = {name: value.copy() for name, value in self.sim.task_values.items()}
+        info: dict[str, Any] = {"task": task, "_task": everyone}
+        if step is not None:
+            info |= {"reward_terms": dict(step.terms), "_reward_terms": everyone.copy()}
+            success = self.sim.success()
+            if success is not None:
+                info |= {"success": success, "_success": everyone.copy()}
+        return info
+
+
+def _spaces(family: TaskFamily) -> tuple[Box, Box]:
+    """Of observations and actions."""
+    return Box(-np.inf, np.inf, (family.obs_dim,), np.float32), Box(
+        -1.0, 1.0, (family.action_dim,), np.float32
+    )
+
+
+def _metadata(family: TaskFamily) -> dict[str, Any]:
+    return {"render_modes": RENDER_MODES, "render_fps": round(1 / family.dt)}
+
+
+def _checked_mode(render_mode: str | None) -> str | None:
+    if render_mode not in (None, *RENDER_MODES):
+        raise unknown("render mode", render_mode, RENDER_MODES)
+    return render_mode
+
+
+def _checked_options(options: dict[str, Any] | None, known: tuple[str, ...]) -> dict[str, Any]:
+    for name in options or {}:
+        if name not in known:
+            raise unknown("reset option", name, known)
+    return options or {}
