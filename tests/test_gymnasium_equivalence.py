@@ -1,0 +1,100 @@
+"""The robots on Gymnasium's MJCF move as Gymnasium's own environments do."""
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+
+from envs import BatchSim, load_family
+
+pytest.importorskip("imageio", reason="Gymnasium's own MuJoCo environments import imageio")
+
+STEPS = 50
+
+# ours, theirs, and the reward terms that must agree: ours -> (theirs, factor)
+VELOCITY = {"velocity": ("x_velocity", 1.0)}
+SAME = {
+    "HalfCheetahDir": ("HalfCheetah-v5", {**VELOCITY, "control": ("reward_ctrl", 0.05 / 0.1)}),
+    "HopperRandParams": (
+        "Hopper-v5",
+        {**VELOCITY, "control": ("reward_ctrl", 1.0), "healthy": ("reward_survive", 1.0)},
+    ),
+    "Walker2dRandParams": (
+        "Walker2d-v5",
+        {**VELOCITY, "control": ("reward_ctrl", 1.0), "healthy": ("reward_survive", 1.0)},
+    ),
+}
+TASK = {"HalfCheetahDir": {"direction": 1.0}}
+
+
+def beside(name: str, theirs, seed: int) -> BatchSim:
+    """Our simulation, started from the state in which theirs stands, solver's warm start included."""
+    family = load_family(name)
+    sim = BatchSim(family, 1, 1)
+    sim.set_tasks([family.task(TASK.get(name))])
+    sim.reset(np.random.default_rng(seed))
+    integration = mujoco.mjtState.mjSTATE_INTEGRATION
+    mujoco.mj_getState(theirs.model, theirs.data, sim.state[0], integration)
+    return sim
+
+
+@pytest.mark.parametrize("name", sorted(SAME))
+@pytest.mark.parametrize("seed", range(3))
+def test_states_observations_rewards_and_ends_are_gymnasiums(name, seed):
+    their_id, terms = SAME[name]
+    theirs = gymnasium.make(their_id).unwrapped
+    theirs.reset(seed=seed)
+    sim = beside(name, theirs, seed)
+    assert sim.family.dt == theirs.dt
+    fell = False
+    for action in np.random.default_rng(seed).uniform(-1, 1, (STEPS, theirs.model.nu)).astype(np.float32):
+        obs, _, terminated, _, info = theirs.step(action)
+        step = sim.step(action[None])
+        np.testing.assert_array_equal(sim.readings.qpos[0], theirs.data.qpos)
+        np.testing.assert_array_equal(sim.readings.qvel[0], theirs.data.qvel)
+        np.testing.assert_array_equal(step.obs[0], obs.astype(np.float32))
+        assert step.terminated[0] == terminated
+        for ours, (key, factor) in terms.items():
+            np.testing.assert_allclose(step.terms[ours][0], factor * info[key], rtol=1e-6, atol=1e-12)
+        fell |= bool(terminated)
+    assert fell is (name != "HalfCheetahDir")  # so that both answers were compared
+
+
+def test_the_reacher_moves_as_gymnasiums_whose_target_is_only_a_marker():
+    theirs = gymnasium.make("Reacher-v5").unwrapped
+    theirs.reset(seed=0)
+    family = load_family("ReacherGoal")
+    target = theirs.data.body("target").xpos[:2]
+    task = {"radius": np.hypot(*target), "angle": np.arctan2(target[1], target[0])}
+    sim = BatchSim(family, 1, 1)
+    sim.set_tasks([family.task(task)])
+    sim.set_state(theirs.data.qpos[None, :2], theirs.data.qvel[None, :2])
+    assert family.dt == theirs.dt
+    arm = [0, 1, 2, 3, 6, 7]  # cosines, sines and velocities; theirs also tells the target
+    for action in np.random.default_rng(0).uniform(-1, 1, (STEPS, 2)).astype(np.float32):
+        obs, _, terminated, _, info = theirs.step(action)
+        step = sim.step(action[None])
+        np.testing.assert_allclose(sim.readings.qpos[0], theirs.data.qpos[:2], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(sim.readings.qvel[0], theirs.data.qvel[:2], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(step.obs[0, :6], obs[arm], rtol=0, atol=1e-6)
+        assert not terminated and not step.terminated[0]
+        np.testing.assert_allclose(step.terms["control"][0], 0.1 * info["reward_ctrl"], rtol=1e-6)
+        # Theirs reads the fingertip one substep late: ours is where it is after that substep.
+        mujoco.mj_kinematics(theirs.model, theirs.data)
+        tip = theirs.data.body("fingertip").xpos[:2]
+        np.testing.assert_allclose(step.obs[0, 6:], tip, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(step.terms["distance"][0], -np.hypot(*(tip - target)), rtol=0, atol=1e-6)
+
+
+def test_initial_states_are_drawn_from_gymnasiums_range():
+    for name, their_id in {n: i for n, (i, _) in SAME.items()}.items():
+        theirs = gymnasium.make(their_id).unwrapped
+        drawn = []
+        for seed in range(200):
+            theirs.reset(seed=seed)
+            drawn.append(np.concatenate([theirs.data.qpos, theirs.data.qvel]))
+        family = load_family(name)
+        ours = np.concatenate(family.initial_state(np.random.default_rng(0), 200), axis=1)
+        drawn = np.array(drawn)
+        np.testing.assert_allclose(ours.mean(0), drawn.mean(0), atol=0.35 * drawn.std(0).max())
+        np.testing.assert_allclose(ours.std(0), drawn.std(0), rtol=0.25)
