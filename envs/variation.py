@@ -110,8 +110,9 @@ def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) ->
     ids = range(first, count) if objects is None else [known.index(name) for name in objects]
     if not field.startswith("dof_"):
         return [known[i] for i in ids], np.array(ids, int)
-    pairs = [(known[j], d) for j in ids for d in np.flatnonzero(model.dof_jntid == j)]
-    return [name for name, _ in pairs], np.array([d for _, d in pairs], int)
+    dofs = {j: np.flatnonzero(model.dof_jntid == j) for j in ids}
+    names = [known[j] if len(d) == 1 else f"{known[j]}.{i}" for j, d in dofs.items() for i in range(len(d))]
+    return names, np.concatenate(list(dofs.values()))
 
 
 def apply(batch: Batch, variations: list[Variation], numbers: list[np.ndarray], ids: np.ndarray) -> None:

@@ -1,0 +1,237 @@
+"""Varying a model: what is written is what the XML would have said, and what follows from it follows."""
+
+import mujoco
+import numpy as np
+import pytest
+from mujoco.batch import Batch
+
+from envs import InputError
+from envs.variation import FIELDS, Variation, apply
+
+XML = """
+<mujoco>
+  <option timestep="0.005"/>
+  <worldbody>
+    <geom name="floor" type="plane" size="5 5 .1" friction="{friction}"/>
+    <body name="arm" pos="0 0 1">
+      <joint name="shoulder" axis="0 1 0" damping="{damping}" armature="{armature}"
+             stiffness="{stiffness}" frictionloss="{frictionloss}"/>
+      <geom name="rod" type="capsule" fromto="0 0 0 .6 0 0" size=".05" mass="{mass}"/>
+      <body name="hand" pos=".6 0 0">
+        <joint name="wrist" type="ball" damping=".1" armature=".01"/>
+        <inertial pos="{ipos}" mass="{hand}" diaginertia="{inertia}"/>
+        <geom name="palm" type="box" size=".1 .05 .03" mass="0"/>
+      </body>
+    </body>
+    <body name="puck" pos="0 1 .05">
+      <freejoint name="float"/>
+      <geom name="puck" type="cylinder" size=".1 .05" mass=".5" friction=".1"/>
+    </body>
+  </worldbody>
+  <actuator><general name="motor" joint="shoulder" gear="{gear}" gainprm="{gain}"/></actuator>
+</mujoco>
+"""
+NOMINAL = {
+    "friction": ".6 .01 .001",
+    "damping": "0.2",
+    "armature": "0.02",
+    "stiffness": "0.5",
+    "frictionloss": "0.03",
+    "mass": "1",
+    "ipos": ".05 0 .01",
+    "hand": ".4",
+    "inertia": ".002 .003 .004",
+    "gear": "2 .1 .1 .1 .1 .1",
+    "gain": "1.5",
+}
+WRIST = ["wrist.0", "wrist.1", "wrist.2"]
+
+
+def model(**changed: str) -> mujoco.MjModel:
+    return mujoco.MjModel.from_xml_string(XML.format(**(NOMINAL | changed)))
+
+
+def varied(*parts: tuple[Variation, list[float]], n: int = 1, times: int = 1) -> Batch:
+    """A batch of the nominal model whose simulation n - 1 carries the variations."""
+    batch = Batch(model(), n, 1)
+    for _ in range(times):
+        numbers = [np.array([values], float) for _, values in parts]
+        apply(batch, [variation for variation, _ in parts], numbers, np.array([n - 1]))
+    return batch
+
+
+def trajectory(m: mujoco.MjModel) -> np.ndarray:
+    """State over 150 steps of a thrown puck and a driven arm, (150, nq + nv)."""
+    data = mujoco.MjData(m)
+    data.qvel[:] = np.linspace(0.3, 1.5, m.nv)
+    rows = []
+    for t in range(150):
+        data.ctrl[:] = np.sin(t / 10)
+        mujoco.mj_step(m, data)
+        rows.append(np.concatenate([data.qpos, data.qvel]))
+    return np.array(rows)
+
+
+def arrays(m: mujoco.MjModel) -> dict[str, np.ndarray]:
+    names = ["body_subtreemass", "dof_invweight0", "body_invweight0", "dof_M0", "actuator_acc0"]
+    return {name: getattr(m, name).copy() for name in [*names, *FIELDS]}
+
+
+# The one number of each variation, and the same said in XML.
+SAID = [
+    ("body_mass", ("arm",), "set", 2.5, {"mass": "2.5"}),
+    ("body_mass", ("arm",), "scale", 3.0, {"mass": "3"}),
+    ("body_mass", ("arm",), "add", 0.7, {"mass": "1.7"}),
+    ("body_mass", ("hand",), "scale", 2.0, {"hand": ".8", "inertia": ".004 .006 .008"}),
+    ("body_inertia", ("hand",), "scale", 2.0, {"inertia": ".004 .006 .008"}),
+    ("body_ipos", ("hand",), "scale", 2.0, {"ipos": ".1 0 .02"}),
+    ("body_ipos", ("hand",), "add", 0.02, {"ipos": ".07 .02 .03"}),
+    ("geom_friction", ("floor",), "scale", 0.5, {"friction": ".3 .005 .0005"}),
+    ("dof_damping", ("shoulder",), "set", 1.3, {"damping": "1.3"}),
+    ("dof_damping", ("shoulder",), "scale", 4.0, {"damping": "0.8"}),
+    ("dof_armature", ("shoulder",), "add", 0.1, {"armature": "0.12"}),
+    ("dof_frictionloss", ("shoulder",), "scale", 2.0, {"frictionloss": "0.06"}),
+    ("jnt_stiffness", ("shoulder",), "scale", 5.0, {"stiffness": "2.5"}),
+    ("actuator_gear", ("motor",), "scale", 0.5, {"gear": "1 .05 .05 .05 .05 .05"}),
+    ("actuator_gainprm", ("motor",), "scale", 2.0, {"gain": "3"}),
+]
+
+
+def test_every_row_of_the_table_is_tried_below():
+    assert {field for field, *_ in SAID} == set(FIELDS)
+
+
+@pytest.mark.parametrize(("field", "objects", "mode", "number", "xml"), SAID)
+def test_a_varied_model_equals_the_same_values_compiled_from_xml(field, objects, mode, number, xml):
+    nominal, compiled = model(), model(**xml)
+    batch = varied((Variation(nominal, field, objects, mode, each=False), [number]))
+    for name, value in arrays(compiled).items():
+        np.testing.assert_allclose(arrays(batch.get_model(0))[name], value, rtol=1e-12, atol=0, err_msg=name)
+    moved, expected = trajectory(batch.get_model(0)), trajectory(compiled)
+    np.testing.assert_allclose(moved, expected, rtol=1e-6, atol=1e-9)
+    assert np.abs(expected - trajectory(nominal)).max() > 1e-4
+
+
+def test_the_batch_moves_as_the_varied_model_does():
+    v = Variation(model(), "body_mass", ("arm",), "scale", each=False)
+    batch = varied((v, [3.0]), n=2)
+    qvel, ctrl = batch.bind("qvel"), batch.bind("ctrl")
+    qvel[:] = np.linspace(0.3, 1.5, model().nv)
+    for t in range(150):
+        ctrl[:] = np.sin(t / 10)
+        batch.step()
+    np.testing.assert_array_equal(batch.bind("qpos")[1], trajectory(batch.get_model(1))[-1, : model().nq])
+    np.testing.assert_array_equal(batch.bind("qpos")[0], trajectory(model())[-1, : model().nq])
+
+
+def test_applying_twice_is_applying_once_and_a_nominal_task_restores_the_model():
+    for field, objects, mode, number, _ in SAID:
+        v = Variation(model(), field, objects, mode, each=False)
+        once, twice = varied((v, [number])), varied((v, [number]), times=2)
+        for name, value in arrays(once.get_model(0)).items():
+            np.testing.assert_array_equal(arrays(twice.get_model(0))[name], value, err_msg=name)
+        if v.neutral is not None:
+            apply(twice, [v], [v.neutral[None]], np.array([0]))
+            for name, value in arrays(model()).items():
+                np.testing.assert_allclose(arrays(twice.get_model(0))[name], value, rtol=1e-12, err_msg=name)
+
+
+def test_only_the_named_simulations_change():
+    v = Variation(model(), "body_mass", None, "scale", each=False)
+    batch = varied((v, [2.0]), n=3)
+    assert batch.get_model(2).body("arm").mass == 2.0
+    for i in (0, 1):
+        for name, value in arrays(model()).items():
+            np.testing.assert_array_equal(arrays(batch.get_model(i))[name], value, err_msg=name)
+
+
+def test_mass_moves_inertia_with_it_unless_the_inertia_is_varied_itself():
+    mass = Variation(model(), "body_mass", ("arm",), "scale", each=False)
+    inertia = Variation(model(), "body_inertia", ("arm",), "scale", each=False)
+    nominal = model().body("arm").inertia
+    np.testing.assert_allclose(varied((mass, [3.0])).get_model(0).body("arm").inertia, 3 * nominal)
+    both = varied((mass, [3.0]), (inertia, [5.0])).get_model(0).body("arm")
+    np.testing.assert_allclose(both.inertia, 5 * nominal)
+    np.testing.assert_allclose(both.mass, 3.0)
+
+
+def test_the_constants_that_mujoco_derives_follow():
+    v = Variation(model(), "body_mass", None, "scale", each=False)
+    nominal, heavy = model(), varied((v, [2.0])).get_model(0)
+    np.testing.assert_allclose(heavy.body_subtreemass, 2 * nominal.body_subtreemass)
+    free = nominal.jnt_dofadr[nominal.joint("float").id]
+    np.testing.assert_allclose(heavy.dof_invweight0[free:], nominal.dof_invweight0[free:] / 2)
+
+
+def test_the_world_is_not_among_all_bodies_and_adding_mass_to_a_massless_body_is_finite():
+    bare = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><body name='frame'>"
+        "<body name='load'><joint/><geom size='.1' mass='1'/></body></body></worldbody></mujoco>"
+    )
+    v = Variation(bare, "body_mass", None, "add", each=True)
+    assert v.labels == ["frame", "load"]
+    batch = Batch(bare, 1, 1)
+    apply(batch, [v], [np.array([[0.5, 0.5]])], np.array([0]))
+    np.testing.assert_allclose(batch.get_model(0).body_mass, [0.0, 0.5, 1.5])
+    np.testing.assert_allclose(batch.get_model(0).body("frame").inertia, 0.0)
+    np.testing.assert_allclose(batch.get_model(0).body("load").inertia, 1.5 * bare.body("load").inertia)
+
+
+def test_modes_set_scale_and_add():
+    values = {
+        mode: Variation(model(), "dof_damping", ("shoulder",), mode, False).values(np.array([[3.0]]))
+        for mode in ("set", "scale", "add")
+    }
+    assert {mode: round(float(v[0, 0]), 12) for mode, v in values.items()} == {
+        "set": 3.0,
+        "scale": 0.6,
+        "add": 3.2,
+    }
+
+
+def test_each_gives_every_element_a_number_and_a_label():
+    one = Variation(model(), "dof_damping", None, "set", each=False)
+    assert (one.size, one.labels) == (1, ["dof_damping"])
+    each = Variation(model(), "dof_damping", None, "set", each=True)
+    assert (each.size, each.labels) == (10, ["shoulder", *WRIST, *[f"float.{i}" for i in range(6)]])
+    inertia = Variation(model(), "body_inertia", ("hand",), "scale", each=True)
+    assert inertia.labels == ["hand.0", "hand.1", "hand.2"]
+    m = varied((inertia, [1.0, 2.0, 3.0])).get_model(0)
+    np.testing.assert_allclose(m.body("hand").inertia, model().body("hand").inertia * [1, 2, 3])
+
+
+def test_scaling_leaves_out_what_is_zero():
+    v = Variation(model(), "dof_damping", None, "scale", each=True)
+    assert v.labels == ["shoulder", *WRIST]  # the floating puck has none
+    assert Variation(model(), "body_ipos", ("hand",), "scale", each=True).labels == ["hand.0", "hand.2"]
+    with pytest.raises(InputError, match=r"scaling dof_damping of .*float.* changes nothing: it is zero"):
+        Variation(model(), "dof_damping", ("float",), "scale", each=False)
+
+
+def test_neutral_numbers_leave_the_model_as_it_is():
+    def neutral(objects: tuple[str, ...] | None, mode: str, each: bool) -> list[float] | None:
+        numbers = Variation(model(), "body_mass", objects, mode, each).neutral
+        return None if numbers is None else numbers.tolist()
+
+    assert neutral(None, "scale", False) == [1.0]
+    assert neutral(("arm", "hand"), "add", True) == [0.0, 0.0]
+    assert neutral(("arm", "hand"), "set", True) == [1.0, 0.4]
+    assert neutral(("arm",), "set", False) == [1.0]
+    assert neutral(("arm", "hand"), "set", False) is None  # no one number is both their masses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("body_mas", None, "scale"), "unknown model field 'body_mas'; did you mean 'body_mass'?"),
+        (("body_mass", ("arn",), "scale"), "unknown body 'arn'; did you mean 'arm'?"),
+        (("body_mass", ("world",), "scale"), "unknown body 'world'"),
+        (("dof_damping", ("shoulders",), "scale"), "unknown joint 'shoulders'; did you mean 'shoulder'?"),
+        (("actuator_gear", ("moter",), "scale"), "unknown actuator 'moter'; did you mean 'motor'?"),
+        (("body_mass", None, "scaled"), "unknown mode 'scaled'; did you mean 'scale'?"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_closest_match(arguments, said):
+    with pytest.raises(InputError) as error:
+        Variation(model(), *arguments, each=False)
+    assert str(error.value).startswith(said) and "\n" not in str(error.value)
