@@ -1,0 +1,342 @@
+"""The Gymnasium views: what Gymnasium and Stable-Baselines3 ask of them, and that they are thin."""
+
+import subprocess
+import sys
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+import stable_baselines3.common.env_checker as sb3
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
+
+import envs
+from envs import FAMILIES, FamilyEnv, FamilyVectorEnv, InputError, TaskFamily, load_family
+
+DRAW = """
+import mujoco
+model = mujoco.MjModel.from_xml_string("<mujoco/>")
+mujoco.Renderer(model, 8, 8).close()
+"""
+
+
+@pytest.fixture(scope="session")
+def gl() -> None:
+    """Skip where nothing can be drawn: a failed OpenGL context may end the process, so ask another."""
+    if subprocess.run([sys.executable, "-c", DRAW], capture_output=True, check=False).returncode:
+        pytest.skip("no OpenGL here: install libegl1 and libgl1 and set MUJOCO_GL=egl to run this test")
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def name(request) -> str:
+    return request.param
+
+
+def held_out(family: TaskFamily, i: int = 0) -> dict:
+    return dict(family.tasks("test")[i])
+
+
+# Registration.
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "import envs; env = gymnasium.make('metarl/HalfCheetahVel-v0', task={'velocity': 2.0})",
+        "env = gymnasium.make('envs:metarl/HalfCheetahVel-v0', task={'velocity': 2.0})",
+    ],
+)
+def test_make_knows_the_families_by_name(how):
+    code = f"import gymnasium; {how}; print(env.reset(seed=0)[1]['task'], env.spec.id)"
+    out = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert out.stdout == "{'velocity': 2.0} metarl/HalfCheetahVel-v0\n"
+    assert out.stderr == ""
+
+
+def test_registering_again_changes_nothing():
+    before = dict(gymnasium.registry)
+    envs.register_envs()
+    assert dict(gymnasium.registry) == before
+    assert {f"metarl/{name}-v0" for name in FAMILIES} <= set(before)
+
+
+# The checkers.
+
+
+def test_gymnasiums_checker_is_content(name):
+    env = gymnasium.make(f"metarl/{name}-v0")
+    with warnings.catch_warnings():
+        # Positions and velocities have no bounds, and the checker wishes they had.
+        warnings.filterwarnings("ignore", ".*A Box observation space m.*imum value is.*infinit.*")
+        check_env(env.unwrapped, skip_render_check=True)
+
+
+def test_gymnasiums_checker_is_content_with_the_rendering(gl, name):
+    env = gymnasium.make(f"metarl/{name}-v0", render_mode="rgb_array", width=64, height=48)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*A Box observation space m.*imum value is.*infinit.*")
+        check_env(env.unwrapped)
+    env.close()
+
+
+def test_stable_baselines_checker_is_content(name):
+    sb3.check_env(gymnasium.make(f"metarl/{name}-v0"), skip_render_check=True)
+
+
+# One simulation.
+
+
+def test_spaces_and_metadata_are_the_familys(name):
+    family, env = load_family(name), FamilyEnv(name)
+    assert env.observation_space.shape == (family.obs_dim,) and env.observation_space.dtype == np.float32
+    assert env.action_space.shape == (family.action_dim,) and env.action_space.dtype == np.float32
+    assert (env.action_space.low == -1).all() and (env.action_space.high == 1).all()
+    assert env.metadata == {"render_modes": ["rgb_array"], "render_fps": round(1 / family.dt)}
+
+
+def test_an_episode_ends_once_with_a_failure_or_at_the_horizon(name):
+    family = load_family(name)
+    env = gymnasium.make(f"metarl/{name}-v0", task=held_out(family))
+    env.reset(seed=0)
+    ends = []
+    for _ in range(family.horizon):
+        _, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert reward == pytest.approx(sum(info["reward_terms"].values()), abs=1e-5)
+        ends.append((terminated, truncated))
+        if terminated or truncated:
+            break
+    assert not any(map(any, ends[:-1]))
+    assert ends[-1] == ((True, False) if len(ends) < family.horizon else (False, True))
+
+
+def test_without_a_task_every_episode_draws_a_training_task():
+    env = FamilyEnv("HalfCheetahVel")
+    train = {t["velocity"] for t in env.family.tasks("train")}
+    seen = [env.reset(seed=3 if i == 0 else None)[1]["task"]["velocity"] for i in range(20)]
+    assert set(seen) <= train and len(set(seen)) > 10
+    assert seen == [env.reset(seed=3 if i == 0 else None)[1]["task"]["velocity"] for i in range(20)]
+
+
+def test_a_task_given_at_reset_stays_until_another_is_given():
+    env = FamilyEnv("HalfCheetahVel", task={"velocity": 1.0})
+    asked = [None, {}, {"task": {"velocity": 2.5}}, None, {"task": {"velocity": 0.5}}]
+    assert [env.reset(options=o)[1]["task"]["velocity"] for o in asked] == [1.0, 1.0, 2.5, 2.5, 0.5]
+    drawn = {env.reset(options={"task": None} if i == 0 else None)[1]["task"]["velocity"] for i in range(9)}
+    assert len(drawn) > 5
+
+
+def test_success_is_told_where_the_family_defines_it():
+    env = FamilyEnv("SparsePointGoal", task={"angle": 0.0})
+    env.reset(seed=0)
+    told = [env.step(np.array([1.0, 0.0], np.float32))[4]["success"] for _ in range(10)]
+    assert told == [False] * 7 + [True] * 3 or told == [False] * 8 + [True] * 2
+    plain = FamilyEnv("PointGoal")
+    plain.reset(seed=0)
+    assert "success" not in plain.step(np.zeros(2))[4]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: FamilyEnv("HalfCheetahVel", task={"speed": 2.0}), "unknown task parameter"),
+        (lambda: FamilyEnv("HalfCheetahVel", task={"velocity": 9.0}), "velocity=9 is out of range"),
+        (lambda: FamilyEnv("HalfCheetahVell"), "did you mean 'HalfCheetahVel'"),
+        (lambda: FamilyEnv("PointGoal", render_mode="human"), "unknown render mode 'human'"),
+        (lambda: FamilyEnv("PointGoal").reset(options={"tasks": {}}), "did you mean 'task'"),
+        (lambda: gymnasium.make("metarl/PointGoal-v0", task={"goal_x": 0.0}), "needs goal_y"),
+        (lambda: FamilyVectorEnv("PointGoal", 2, task={"goal_x": 5.0}), "goal_x=5 is out of range"),
+        (lambda: FamilyVectorEnv("PointGoal", 2, tasks=[{"goal_x": 0.0, "goal_y": 0.0}]), "got 1"),
+        (lambda: FamilyVectorEnv("HalfCheetahVel", 1, {"velocity": 1.0}, [{"velocity": 1.0}]), "not both"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_cure(make, said):
+    with pytest.raises(InputError) as error:
+        make()
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+# Many simulations.
+
+
+def make_vec(name: str, n: int, **kwargs) -> FamilyVectorEnv:
+    env = gymnasium.make_vec(
+        f"metarl/{name}-v0", num_envs=n, vectorization_mode="vector_entry_point", **kwargs
+    )
+    assert isinstance(env, FamilyVectorEnv)
+    return env
+
+
+def play(env: FamilyVectorEnv, steps: int, seed: int) -> list[tuple]:
+    env.action_space.seed(seed)
+    return [env.reset(seed=seed), *(env.step(env.action_space.sample()) for _ in range(steps))]
+
+
+def same(a, b) -> bool:
+    """Whether two results of nested tuples, dicts and arrays are equal."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, tuple | list) or (isinstance(a, np.ndarray) and a.dtype.hasobject):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return np.array_equal(a, b)
+
+
+def test_a_vector_env_has_the_right_spaces_and_says_how_it_resets(name):
+    family, env = load_family(name), make_vec(name, 3)
+    assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert env.metadata["render_fps"] == round(1 / family.dt)
+    assert env.single_observation_space == FamilyEnv(name).observation_space
+    assert env.observation_space.shape == (3, family.obs_dim)
+    assert env.action_space.shape == (3, family.action_dim)
+    obs, _ = env.reset(seed=0)
+    assert obs in env.observation_space
+    obs, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+    assert obs in env.observation_space and reward.shape == (3,)
+    assert terminated.dtype == truncated.dtype == bool
+
+
+def test_a_vector_env_gives_the_same_numbers_for_the_same_seed(name):
+    one, two, other = (play(make_vec(name, 3, n_threads=n), 40, seed) for n, seed in ((1, 7), (2, 7), (1, 8)))
+    assert same(one, two)
+    assert not same(one, other)
+
+
+def test_a_vector_env_equals_single_envs_from_the_same_states(name):
+    n = 3
+    family = load_family(name)
+    tasks = [held_out(family, i % family.n_test) for i in range(n)]
+    vector, singles = make_vec(name, n, tasks=tasks), [FamilyEnv(family, task) for task in tasks]
+    vector.reset(seed=0)
+    for i, env in enumerate(singles):
+        env.reset(seed=0)
+        env.sim.state[0] = vector.sim.state[i]
+    live = np.ones(n, bool)
+    for action in np.random.default_rng(0).uniform(-1, 1, (family.horizon, n, family.action_dim)):
+        obs, reward, terminated, truncated, info = vector.step(action)
+        for i in np.flatnonzero(live):
+            o, r, te, tr, inf = singles[i].step(action[i])
+            ended = te or tr
+            np.testing.assert_array_equal(info["final_obs"][i] if ended else obs[i], o)
+            assert (reward[i], terminated[i], truncated[i]) == (r, te, tr)
+            terms = (info["final_info"] if ended else info)["reward_terms"]
+            assert {k: v[i] for k, v in terms.items()} == inf["reward_terms"]
+            live[i] = not ended
+    assert not live.any()
+
+
+def test_an_ended_episode_leaves_its_last_observation_and_a_new_one_begins_in_the_same_step():
+    env = make_vec("HopperRandParams", 16)
+    n_ended, before = 0, env.reset(seed=0)[1]["task"]["body_mass"]
+    for _ in range(80):
+        obs, reward, terminated, truncated, info = env.step(np.ones((16, 3), np.float32))
+        ended = terminated | truncated
+        assert bool(ended.any()) is ("final_obs" in info)
+        tasks = info["task"]["body_mass"]
+        np.testing.assert_array_equal(tasks[~ended], before[~ended])
+        np.testing.assert_array_equal(info["_reward_terms"], ~ended)
+        np.testing.assert_array_equal(env.sim.elapsed == 0, ended)
+        if ended.any():
+            np.testing.assert_array_equal(info["_final_obs"], ended)
+            np.testing.assert_array_equal(info["_final_info"], ended)
+            np.testing.assert_array_equal(info["final_info"]["task"]["body_mass"], before)
+            assert (tasks[ended] != before[ended]).any(axis=1).all()
+            terms = info["final_info"]["reward_terms"]
+            np.testing.assert_allclose(sum(terms.values()), reward, rtol=1e-5)
+            for i in range(16):
+                assert (info["final_obs"][i] is not None) == ended[i]
+            for i in np.flatnonzero(ended):
+                # Upright at the start, not so at the end.
+                assert np.abs(obs[i]).max() < 2 and np.abs(info["final_obs"][i][1]) > 0.1
+        n_ended, before = n_ended + ended.sum(), tasks
+    assert n_ended > 16
+
+
+def test_the_horizon_truncates_every_simulation_at_once_and_again():
+    env = make_vec("PointGoal", 2)
+    results = play(env, 40, seed=0)[1:]
+    ends = [t for t, (_, _, terminated, truncated, _) in enumerate(results) if truncated.all()]
+    assert ends == [19, 39]
+    assert not any(terminated.any() for _, _, terminated, _, _ in results)
+    np.testing.assert_array_equal(results[19][0], np.zeros((2, 2)))  # every episode starts at the origin
+
+
+def test_episodes_go_on_with_a_fixed_task_and_draw_anew_without_one():
+    angles = np.array([0.5, 1.5, 2.5])
+    fixed = make_vec("SparsePointGoal", 3, tasks=[{"angle": a} for a in angles])
+    for _, _, _, _, info in play(fixed, 50, seed=0)[1:]:
+        np.testing.assert_array_equal(info["task"]["angle"], angles)
+    _, info = fixed.reset(options={"task": {"angle": 1.0}})
+    np.testing.assert_array_equal(info["task"]["angle"], [1.0] * 3)
+    _, info = fixed.reset(options={"task": None})
+    assert len(set(info["task"]["angle"])) == 3
+    seen = {a for *_, info in play(make_vec("SparsePointGoal", 3), 50, seed=0) for a in info["task"]["angle"]}
+    assert len(seen) > 6
+
+
+def test_results_of_a_step_do_not_change_with_later_steps():
+    env = make_vec("HopperRandParams", 4)
+    results = play(env, 30, seed=0)
+    again = play(make_vec("HopperRandParams", 4), 30, seed=0)
+    play(env, 30, seed=1)
+    assert same(results, again)
+
+
+def test_gymnasiums_vector_wrappers_understand_the_results():
+    env = DictInfoToList(RecordEpisodeStatistics(make_vec("PointGoal", 2)))
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    for _ in range(20):
+        _, _, _, truncated, info = env.step(env.action_space.sample())
+    assert truncated.all() and [i["episode"]["l"] for i in info] == [20, 20]
+    assert set(info[0]) == {"task", "final_obs", "final_info", "episode"}
+    assert set(info[0]["final_info"]) == {"task", "reward_terms"}
+
+
+# Frames.
+
+
+def test_frames_have_the_asked_size_show_the_robot_and_cost_the_physics_nothing(gl, name):
+    family = load_family(name)
+    offscreen = family.model.vis.global_.offwidth
+    seen = FamilyEnv(family, held_out(family), render_mode="rgb_array", width=offscreen + 16, height=96)
+    blind = FamilyEnv(family, held_out(family))
+    seen.reset(seed=0)
+    blind.reset(seed=0)
+    assert blind.render() is None
+    first = seen.render()
+    assert first.shape == (96, offscreen + 16, 3) and first.dtype == np.uint8
+    for action in np.random.default_rng(0).uniform(-1, 1, (10, family.action_dim)):
+        np.testing.assert_array_equal(seen.step(action)[0], blind.step(action)[0])
+        frame = seen.render()
+    np.testing.assert_array_equal(seen.sim.state, blind.sim.state)
+    assert (np.abs(frame.astype(int) - first) > 30).any(axis=2).sum() > 20  # pixels that moved
+    assert family.model.vis.global_.offwidth == offscreen
+    seen.close()
+    seen.close()
+
+
+def test_a_vector_env_renders_one_frame_a_simulation(gl):
+    env = make_vec("PointGoal", 3, render_mode="rgb_array", width=64, height=48)
+    env.reset(seed=0)
+    for _ in range(5):
+        env.step(np.array([[1, 0], [0, 1], [0, 0]], np.float32))
+    frames = env.render()
+    assert [f.shape for f in frames] == [(48, 64, 3)] * 3
+    assert not np.array_equal(frames[0], frames[1]) and not np.array_equal(frames[0], frames[2])
+    env.close()
+
+
+def test_without_opengl_rendering_says_how_to_get_it_and_everything_else_works():
+    code = (
+        "import envs; e = envs.FamilyEnv('PointGoal', render_mode='rgb_array'); e.reset(); e.step([0, 0])\n"
+        "try: e.render()\n"
+        "except envs.InputError as error: print(error)"
+    )
+    bare = {"PATH": "", "HOME": "/nonexistent"}  # no display, no MUJOCO_GL
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=bare)
+    if not out.stdout:
+        pytest.skip("this machine draws without being asked how")
+    assert "set MUJOCO_GL=egl" in out.stdout and out.stdout.count("\n") == 1

@@ -1,0 +1,233 @@
+"""What bites in practice: stale fields, log files, blown-up simulations, families from a user's file."""
+
+import subprocess
+import sys
+
+import mujoco
+import numpy as np
+import pytest
+
+from envs import FAMILIES, BatchSim, InputError, TaskFamily, load_family
+
+OWN = '''
+"""A pendulum of the user's own."""
+from pathlib import Path
+
+import numpy as np
+
+from envs import Param, TaskFamily, Uniform
+
+
+class Pendulum(TaskFamily):
+    """Swing the bob to a hidden height, with a bob of unknown mass."""
+
+    mjcf = Path(__file__).parent / "pendulum.xml"
+    frame_skip = 3
+    horizon = 10
+    params = (
+        Param("height", "m", Uniform(-1, 1), ood=Uniform(1.5, 2)),
+        Param("mass", "", Uniform(0.5, 2), field="body_mass", objects=("rod",)),
+    )
+    derived = ("site_xpos",)
+
+    def observe(self, r):
+        return np.concatenate([r.qpos, r.qvel, r.site_position("bob")], axis=1)
+
+    def reward(self, r, action, task):
+        return {"height": -np.abs(r.site_position("bob")[:, 2] - task["height"])}
+
+
+class NotAFamily:
+    pass
+'''
+PENDULUM = """
+<mujoco>
+  <worldbody>
+    <body name="rod">
+      <joint name="hinge" axis="0 1 0" damping=".1"/>
+      <geom type="capsule" fromto="0 0 0 0 0 -1" size=".02" mass="1"/>
+      <site name="bob" pos="0 0 -1"/>
+    </body>
+  </worldbody>
+  <actuator><motor joint="hinge" ctrllimited="true" ctrlrange="-5 15"/></actuator>
+</mujoco>
+"""
+
+
+@pytest.fixture
+def own_file(tmp_path):
+    (tmp_path / "pendulum.py").write_text(OWN)
+    (tmp_path / "pendulum.xml").write_text(PENDULUM)
+    return tmp_path / "pendulum.py"
+
+
+@pytest.fixture
+def pendulum(own_file) -> TaskFamily:
+    return load_family(f"{own_file}:Pendulum")
+
+
+def started(family: TaskFamily, n: int) -> BatchSim:
+    sim = BatchSim(family, n, 1)
+    rng = np.random.default_rng(0)
+    sim.set_tasks(family.sample(rng, n))
+    sim.reset(rng)
+    return sim
+
+
+# Derived fields.
+
+
+def bob(qpos: np.ndarray) -> np.ndarray:
+    """Forward kinematics of the pendulum by hand, (N, 3)."""
+    return np.stack([-np.sin(qpos[:, 0]), np.zeros(len(qpos)), -np.cos(qpos[:, 0])], axis=1)
+
+
+def test_derived_fields_are_those_of_the_new_state_after_a_reset_and_after_a_step(pendulum):
+    sim = started(pendulum, 3)
+    obs = sim.set_state(np.array([[0.3], [1.0], [-2.0]]), np.array([[5.0], [0.0], [-9.0]]))
+    np.testing.assert_allclose(obs[:, 2:], bob(sim.readings.qpos), atol=1e-6)
+    for _ in range(5):
+        obs = sim.step(np.ones((3, 1))).obs
+        np.testing.assert_allclose(sim.readings.site_position("bob"), bob(sim.readings.qpos), atol=1e-12)
+        np.testing.assert_allclose(obs[:, 2:], bob(sim.readings.qpos), atol=1e-6)
+
+
+def test_a_masked_reset_does_not_make_the_others_derived_fields_stale(pendulum):
+    sim = started(pendulum, 3)
+    sim.step(np.ones((3, 1)))
+    sim.reset(np.random.default_rng(0), np.array([False, True, False]))
+    np.testing.assert_allclose(sim.readings.site_position("bob"), bob(sim.readings.qpos), atol=1e-12)
+
+
+# Actions.
+
+
+def test_an_action_spans_the_actuators_range(pendulum):
+    sim = started(pendulum, 3)
+    sim.step(np.array([[-1.0], [0.0], [1.0]]))
+    control = np.zeros((3, 1))
+    for i in range(3):
+        data = mujoco.MjData(pendulum.model)
+        mujoco.mj_setState(pendulum.model, data, sim.state[i], mujoco.mjtState.mjSTATE_INTEGRATION)
+        control[i] = data.ctrl
+    np.testing.assert_array_equal(control, [[-5.0], [5.0], [15.0]])
+
+
+# Log files.
+
+
+def test_no_log_file_is_written_wherever_one_works_even_when_simulations_blow_up(tmp_path, own_file):
+    code = f"""
+import numpy as np
+from envs import FAMILIES, BatchSim, load_family
+for name in [*FAMILIES, "{own_file}:Pendulum"]:
+    family = load_family(name)
+    sim = BatchSim(family, 2, 1)
+    sim.set_tasks(family.sample(np.random.default_rng(0), 2))
+    sim.reset(np.random.default_rng(0))
+    sim.readings.qvel[0] = np.nan
+    assert sim.step(np.zeros((2, family.action_dim))).failed.tolist() == [True, False]
+"""
+    place = tmp_path / "work"
+    place.mkdir()
+    subprocess.run([sys.executable, "-c", code], cwd=place, check=True, capture_output=True)
+    assert list(place.iterdir()) == []
+
+
+# Simulations that blow up.
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e30, 1e300])
+@pytest.mark.parametrize("field", ["qpos", "qvel"])
+def test_a_simulation_that_blows_up_is_flagged_and_the_others_never_notice(name, value, field):
+    family = load_family(name)
+    hurt, whole = started(family, 3), started(family, 3)
+    others = np.array([True, False, True])
+    action = np.random.default_rng(1).uniform(-1, 1, (6, 3, family.action_dim))
+    for t, a in enumerate(action):
+        if t in (1, 4):  # the second time, MuJoCo's counter shows no rise
+            getattr(hurt.readings, field)[1] = value
+        bad, good = hurt.step(a), whole.step(a)
+        assert bad.failed.tolist() == [False, t >= 1, False]
+        if t >= 1:
+            assert bad.terminated[1] and not bad.truncated[1]
+            assert not bad.obs[1].any() and bad.reward[1] == 0
+            assert all(term[1] == 0 for term in bad.terms.values())
+        for x, y in zip((bad.obs, bad.reward), (good.obs, good.reward), strict=True):
+            np.testing.assert_array_equal(x[others], y[others])
+        np.testing.assert_array_equal(hurt.state[others], whole.state[others])
+    obs = hurt.reset(np.random.default_rng(2), ~others)
+    assert np.isfinite(obs).all()
+    assert not hurt.step(action[0]).failed.any()
+
+
+# A family of one's own.
+
+
+def test_a_users_own_family_from_a_file_works_like_ours(pendulum, own_file):
+    assert (pendulum.name, pendulum.obs_dim, pendulum.action_dim) == ("Pendulum", 5, 1)
+    assert pendulum.dt == pytest.approx(0.006)
+    assert len(set(pendulum.tasks("test"))) == 20
+    task = pendulum.task({"height": 0.5})
+    assert dict(task) == {"height": 0.5, "mass": 1.0}
+    sim = BatchSim(pendulum, 2, 1)
+    sim.set_tasks([task, pendulum.task({"height": 0.5, "mass": 2.0})])
+    sim.set_state(np.full((2, 1), np.pi / 2), np.zeros((2, 1)))
+    assert sim.model_of(0).body("rod").mass == 1.0 and sim.model_of(1).body("rod").mass == 2.0
+    for t in range(pendulum.horizon):
+        step = sim.step(np.zeros((2, 1)))
+        assert step.truncated.all() == (t == pendulum.horizon - 1)
+    np.testing.assert_allclose(step.reward, -np.abs(-np.cos(sim.readings.qpos[:, 0]) - 0.5), rtol=1e-5)
+    assert sim.readings.qpos[0] != sim.readings.qpos[1]  # damping holds the lighter one back more
+    assert sim.success() is None
+    assert "pendulum" not in sys.modules  # a user's file hides no module of that name
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("HalfCheetahVell", "unknown family 'HalfCheetahVell'; did you mean 'HalfCheetahVel'?"),
+        ("halfcheetahvel", "unknown family 'halfcheetahvel'; did you mean 'HalfCheetahVel'?"),
+        ("xyz", "unknown family 'xyz'. Known: PointGoal, "),
+        ("nowhere.py:Pendulum", "no file nowhere.py; give your family as path/to/file.py:ClassName"),
+        ("{dir}/pendulum.py:Pendulun", "'Pendulun'; did you mean 'Pendulum'?"),
+        ("{dir}/pendulum.py:NotAFamily", "unknown family in {dir}/pendulum.py 'NotAFamily'"),
+        ("{dir}/pendulum.py:TaskFamily", "unknown family in {dir}/pendulum.py 'TaskFamily'"),
+        ("{dir}/pendulum.py", "unknown family '{dir}/pendulum.py'"),
+    ],
+)
+def test_a_wrong_name_of_a_family_is_one_line_that_names_the_cure(name, said, own_file):
+    with pytest.raises(InputError) as error:
+        load_family(name.format(dir=own_file.parent))
+    assert said.format(dir=own_file.parent) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_robot_that_is_missing_or_broken_is_one_line_that_names_the_file(own_file):
+    robot = own_file.parent / "pendulum.xml"
+    robot.write_text("<mujoco><worldbody><body></worldbody></mujoco>")
+    with pytest.raises(InputError, match=r"cannot load the robot .*pendulum.xml: ") as error:
+        _ = load_family(f"{own_file}:Pendulum").model
+    assert "\n" not in str(error.value)
+    robot.unlink()
+    with pytest.raises(InputError, match=r"cannot load the robot .*pendulum.xml: "):
+        _ = load_family(f"{own_file}:Pendulum").model
+
+
+# A number that is known.
+
+
+def test_a_scripted_policy_told_the_goal_reaches_the_point_familys_optimum():
+    family = load_family("PointGoal")
+    tasks = family.tasks("test")
+    goal = np.array([[t["goal_x"], t["goal_y"]] for t in tasks])
+    sim = BatchSim(family, len(tasks), 1)
+    sim.set_tasks(tasks)
+    obs, total = sim.reset(np.random.default_rng(0)), np.zeros(len(tasks))
+    for _ in range(family.horizon):
+        step = sim.step((goal - obs) / 0.1)  # clipped: full speed, then exactly there
+        obs, total = step.obs, total + step.reward
+    optimum = family.optimum(goal)
+    np.testing.assert_allclose(total, optimum, rtol=0.01, atol=1e-3)
+    assert (total <= optimum + 1e-3).all()
+    assert optimum[0] < -1
