@@ -138,7 +138,7 @@ class BatchSim:
         self.elapsed[ids] = 0
         if self.family.derived:
             self._batch.forward(ids, stage=self._stage)
-        return self._observe()
+        return self.family.observe(r).astype(np.float32)
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance simulations by one step of `frame_skip` physics substeps.
@@ -161,8 +161,8 @@ class BatchSim:
         np.copyto(r.qpos_before, r.qpos, where=where)
         self._batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
-        obs = self._observe()
-        with np.errstate(all="ignore"):  # as in _observe
+        obs = family.observe(r).astype(np.float32)
+        with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)
             terms = {name: np.array(term, float) for name, term in terms.items()}  # ours, not views
             reward = sum(terms.values()).astype(np.float32)
@@ -178,13 +178,8 @@ class BatchSim:
         """Which simulations are at their goal now, (N,) bool, where the family defines it."""
         return self.family.success(self._readings, self._task_values)
 
-    def _observe(self) -> np.ndarray:
-        with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
-            return self.family.observe(self._readings).astype(np.float32)
-
     def _failed(self, obs: np.ndarray, reward: np.ndarray) -> np.ndarray:
         # MuJoCo's counters start again when it resets a simulation, so a second failure shows no rise:
         # any count since the episode began means failed.
         fatal = self._batch.warning[:, FATAL_WARNINGS, 1].any(axis=1)
-        finite = np.isfinite(self.state).all(axis=1) & np.isfinite(obs).all(axis=1) & np.isfinite(reward)
-        return fatal | ~finite
+        return fatal | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)

@@ -162,6 +162,37 @@ def test_a_simulation_that_blows_up_is_flagged_and_the_others_never_notice(name,
     assert not hurt.step(action[0]).failed.any()
 
 
+def test_a_reward_or_observation_that_is_not_finite_counts_as_a_failure_too(pendulum):
+    class Divides(type(pendulum)):
+        def observe(self, r):
+            with np.errstate(divide="ignore"):
+                return r.qpos / (r.qpos < 1)
+
+        def reward(self, r, action, task):
+            return {"root": np.sqrt(r.qpos[:, 0])}
+
+    sim = started(Divides(), 3)
+    sim.set_state(np.array([[0.5], [-0.5], [1.5]]), np.zeros((3, 1)))
+    step = sim.step(np.zeros((3, 1)))
+    assert step.failed.tolist() == step.terminated.tolist() == [False, True, True]
+    assert step.obs[2] == step.reward[1] == step.reward[2] == 0 != step.reward[0]
+
+
+def test_reward_terms_that_a_family_returns_as_views_are_handed_out_as_copies(pendulum):
+    class Views(type(pendulum)):
+        def reward(self, r, action, task):
+            return {"angle": r.qpos[:, 0]}
+
+    sim = started(Views(), 2)
+    sim.set_state(np.ones((2, 1)), np.zeros((2, 1)))
+    first = sim.step(np.zeros((2, 1)))
+    kept = first.terms["angle"].copy()
+    sim.readings.qvel[0] = np.nan
+    sim.step(np.zeros((2, 1)))
+    np.testing.assert_array_equal(first.terms["angle"], kept)
+    assert sim.readings.qpos[1] != 0  # nor does zeroing the terms of a failure reach the state
+
+
 # A family of one's own.
 
 

@@ -150,9 +150,10 @@ def test_mass_moves_inertia_with_it_unless_the_inertia_is_varied_itself():
     inertia = Variation(model(), "body_inertia", ("arm",), "scale", each=False)
     nominal = model().body("arm").inertia
     np.testing.assert_allclose(varied((mass, [3.0])).get_model(0).body("arm").inertia, 3 * nominal)
-    both = varied((mass, [3.0]), (inertia, [5.0])).get_model(0).body("arm")
-    np.testing.assert_allclose(both.inertia, 5 * nominal)
-    np.testing.assert_allclose(both.mass, 3.0)
+    for parts in ([(mass, [3.0]), (inertia, [5.0])], [(inertia, [5.0]), (mass, [3.0])]):
+        both = varied(*parts).get_model(0).body("arm")
+        np.testing.assert_allclose(both.inertia, 5 * nominal)
+        np.testing.assert_allclose(both.mass, 3.0)
 
 
 def test_the_constants_that_mujoco_derives_follow():
