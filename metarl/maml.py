@@ -79,7 +79,7 @@ class Batch:
         obs: (K, B, obs_dim), normalised.
         action: (K, B, action_dim).
         log_prob: (K, B), when the action was drawn.
-        advantage: (K, B), mean 0 and deviation 1 within each task.
+        advantage: (K, B), mean 0 within each task, deviation 1 within each or over all.
         weight: (K, B), sums to 1 within each task; zero on padding.
     """
 
@@ -148,15 +148,24 @@ class MAMLLearner:
         Returns:
             Numbers to log.
         """
-        batches = [self.batch(stage, self.config.n_tasks) for stage in stages]
+        batches = [self.batch(stage, self.config.n_tasks) for stage in stages[:-1]]
+        batches.append(self.batch(stages[-1], self.config.n_tasks, pooled=True))
         stats = self._trpo(batches) if self.config.outer == "trpo" else self._ppo(batches)
         for stage in stages:
             self.normaliser.update(torch.from_numpy(stage.obs[stage.valid]))
         std = self.meta["log_std"].detach().exp().clamp(min=self.config.min_std)
         return {**stats, "action_std": float(std.mean())}
 
-    def batch(self, trajectories: Trajectories, n_tasks: int) -> Batch:
-        """Normalise observations, fit each task's baseline and estimate its advantages."""
+    def batch(self, trajectories: Trajectories, n_tasks: int, pooled: bool = False) -> Batch:
+        """Normalise observations, fit each task's baseline and estimate its advantages.
+
+        Args:
+            trajectories: K * E rows, task by task.
+            n_tasks: K.
+            pooled: divide the advantages by their deviation over all tasks, so that the mean over
+                tasks is that of their returns; else by each task's own, as adaptation must, which
+                knows one task only.
+        """
         c = self.config
         tensors = {k: torch.from_numpy(x).to(self.device) for k, x in vars(trajectories).items()}
         obs, valid, reward = self.normaliser(tensors["obs"]), tensors["valid"], tensors["reward"]
@@ -188,6 +197,7 @@ class MAMLLearner:
         obs, action, old, advantage = parts
         mean = (weight * advantage).sum(1, keepdim=True)
         var = (weight * (advantage - mean) ** 2).sum(1, keepdim=True)
+        var = var.mean() if pooled else var
         return Batch(obs, action, old, (advantage - mean) / (var.sqrt() + 1e-8), weight)
 
     # The objective.
