@@ -24,7 +24,7 @@ SAME = {
         {**VELOCITY, "control": ("reward_ctrl", 1.0), "healthy": ("reward_survive", 1.0)},
     ),
 }
-TASK = {"HalfCheetahDir": {"direction": 1.0}}
+TASK = {"HalfCheetahDir": {"direction": 1.0}, "HalfCheetahVel": {"velocity": 2.0}}
 
 
 def beside(name: str, theirs, seed: int) -> BatchSim:
@@ -58,6 +58,35 @@ def test_states_observations_rewards_and_ends_are_gymnasiums(name, seed):
             np.testing.assert_allclose(step.terms[ours][0], factor * info[key], rtol=1e-6, atol=1e-12)
         fell |= bool(terminated)
     assert fell is (name != "HalfCheetahDir")  # so that both answers were compared
+
+
+def test_the_velocity_that_half_cheetah_is_asked_for_is_gymnasiums_velocity():
+    theirs = gymnasium.make("HalfCheetah-v5").unwrapped
+    theirs.reset(seed=0)
+    sim = beside("HalfCheetahVel", theirs, 0)
+    for action in np.random.default_rng(0).uniform(-1, 1, (STEPS, 6)).astype(np.float32):
+        *_, info = theirs.step(action)
+        expected = -abs(info["x_velocity"] - 2.0) + 0.5 * info["reward_ctrl"]
+        np.testing.assert_allclose(sim.step(action[None]).reward[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["HopperRandParams", "Walker2dRandParams"])
+def test_a_state_is_healthy_where_gymnasium_says_so(name):
+    theirs = gymnasium.make(SAME[name][0]).unwrapped
+    rng, n = np.random.default_rng(0), 400
+    qpos = rng.normal(0, 0.1, (n, theirs.model.nq))
+    qpos[:, 1], qpos[:, 2] = rng.uniform(0.5, 2.3, n), rng.uniform(-1.2, 1.2, n) * rng.choice([0.2, 1.0], n)
+    qvel = rng.normal(0, 1, (n, theirs.model.nv))
+    qvel[::10, 0] = 200.0
+    healthy = []
+    for p, v in zip(qpos, qvel, strict=True):
+        theirs.set_state(p, v)
+        healthy.append(theirs.is_healthy)
+    family = load_family(name)
+    sim = BatchSim(family, n, 1)
+    sim.set_state(qpos, qvel)
+    np.testing.assert_array_equal(~family.terminated(sim.readings), healthy)
+    assert 0.2 < np.mean(healthy) < 0.8
 
 
 def test_the_reacher_moves_as_gymnasiums_whose_target_is_only_a_marker():
