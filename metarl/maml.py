@@ -25,15 +25,15 @@ Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
 class MAMLConfig:
     """How a MAML policy is meta-trained."""
 
-    n_tasks: int = 20
+    n_tasks: int = 40
     """tasks an iteration"""
-    n_episodes: int = 20
+    n_episodes: int = 10
     """episodes of each task before, and again after, every inner step"""
     inner_lr: float = 0.1
     """step size of adaptation (initial value if it is learned)"""
     inner_steps: int = 1
     """gradient steps the outer objective looks through"""
-    learn_inner_lr: bool = False
+    learn_inner_lr: bool = True
     """learn a step size for every parameter (Meta-SGD, Li et al. 2017)"""
     first_order: bool = False
     """leave out the second-order terms of the meta-gradient (FOMAML)"""
@@ -41,7 +41,7 @@ class MAMLConfig:
     """how the meta-parameters move: a TRPO step, or clipped epochs of Adam (ProMP)"""
     gamma: float = 0.99
     """discount per step"""
-    gae_lambda: float = 1.0
+    gae_lambda: float = 0.9
     """bias-variance trade-off of the advantages, 1 for Monte-Carlo returns"""
     hidden: tuple[int, ...] = (64, 64)
     """widths of the tanh layers"""
@@ -49,19 +49,19 @@ class MAMLConfig:
     """initial standard deviation of the actions"""
     min_std: float = 0.05
     """floor of the standard deviation"""
-    max_kl: float = 0.01
+    max_kl: float = 0.03
     """TRPO: trust region, mean over tasks and states"""
     cg_iterations: int = 10
     """TRPO: conjugate gradient iterations"""
     cg_damping: float = 1e-2
     """TRPO: damping of the Fisher matrix"""
-    fisher_stride: int = 8
+    fisher_stride: int = 12
     """TRPO: Fisher products use every n-th sample"""
-    outer_lr: float = 1e-3
+    outer_lr: float = 2e-3
     """PPO: Adam's step size"""
     epochs: int = 5
     """PPO: passes over the tasks"""
-    minibatches: int = 1
+    minibatches: int = 5
     """PPO: groups of tasks, each one Adam step"""
     clip: float = 0.2
     """PPO: clip range of the probability ratio after adaptation"""
@@ -270,6 +270,7 @@ class MAMLLearner:
         product = self.fisher(batches, adapted, c.fisher_stride)
         found, gain, moved = trust_region_step(
             _flatten(params).detach(),
+            float(gain.detach()),
             gradient,
             lambda v: product(v) + c.cg_damping * v,
             evaluate,

@@ -24,8 +24,8 @@ class ObsNormaliser:
 
     def update(self, obs: Tensor) -> None:
         """Take in observations (B, obs_dim) (Chan et al. 1979, parallel variance)."""
-        obs = obs.double()
-        n, mean, var = len(obs), obs.mean(0), obs.var(0, unbiased=False)
+        n, mean = len(obs), obs.mean(0, dtype=torch.float64)
+        var = (obs - mean.float()).square().mean(0, dtype=torch.float64)
         total = self.count + n
         shift = mean - self.mean
         spread = self.var * self.count + var * n + shift**2 * self.count * n / total

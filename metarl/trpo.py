@@ -9,8 +9,10 @@ LINE_SEARCH_STEPS = 15
 BACKTRACK = 0.8
 
 
-def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
-    """Approximate solution x of A x = b, given v -> A v for a positive definite A.
+def conjugate_gradient(
+    product: Callable[[Tensor], Tensor], b: Tensor, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Approximate solution x of A x = b, and A x, given v -> A v for a positive definite A.
 
     Args:
         product: v (P,) -> A v (P,).
@@ -27,11 +29,12 @@ def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, iteration
         x, residual = x + length * direction, residual - length * image
         old, norm = norm, residual @ residual
         direction = residual + norm / old * direction
-    return x
+    return x, b - residual
 
 
 def trust_region_step(
     start: Tensor,
+    before: float,
     gradient: Tensor,
     product: Callable[[Tensor], Tensor],
     evaluate: Callable[[Tensor], tuple[float, float]],
@@ -42,6 +45,7 @@ def trust_region_step(
 
     Args:
         start: (P,) parameters now.
+        before: the objective there.
         gradient: (P,) of the objective at the start.
         product: v (P,) -> F v (P,), damped Fisher products at the start.
         evaluate: parameters (P,) -> (objective, KL from the start).
@@ -51,12 +55,11 @@ def trust_region_step(
     Returns:
         Parameters, and their gain and KL; the start, 0 and 0 if no tried step improves.
     """
-    direction = conjugate_gradient(product, gradient, iterations)
-    curvature = direction @ product(direction)
+    direction, image = conjugate_gradient(product, gradient, iterations)
+    curvature = direction @ image
     if not torch.isfinite(curvature) or curvature <= 0:
         return start, 0.0, 0.0
     step = torch.sqrt(2 * max_kl / curvature) * direction
-    before, _ = evaluate(start)
     for i in range(LINE_SEARCH_STEPS):
         candidate = start + BACKTRACK**i * step
         after, kl = evaluate(candidate)
