@@ -43,7 +43,7 @@ def gae(
     """
     # delta_t = r_t + gamma V(s_{t+1}) - V(s_t)
     delta = reward + gamma * next_value * ~terminated - value
-    carry = gamma * lam * ~end
+    carry = gamma * lam * (~end).to(reward.dtype)
     out = torch.empty_like(reward)
     running = torch.zeros_like(reward[0])
     for t in reversed(range(len(reward))):
