@@ -62,12 +62,13 @@ def make_logger(folder: Path, until: int, stdout: bool) -> Logger:
 def _rows_until(path: Path, until: int) -> list[dict[str, str]]:
     if not until or not path.is_file():
         return []
-    with open(path, newline="") as file:
-        return [row for row in csv.DictReader(file) if _step(row) <= until]
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]  # not the last words of a killed run
+    return [row for row in csv.DictReader(whole) if _step(row) <= until]
 
 
 def _step(row: dict[str, str]) -> float:
     try:
         return float(row[STEP])
     except (KeyError, TypeError, ValueError):
-        return float("inf")  # half a row: the last words of a killed run
+        return float("inf")
