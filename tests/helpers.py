@@ -1,0 +1,52 @@
+"""What the tests of the learning half share: plain trajectories, and the smallest of trainings."""
+
+import numpy as np
+
+from metarl import MAMLConfig
+from metarl.maml import Batch, MAMLLearner
+from metarl.trajectories import Trajectories
+
+OBS_DIM, ACTION_DIM = 3, 2
+PLAIN = {"learn_inner_lr": False, "gae_lambda": 1.0, "minibatches": 1, "fisher_stride": 1}
+SMALL = MAMLConfig(n_tasks=3, n_episodes=2, hidden=(5,), inner_lr=0.3, **PLAIN)
+TINY = MAMLConfig(n_tasks=2, n_episodes=3, hidden=(4,), **PLAIN)  # for runs on PointGoal
+TINY_STEPS = 2 * 3 * 20 * 2  # environment steps of one of its iterations
+
+
+def trajectories(
+    rng: np.random.Generator, length: int, n: int, obs_dim: int = OBS_DIM, action_dim: int = ACTION_DIM
+) -> Trajectories:
+    """Random episodes of full length, with a reward that the action pays for."""
+    out = Trajectories.empty(length, n, obs_dim, action_dim)
+    out.obs[:] = rng.standard_normal(out.obs.shape)
+    out.action[:] = 0.5 * rng.standard_normal(out.action.shape)
+    out.log_prob[:] = -1.5 + 0.1 * rng.standard_normal(out.reward.shape)
+    out.reward[:] = out.action.sum(-1) * out.obs[..., 0] + rng.standard_normal(out.reward.shape)
+    out.valid[:] = out.truncated[-1] = out.episode_start[0] = out.trial_start[0] = True
+    return out
+
+
+def stages(rng: np.random.Generator, config: MAMLConfig, length: int = 6) -> list[Trajectories]:
+    """Trajectories of every stage of an iteration."""
+    n = config.n_tasks * config.n_episodes
+    return [trajectories(rng, length, n) for _ in range(config.inner_steps + 1)]
+
+
+def rows(t: Trajectories, index: slice | np.ndarray) -> Trajectories:
+    """The trajectories of some of the simulations."""
+    return Trajectories(**{k: x[:, index].copy() for k, x in vars(t).items()})
+
+
+def pad(t: Trajectories, length: int, fill: float) -> Trajectories:
+    """The same episodes in longer arrays; what lies beyond their end is noise."""
+    out = {}
+    for name, x in vars(t).items():
+        beyond = np.zeros if x.dtype == bool else lambda s, d: np.full(s, fill, d)
+        out[name] = np.concatenate([x, beyond((length - len(x), *x.shape[1:]), x.dtype)])
+    return Trajectories(**out)
+
+
+def double(learner: MAMLLearner, batches: list[Batch]) -> list[Batch]:
+    """Let a learner compute in float64, on these batches in float64."""
+    learner.meta = {k: p.detach().double().requires_grad_() for k, p in learner.meta.items()}
+    return [Batch(**{k: x.double() for k, x in vars(b).items()}) for b in batches]

@@ -1,0 +1,182 @@
+"""Evaluation: known returns, honest intervals, and the axis of experience."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from helpers import TINY
+from scipy import stats
+
+from envs import BatchSim, Task, load_family
+from envs.families.point import PointGoal
+from metarl import MAML
+from metarl.evaluate import bootstrap, evaluate
+from metarl.trajectories import Trajectories
+
+STEP = 0.1  # m
+
+
+class Scripted:
+    """Acts by a rule; counts what the evaluator lets it see."""
+
+    column = "episodes"
+
+    def begin(self, tasks: Sequence[Task]) -> None:
+        self.tasks, self.adapted = list(tasks), []
+
+    def act(self, sim: BatchSim, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        raise NotImplementedError
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        family = sim.family
+        out = Trajectories.empty(family.horizon, sim.n_sims, family.obs_dim, family.action_dim)
+        obs = sim.reset(rng)
+        for t in range(family.horizon):
+            out.obs[t], out.valid[t], out.action[t] = obs, True, self.act(sim, obs, rng)
+            step = sim.step(out.action[t])
+            obs, out.reward[t], out.truncated[t] = step.obs, step.reward, step.truncated
+        return out
+
+    def adapt(self, episodes: Trajectories) -> None:
+        self.adapted.append(episodes)
+
+
+class Oracle(Scripted):
+    """Told the goal: full speed, then stay."""
+
+    def act(self, sim: BatchSim, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        goal = np.array([list(t.values()) for t in self.tasks]).repeat(sim.n_sims // len(self.tasks), axis=0)
+        return (goal - obs) / STEP
+
+
+class Wanderer(Scripted):
+    """Ignores everything."""
+
+    def act(self, sim: BatchSim, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return rng.uniform(-1, 1, (sim.n_sims, sim.family.action_dim))
+
+
+def goals(tasks: Sequence[Task]) -> np.ndarray:
+    return np.array([[t["goal_x"], t["goal_y"]] for t in tasks])
+
+
+@pytest.fixture
+def family() -> PointGoal:
+    return PointGoal()
+
+
+def test_an_oracle_gets_its_known_return_in_every_column(family):
+    tasks = family.tasks("test")
+    result = evaluate(Oracle(), family, tasks, 3, 2)
+    best = family.optimum(goals(tasks))
+    np.testing.assert_allclose(result.returns, np.repeat(best[:, None], 3, axis=1), rtol=0.01, atol=1e-3)
+    assert result.mean == pytest.approx([best.mean()] * 3, rel=0.01)
+
+
+def test_a_policy_that_ignores_history_shows_no_gain(family):
+    result = evaluate(Wanderer(), family, family.tasks("test"), 4, 10)
+    assert result.gain[0] == 0
+    assert result.gain_ci95[0] == [0, 0]
+    for gain, (low, high) in zip(result.gain[1:], result.gain_ci95[1:], strict=True):
+        assert low < 0 < high
+        assert low < gain < high
+
+
+def test_parameters_that_are_never_adapted_show_no_gain(family):
+    adapter = MAML(family, TINY).adapter()
+    adapter.adapt = lambda episodes: None
+    result = evaluate(adapter, family, family.tasks("test"), 3, 10)
+    assert all(low < 0 < high for low, high in result.gain_ci95[1:])
+
+
+def test_column_0_is_before_any_adaptation_and_each_later_one_after_one_more(family):
+    adapter = Wanderer()
+    tasks = family.tasks("test")[:3]
+    result = evaluate(adapter, family, tasks, 3, 2)
+    assert len(adapter.adapted) == 2
+    for column, episodes in enumerate(adapter.adapted):
+        of_task = episodes.returns().reshape(3, 2).mean(axis=1)
+        np.testing.assert_allclose(of_task, np.array(result.returns)[:, column], rtol=1e-6)
+
+
+def test_experience_is_what_was_lived_on_a_task_before_the_column(family):
+    result = evaluate(Wanderer(), family, family.tasks("test")[:4], 3, 5)
+    assert result.episodes_used == [0, 5, 10]
+    assert result.env_steps_used == [0, 5 * 20, 10 * 20]
+
+
+def test_episodes_that_end_early_use_fewer_steps():
+    family = load_family("HopperRandParams")
+    adapter = MAML(family, TINY, n_threads=1).adapter()
+    seen, collect = [], adapter.collect
+    adapter.collect = lambda sim, rng: seen.append(collect(sim, rng)) or seen[-1]
+    result = evaluate(adapter, family, family.tasks("test")[:2], 3, 4, n_threads=1)
+    steps = [t.valid.sum() / 2 for t in seen]
+    assert result.env_steps_used == [0, steps[0], steps[0] + steps[1]]
+    assert steps[0] < 4 * family.horizon
+
+
+def test_a_return_is_the_mean_over_the_columns_episodes_and_the_table_its_summary(family):
+    result = evaluate(Wanderer(), family, family.tasks("test"), 2, 3)
+    returns = np.array(result.returns)
+    assert returns.shape == (20, 2)
+    np.testing.assert_allclose(result.mean, returns.mean(axis=0))
+    np.testing.assert_allclose(result.iqm, np.sort(returns, axis=0)[5:15].mean(axis=0))
+    np.testing.assert_allclose(result.ci95, bootstrap(returns))
+    gains = returns - returns[:, :1]
+    np.testing.assert_allclose(result.gain, gains.mean(axis=0))
+    np.testing.assert_allclose(result.gain_ci95, bootstrap(gains))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_evaluating_twice_gives_the_same_numbers(family, n_threads):
+    agent = MAML(family, TINY, seed=3)
+    first = evaluate(agent.adapter(), family, family.tasks("test")[:5], 3, 4, n_threads=1)
+    again = evaluate(agent.adapter(), family, family.tasks("test")[:5], 3, 4, n_threads=n_threads)
+    other = evaluate(agent.adapter(), family, family.tasks("test")[:5], 3, 4, seed=1)
+    assert first == again
+    assert first.returns != other.returns
+
+
+def test_an_adapter_forgets_between_evaluations(family):
+    adapter = MAML(family, TINY).adapter()
+    results = [evaluate(adapter, family, family.tasks("test")[:n], 3, 4) for n in (4, 2, 4)]
+    assert results[0] == results[2]
+
+
+def test_evaluation_leaves_the_agent_as_it_was(family):
+    agent = MAML(family, TINY).learn(10**3)
+    before = agent.state_dict()
+    meta = {k: p.clone() for k, p in before["learner"]["meta"].items()}
+    evaluate(agent.adapter(), family, family.tasks("test")[:2], 3, 4)
+    after = agent.state_dict()
+    assert all((p == after["learner"]["meta"][k]).all() for k, p in meta.items())
+    assert before["rng"] == after["rng"]
+    assert before["learner"]["normaliser"] == after["learner"]["normaliser"]
+
+
+def test_one_task_and_one_column_will_do(family):
+    result = evaluate(Wanderer(), family, family.tasks("test")[:1], 1, 1)
+    assert result.ci95 == [[result.mean[0]] * 2]
+
+
+def test_the_json_holds_everything_in_plain_values(family):
+    result = evaluate(Wanderer(), family, family.tasks("test")[:2], 2, 1, "wanderer", "test")
+    back = json.loads(json.dumps(result.to_json()))
+    assert back == result.to_json()
+    assert back["tasks"] == [dict(t) for t in family.tasks("test")[:2]]
+    assert (back["family"], back["learner"], back["split"]) == ("PointGoal", "wanderer", "test")
+
+
+@pytest.mark.parametrize("n", [8, 40])
+def test_the_interval_is_scipys_percentile_bootstrap(n):
+    values = np.random.default_rng(0).standard_normal((n, 3)) * [1, 10, 100] + [0, 5, -5]
+    mine = bootstrap(values)
+    for column, (low, high) in zip(values.T, mine, strict=True):
+        theirs = stats.bootstrap(
+            (column,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(1)
+        ).confidence_interval
+        width = theirs.high - theirs.low
+        assert low == pytest.approx(theirs.low, abs=0.08 * width)
+        assert high == pytest.approx(theirs.high, abs=0.08 * width)
