@@ -168,10 +168,10 @@ class Agent:
     @classmethod
     def make_config(cls, values: Mapping[str, Any]) -> Any:
         """The learner's config from plain JSON values."""
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         try:
+            lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls.config_class(**lists)
-        except TypeError as error:
+        except (AttributeError, TypeError) as error:
             raise InputError(f"the config does not fit {cls.name} of this version: {error}") from None
 
     def restore(self, path: Path, content: Mapping[str, Any]) -> None:

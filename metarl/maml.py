@@ -12,13 +12,37 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from envs import InputError
 from metarl.baseline import features, fit_predict
 from metarl.policies import GaussianMLP, ObsNormaliser, Params, expand, kl, log_prob
+from metarl.ranges import check
 from metarl.returns import discounted_returns, gae
 from metarl.trajectories import Trajectories
 from metarl.trpo import trust_region_step
 
 Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
+
+RANGES = {
+    "n_tasks": (1, 100_000),
+    "n_episodes": (1, 100_000),
+    "inner_lr": (0, 100),
+    "inner_steps": (1, 100),
+    "gamma": (0, 1),
+    "gae_lambda": (0, 1),
+    "hidden": (1, 4096),
+    "init_std": (1e-3, 10),
+    "min_std": (1e-6, 10),
+    "max_kl": (1e-8, 100),
+    "cg_iterations": (1, 1000),
+    "cg_damping": (0, 1000),
+    "fisher_stride": (1, 100_000),
+    "outer_lr": (1e-8, 10),
+    "epochs": (1, 1000),
+    "minibatches": (1, 100_000),
+    "clip": (1e-3, 1000),
+    "inner_kl": (0, 1e6),
+    "max_grad_norm": (1e-6, 1e6),
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +93,11 @@ class MAMLConfig:
     """PPO: weight of the KL penalty on the policies that collected the inner data"""
     max_grad_norm: float = 1.0
     """PPO: gradients longer than this are shortened"""
+
+    def __post_init__(self):
+        check(self, RANGES)
+        if self.outer == "ppo" and self.minibatches > self.n_tasks:
+            raise InputError(f"--minibatches {self.minibatches} is more than --n-tasks {self.n_tasks}")
 
 
 @dataclass(frozen=True)

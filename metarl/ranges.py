@@ -1,0 +1,39 @@
+"""The settings of a learner, checked: one clear line for a value that cannot be."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Literal, get_args, get_origin
+
+from envs import InputError
+
+
+def check(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Raise InputError unless every field of a config has its type and lies in its range.
+
+    Args:
+        config: a dataclass whose fields are bool, int, float, a Literal of strings, or tuple[int, ...].
+        ranges: field to lowest and highest number, both allowed.
+    """
+    for field in fields(config):
+        value, flag = getattr(config, field.name), "--" + field.name.replace("_", "-")
+        if get_origin(field.type) is Literal:
+            if value not in get_args(field.type):
+                raise InputError(f"{flag} {value} is unknown; use one of {', '.join(get_args(field.type))}")
+        elif field.type is bool:
+            if not isinstance(value, bool):
+                raise InputError(f"{flag} {value} is not true or false")
+        elif get_origin(field.type) is tuple:
+            if not isinstance(value, tuple):
+                raise InputError(f"{flag} {value} is not a list of whole numbers")
+            for number in value:
+                _check_number(flag, number, int, ranges[field.name])
+        else:
+            _check_number(flag, value, field.type, ranges[field.name])
+
+
+def _check_number(flag: str, value: Any, kind: type, bounds: tuple[float, float]) -> None:
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+        raise InputError(f"{flag} {value} is not a {'whole ' if kind is int else ''}number")
+    low, high = bounds
+    if not low <= value <= high:
+        raise InputError(f"{flag} {value:g} is out of range; use {low:g} to {high:g}")
