@@ -1,10 +1,13 @@
 """The command line: families, train, evaluate. Bad input gives one line and exit status 2."""
 
+import io
 import json
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, field, make_dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +28,7 @@ from metarl.train import train
 
 DEFAULT_LEARNER = "maml"
 DEFAULT_STEPS = 4_000_000
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclass
@@ -69,10 +73,10 @@ class Train:
     """go on with this run instead, with its own settings"""
     force: bool = False
     """replace the run that --out holds"""
-    device: str = "cpu"
-    """where the learner computes: cpu or cuda"""
-    n_threads: int = 0
-    """physics threads, 0 for one per CPU"""
+    device: str | None = None
+    """where the learner computes: cpu or cuda (default cpu, or the resumed run's own)"""
+    n_threads: int | None = None
+    """physics threads, 0 for one per CPU (default 0, or the resumed run's own)"""
     tables: bool = False
     """print a table after every iteration instead of a progress bar"""
 
@@ -80,25 +84,21 @@ class Train:
         """Train."""
         if self.steps is not None and not 0 < self.steps < 1e15:
             raise InputError(f"--steps {self.steps:g} is out of range; give e.g. --steps 2e6")
-        if not 0 <= self.n_threads <= 1024:
-            raise InputError(f"--n-threads {self.n_threads} is out of range; use 0 for one per CPU")
+        _check_common(self.seed, self.n_threads)
         return self._resume() if self.resume is not None else self._start()
 
     def _start(self) -> int:
         if self.family is None:
             raise InputError("which family? e.g. metarl train HalfCheetahVel; see metarl families")
-        if self.seed < 0:
-            raise InputError(f"--seed {self.seed} is negative; use 0 or more")
         family = _absolute(self.family)
         steps = int(self.steps or DEFAULT_STEPS)
-        agent = LEARNERS[self.learner](family, self.config, self.seed, self.device, self.n_threads)
+        device, n_threads = self.device or "cpu", self.n_threads or 0
+        agent = LEARNERS[self.learner](family, self.config, self.seed, device, n_threads)
         agent.check_budget(steps)
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
         folder = RunFolder(self.out or default)
         folder.create(self.force)
-        asked = RunConfig(
-            family, self.learner, steps, self.seed, self.device, self.n_threads, asdict(self.config)
-        )
+        asked = RunConfig(family, self.learner, steps, self.seed, device, n_threads, asdict(self.config))
         folder.write_config(asked)
         folder.write_surroundings(agent.family)
         agent.save(folder.checkpoint)
@@ -106,11 +106,11 @@ class Train:
 
     def _resume(self) -> int:
         if self.family is not None or self.out is not None or self.force:
-            raise InputError("--resume RUN goes with --steps alone: the run has its own family and folder")
+            raise InputError("--resume RUN takes no family, --out or --force: the run has its own")
         if (self.config, self.seed) != (type(self.config)(), 0):
             raise InputError("--resume goes on with the run's own settings; leave the other flags out")
         folder = RunFolder(self.resume)
-        asked, agent = folder.load()
+        asked, agent = folder.load(self.device, self.n_threads)
         steps = int(self.steps or asked.steps)
         if steps < agent.num_timesteps:
             raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
@@ -153,15 +153,18 @@ class Evaluate:
 
     def run(self) -> int:
         """Evaluate."""
-        for flag, value in (("--columns", self.columns), ("--episodes", self.episodes or 1)):
-            if not 1 <= value <= 10_000:
-                raise InputError(f"{flag} {value} is out of range; use at least 1")
+        _check_common(self.seed, self.n_threads)
+        for flag, value in (("--columns", self.columns), ("--episodes", self.episodes)):
+            if value is not None and not 1 <= value <= 10_000:
+                raise InputError(f"{flag} {value} is out of range; use 1 to 10000")
+        for path in (self.json, self.plot):
+            if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+                raise InputError(f"cannot write a file {path} there; give the path of a file to write")
+        if self.plot is not None and self.plot.suffix.lower() not in PLOT_SUFFIXES:
+            raise InputError(f"--plot {self.plot}: use a name that ends in {' '.join(PLOT_SUFFIXES)}")
         asked, agent = RunFolder(self.run_folder).load("cpu", self.n_threads)
         family = agent.family
         split, tasks = self._tasks(family)
-        for path in (self.json, self.plot):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise InputError(f"there is no folder {path.parent} to write {path.name} into")
         result = evaluate(
             agent.adapter(),
             family,
@@ -214,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        return tyro.cli(_commands(argv), prog="metarl", args=argv, description=__doc__).run()
+        return _parse(argv).run()
     except InputError as error:
         message = str(error)
     except OSError as error:
@@ -223,6 +226,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     print(f"metarl: {message}", file=sys.stderr)
     return 2
+
+
+def _parse(argv: Sequence[str]) -> Any:
+    """The command that was typed.
+
+    Raises:
+        InputError: it makes no sense; instead of the box that tyro draws around what is wrong.
+    """
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            return tyro.cli(_commands(argv), prog="metarl", args=argv, description=__doc__)
+    except SystemExit as stop:
+        if not stop.code:
+            raise  # --help
+        reason = stop.__context__  # what a setting's own check has said
+        while reason is not None and not isinstance(reason, InputError):
+            reason = reason.__context__
+        raise reason or InputError(_unboxed(box.getvalue())) from None
+
+
+def _unboxed(box: str) -> str:
+    """The words in a box of tyro's, in one line: what is wrong, and where to read on."""
+    rows = [row.strip("│| ") for row in box.splitlines()[1:]]
+    groups = groupby(rows, lambda row: set(row) <= set("─╰╯-+"))
+    parts = [" ".join(lines).rstrip(".") for is_rule, lines in groups if not is_rule]
+    words = [part for part in parts if not part.startswith("Argument helptext")]
+    return re.sub(r"For full helptext, \w+:?", "see", "; ".join(words))
 
 
 def _commands(argv: Sequence[str]) -> Any:
@@ -244,6 +275,13 @@ def _commands(argv: Sequence[str]) -> Any:
         | Annotated[training, tyro.conf.subcommand("train")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     )
+
+
+def _check_common(seed: int, n_threads: int | None) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed} is out of range; use 0 or more, below 2^63")
+    if n_threads is not None and not 0 <= n_threads <= 1024:
+        raise InputError(f"--n-threads {n_threads} is out of range; use 0 for one per CPU, at most 1024")
 
 
 def _absolute(family: str) -> str:

@@ -3,10 +3,10 @@
 import json
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from envs import InputError, TaskFamily
 from envs.errors import unknown
@@ -51,14 +51,17 @@ class RunFolder:
         if self.path.is_file():
             raise InputError(f"{self.path} is a file; give another --out")
         if self.path.is_dir() and any(self.path.iterdir()):
-            if not (self.path / CONFIG).is_file():
-                raise InputError(f"{self.path} holds files that are not a run; give another --out")
+            try:
+                self.read_config()
+            except InputError:
+                raise InputError(f"{self.path} holds files that are not a run; give another --out") from None
             if not force:
                 raise InputError(
                     f"{self.path} already holds a run: go on with --resume {self.path}, "
                     "replace it with --force, or give another --out"
                 )
-            shutil.rmtree(self.path)
+            for child in self.path.iterdir():
+                shutil.rmtree(child) if child.is_dir() else child.unlink()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -90,6 +93,9 @@ class RunFolder:
             config = RunConfig(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
             raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        for field in fields(RunConfig):
+            if not isinstance(getattr(config, field.name), get_origin(field.type) or field.type):
+                raise InputError(f"{path} is damaged: {field.name} is {getattr(config, field.name)!r}")
         if config.learner not in LEARNERS:
             raise unknown("learner", config.learner, LEARNERS)
         return config
@@ -103,7 +109,8 @@ class RunFolder:
         config = self.read_config()
         content = read_checkpoint(self.checkpoint)
         kind = LEARNERS[config.learner]
-        if (content["learner"], content["config"]) != (config.learner, _jsonless(kind, config.config)):
+        asked = config.learner, config.seed, _jsonless(kind, config.config)
+        if (content["learner"], content["seed"], content["config"]) != asked:
             raise InputError(f"{self.checkpoint} belongs to another run than {self.path / CONFIG}")
         agent = kind(
             config.family,
