@@ -1,0 +1,589 @@
+"""The command line: what it writes, what its help says, and one line for whatever cannot be done."""
+
+import csv
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import TINY_STEPS
+
+from envs import FAMILIES
+from metarl import MAML, MAMLConfig
+from metarl.cli import Evaluate, Families, Train, main
+
+SMALL = ["--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
+STEPS = ["--steps", str(TINY_STEPS)]
+PNG = b"\x89PNG\r\n"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A folder with run folders: not to be written to, see `runs`."""
+    folder = tmp_path_factory.mktemp("made")
+    for name, flags in {
+        "run": ["PointGoal", *SMALL],
+        "seed1": ["PointGoal", *SMALL, "--seed", "1"],
+        "other_config": ["PointGoal", *SMALL, "--hidden", "5"],
+        "other_family": ["SparsePointGoal", *SMALL],
+    }.items():
+        assert main(["train", *flags, *STEPS, "--out", str(folder / name)]) == 0
+    return folder
+
+
+@pytest.fixture
+def runs(made, tmp_path, monkeypatch) -> Path:
+    """Copies of the run folders, in the current directory."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def refused(runs, capsys) -> Callable[..., str]:
+    """Run a command that must be refused, with one line and without touching the disk; gives the line."""
+
+    def run(*argv: str) -> str:
+        before = files_in(runs)
+        capsys.readouterr()
+        assert main(argv) == 2
+        out, err = capsys.readouterr()
+        assert files_in(runs) == before
+        assert out == ""
+        assert err.startswith("metarl: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        return err
+
+    return run
+
+
+# What the commands do.
+
+
+def test_families_are_listed_for_people_and_for_programs(capsys):
+    assert main(["families"]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in FAMILIES)
+    assert main(["families", "--json"]) == 0
+    rows = {row["family"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == list(FAMILIES)
+    assert rows["PointGoal"] | {"about": ""} == {
+        "family": "PointGoal",
+        "about": "",
+        "varies": ["goal_x =U(-1, 1) m", "goal_y =U(-1, 1) m"],
+        "kinds": ["goal"],
+        "obs_dim": 2,
+        "action_dim": 2,
+        "horizon": 20,
+        "dt": 0.1,
+        "tasks": {"train": "fresh", "test": 20, "ood": 0},
+    }
+    assert all(row["about"] for row in rows.values())
+
+
+def test_a_run_folder_holds_everything_about_the_run(runs):
+    run = runs / "run"
+    names = sorted(p.name for p in run.iterdir())
+    events = [name for name in names if name.startswith("events.out.tfevents")]
+    assert len(events) == 1
+    assert sorted({*names} - {*events}) == [
+        "checkpoint.pt",
+        "config.json",
+        "progress.csv",
+        "tasks.json",
+        "versions.json",
+    ]
+    asked = json.loads((run / "config.json").read_text())
+    assert {k: asked[k] for k in ("family", "learner", "steps", "seed", "device", "n_threads")} == {
+        "family": "PointGoal",
+        "learner": "maml",
+        "steps": TINY_STEPS,
+        "seed": 0,
+        "device": "cpu",
+        "n_threads": 1,
+    }
+    assert list(asked["config"]) == [f.name for f in fields(MAMLConfig)]
+    tasks = json.loads((run / "tasks.json").read_text())
+    assert tasks["train"] is None  # drawn fresh
+    assert tasks["ood"] is None
+    assert tasks["test"] == [dict(t) for t in FAMILIES["PointGoal"]().tasks("test")]
+    versions = json.loads((run / "versions.json").read_text())
+    assert {"python", "platform", "metarl", "torch", "numpy", "mujoco", "gymnasium"} <= {*versions}
+    with open(run / "progress.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["time/timesteps"]) == TINY_STEPS
+    assert {"return/after_0", "return/after_1", "time/fps", "learn/gain"} <= {*row}
+
+
+def test_the_checkpoint_of_a_run_is_an_agent(runs):
+    agent = MAML.load(runs / "run")
+    assert (agent.num_timesteps, agent.config.hidden) == (TINY_STEPS, (4,))
+
+
+def test_tensorboard_reads_what_was_logged(runs):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(runs / "run"))
+    events.Reload()
+    assert "return/after_1" in events.Tags()["scalars"]
+    assert [e.step for e in events.Scalars("return/after_1")] == [TINY_STEPS]
+
+
+def test_a_run_has_a_folder_by_default(runs):
+    assert main(["train", "PointGoal", *SMALL, *STEPS, "--seed", "5"]) == 0
+    assert (runs / "runs" / "PointGoal-maml-5" / "checkpoint.pt").is_file()
+
+
+def test_steps_are_written_as_people_write_them(runs):
+    assert main(["train", "PointGoal", *SMALL, "--steps", "3e2", "--out", "new"]) == 0
+    assert json.loads((runs / "new" / "config.json").read_text())["steps"] == 300
+
+
+def test_tables_show_every_iteration(runs, capsys):
+    assert main(["train", "PointGoal", *SMALL, *STEPS, "--out", "new", "--tables"]) == 0
+    assert "after_1" in capsys.readouterr().out
+
+
+def test_evaluate_writes_one_object(runs, capsys):
+    argv = ["evaluate", "run", "--columns", "3", "--episodes", "2", "--json", "out.json", "--n-threads", "1"]
+    assert main(argv) == 0
+    assert "gain" in capsys.readouterr().out
+    result = json.loads((runs / "out.json").read_text())
+    named = "family learner split tasks env_steps_used episodes_used returns mean iqm ci95 score"
+    assert {*named.split()} <= {*result}
+    assert (result["family"], result["learner"], result["split"]) == ("PointGoal", "maml", "test")
+    assert len(result["tasks"]) == len(result["returns"]) == 20
+    assert {*result["tasks"][0]} == {"goal_x", "goal_y"}
+    assert result["episodes_used"] == [0, 2, 4]
+    assert result["env_steps_used"] == [0, 40, 80]
+    for name in ("mean", "iqm", "ci95", "score", "gain", "gain_ci95"):
+        assert len(result[name]) == 3
+    assert all(len(row) == 3 for row in result["returns"])
+    assert main([*argv[:-4], "--json", "again.json"]) == 0
+    assert (runs / "again.json").read_text() == (runs / "out.json").read_text()
+
+
+def test_evaluate_takes_tasks_of_ones_own(runs):
+    task = ["goal_x=0.5", "goal_y=-0.5"]
+    argv = ["evaluate", "run", "--columns", "1", "--episodes", "1", "--json", "out.json"]
+    for words, count in (
+        (["--task", *task], 1),
+        (["--task", *task, "goal_x=1", "goal_y=1"], 2),
+        (["--task", *task, "--task", *task], 2),
+    ):
+        assert main([*argv, *words]) == 0
+        result = json.loads((runs / "out.json").read_text())
+        assert result["split"] == "given"
+        assert result["tasks"][0] == {"goal_x": 0.5, "goal_y": -0.5}
+        assert len(result["tasks"]) == count
+
+
+def test_fresh_training_tasks_can_be_evaluated_too(runs):
+    argv = ["evaluate", "run", "--split", "train", "--columns", "1", "--episodes", "1", "--json", "out.json"]
+    assert main(argv) == 0
+    drawn = json.loads((runs / "out.json").read_text())["tasks"]
+    assert len(drawn) == 20
+    assert drawn != json.loads((runs / "run" / "tasks.json").read_text())["test"]
+
+
+@pytest.mark.parametrize("run", ["run", "other_family"])  # of two parameters, and of one
+def test_evaluate_draws_a_picture(runs, run):
+    assert main(["evaluate", run, "--columns", "2", "--episodes", "1", "--plot", "p.png"]) == 0
+    assert (runs / "p.png").read_bytes().startswith(PNG)
+
+
+def test_evaluate_leaves_the_run_as_it_was(runs):
+    before = files_in(runs)
+    assert main(["evaluate", "run", "--columns", "2", "--episodes", "1"]) == 0
+    assert files_in(runs) == before
+
+
+@pytest.mark.parametrize("command", ["families", "train", "evaluate"])
+def test_help_documents_every_flag(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    text = " ".join(re.sub("[│|─╭╮╰╯+]|-{3,}", " ", capsys.readouterr().out).split())
+    text = text.replace("show this help message and exit", "")
+    helps = dict(
+        re.findall(r" --([a-z-]+)(?:, --no-[a-z-]+)?(?: [^a-z ]\S*| \{.*?\})* ([a-zA-Z0-9].*?) \(", text)
+    )
+    described = {"families": Families, "train": Train, "evaluate": Evaluate}[command]
+    wanted = {f.name.replace("_", "-") for f in fields(described)} - {"family", "run-folder"}
+    if command == "train":
+        wanted |= {f.name.replace("_", "-") for f in fields(MAMLConfig)}
+    assert wanted <= {*helps}
+    assert all(len(words.split()) > 1 for words in helps.values())
+
+
+def test_python_m_metarl_is_metarl_and_warns_of_nothing():
+    command = [sys.executable, "-W", "error", "-m", "metarl", "families", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)) == len(FAMILIES)
+    assert done.stderr == ""
+
+
+def test_bad_input_ends_the_process_with_status_2():
+    command = [sys.executable, "-m", "metarl", "train", "PointGaol"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("metarl: unknown family 'PointGaol'; did you mean 'PointGoal'? Known: ")
+    assert done.stderr.count("\n") == 1
+
+
+# What they refuse.
+
+
+def test_an_unknown_family_or_learner_is_answered_with_the_known_ones(refused):
+    assert "did you mean 'HalfCheetahVel'? Known: PointGoal, " in refused("train", "HalfCheetahVle")
+    assert "Known: maml" in refused("train", "PointGoal", "--learner", "mamml")
+    assert "Known: maml" in refused("train", "PointGoal", "--learner=mamml")
+    assert "nowhere.py; give your family as path/to/file.py:ClassName" in refused("train", "nowhere.py:Mine")
+    assert "which family?" in refused("train")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["goal_x=0.5"], "needs goal_y"),
+        (["goal_x=0.5", "goal_y=2"], "goal_y=2 is out of range: use U(-1, 1)"),
+        (["goal_x=0.5", "goal_z=0"], "Known: goal_x, goal_y"),
+        (["goal_x=0.5", "goal_y=high"], "goal_y='high' is not a number"),
+        (["goal_x=0.5", "goal_y=nan"], "goal_y=nan is not finite"),
+        (["goal_x=0.5", "goal_y=inf"], "not finite"),
+        (["goal_x=0.5", "goal_y="], "is not a number"),
+        (["goal_x=0.5", "goal_y=0.1,0.2"], "takes 1 number(s), not 2"),
+        (["goal_x"], "write name=value"),
+        (["goal_x=0.5", "goal_y=0", "goal_x=1"], "needs goal_y"),
+    ],
+)
+def test_a_task_that_cannot_be_is_refused(refused, words, says):
+    assert says in refused("evaluate", "run", "--task", *words)
+
+
+CONFIG_FLAGS = {
+    "--n-tasks": ["0", "-1", "1.5", "many"],
+    "--n-episodes": ["0", "-1"],
+    "--inner-lr": ["-0.1", "nan", "inf", "x"],
+    "--inner-steps": ["0", "-1"],
+    "--gamma": ["2", "-0.1", "nan"],
+    "--gae-lambda": ["1.1", "-1", "nan"],
+    "--hidden": ["0", "-4", "1000000000"],
+    "--init-std": ["0", "-1", "nan"],
+    "--min-std": ["0", "-1"],
+    "--max-kl": ["0", "-1", "inf"],
+    "--cg-iterations": ["0"],
+    "--cg-damping": ["-1"],
+    "--fisher-stride": ["0"],
+    "--outer": ["sgd"],
+    "--outer-lr": ["0", "-1e-3", "nan"],
+    "--epochs": ["0"],
+    "--minibatches": ["0"],
+    "--clip": ["0", "-0.2"],
+    "--inner-kl": ["-1", "nan"],
+    "--max-grad-norm": ["0", "inf"],
+    "--seed": ["-1", "100000000000000000000", "1.5"],
+    "--steps": ["0", "-5", "nan", "inf", "many"],
+    "--n-threads": ["-1", "100000"],
+    "--device": ["foo", "tpu", "mps"],
+}
+
+
+@pytest.mark.parametrize("flag", CONFIG_FLAGS)
+def test_a_setting_out_of_range_is_refused_by_its_flag(refused, flag):
+    for value in CONFIG_FLAGS[flag]:
+        said = refused("train", "PointGoal", *SMALL, *STEPS, "--out", "new", flag, value)
+        assert flag.lstrip("-") in said
+        assert value in said or f"{float(value):g}" in said
+
+
+def test_every_setting_is_checked():
+    assert {f"--{f.name.replace('_', '-')}" for f in fields(MAMLConfig) if f.type is not bool} <= {
+        *CONFIG_FLAGS
+    }
+
+
+def test_more_minibatches_than_tasks_are_refused(refused):
+    flags = ["--outer", "ppo", "--n-tasks", "2", "--minibatches", "3", "--n-episodes", "3"]
+    assert "--minibatches 3 is more than --n-tasks 2" in refused("train", "PointGoal", *flags)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_cuda_is_refused(refused):
+    said = refused("train", "PointGoal", *SMALL, *STEPS, "--device", "cuda")
+    assert "there is no CUDA device here; use --device cpu" in said
+
+
+def test_a_budget_below_one_iteration_is_refused(refused):
+    said = refused("train", "PointGoal", *SMALL, "--steps", str(TINY_STEPS - 1), "--out", "new")
+    assert f"use at least {TINY_STEPS}" in said
+
+
+def test_words_that_no_command_knows_are_refused(refused):
+    assert "--foo" in refused("train", "PointGoal", "--foo", "3")
+    assert "--n-tasks" in refused("train", "PointGoal", "--n-taks", "3")
+    assert "evaluate" in refused("evaluat", "run")
+    assert "run folder" in refused("evaluate")
+    assert "families" in refused()
+    assert "'test', 'train', 'ood'" in refused("evaluate", "run", "--split", "tset")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--columns", "0"], "--columns 0"),
+        (["--episodes", "0"], "--episodes 0"),
+        (["--episodes", "-1"], "--episodes -1"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--n-threads", "-1"], "--n-threads -1"),
+        (["--split", "ood"], "defines no out-of-distribution tasks"),
+        (["--json", "nowhere/out.json"], "nowhere"),
+        (["--json", "run"], "cannot write a file run there"),
+        (["--plot", "nowhere/p.png"], "nowhere"),
+        (["--plot", "picture.docx"], "use a name that ends in .png"),
+        (["--plot", "picture"], "use a name that ends in .png"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_refused_before_it_begins(refused, flags, says):
+    assert says in refused("evaluate", "run", *flags)
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["train", "--resume"]])
+def test_what_is_no_run_is_refused(refused, runs, command):
+    (runs / "empty").mkdir()
+    (runs / "notes").mkdir()
+    (runs / "notes" / "a.txt").write_text("mine")
+    assert "no folder nowhere" in refused(*command, "nowhere")
+    assert "is not a run folder: it has no config.json" in refused(*command, "empty")
+    assert "is not a run folder" in refused(*command, "notes")
+    assert "no folder run/config.json" in refused(*command, "run/config.json")
+    (runs / "run" / "checkpoint.pt").unlink()
+    assert "no checkpoint run/checkpoint.pt" in refused(*command, "run")
+
+
+class Bomb:
+    """Unpickling it writes a file."""
+
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def damages(good: bytes) -> dict[str, bytes]:
+    content = torch.load(Path("run/checkpoint.pt"), weights_only=True)
+    torch.save({**content, "state": Bomb()}, "bomb.pt")
+    bomb = Path("bomb.pt").read_bytes()
+    Path("bomb.pt").unlink()
+    return {
+        "truncated": good[: len(good) // 2],
+        "truncated by little": good[:-20],
+        "random": bytes(range(256)) * 20,
+        "empty": b"",
+        "text": b"hello\n",
+        "a pickle that runs code": pickle.dumps(Bomb()),
+        "a checkpoint that runs code": bomb,
+    }
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["train", "--resume"]])
+def test_a_damaged_checkpoint_is_refused_and_runs_no_code(refused, runs, command):
+    path = runs / "run" / "checkpoint.pt"
+    for damaged in damages(path.read_bytes()).values():
+        path.write_bytes(damaged)
+        assert "run/checkpoint.pt is not a readable checkpoint" in refused(*command, "run")
+        assert not (runs / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format": "metarl-checkpoint-0"}, "in the format metarl-checkpoint-1"),
+        ({"state": {}}, "damaged"),
+        ({"state": 3}, "damaged"),
+        ({"state": {"learner": {}, "rng": "{}", "num_timesteps": 0, "iterations": 0}}, "damaged"),
+        ({"config": 3}, "belongs to another run"),
+        ({"learner": "other"}, "belongs to another run"),
+        ({"seed": 3}, "belongs to another run"),
+        ({"family": "SparsePointGoal"}, "was trained on SparsePointGoal, not on PointGoal"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(refused, runs, change, says):
+    path = runs / "run" / "checkpoint.pt"
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, **change}, path)
+    assert says in refused("evaluate", "run")
+
+
+def test_a_checkpoint_of_anything_else_is_refused(refused, runs):
+    torch.save({"weights": torch.zeros(3)}, runs / "run" / "checkpoint.pt")
+    assert "is not a checkpoint of metarl" in refused("evaluate", "run")
+
+
+@pytest.mark.parametrize("other", ["seed1", "other_config", "other_family"])
+@pytest.mark.parametrize("command", [["evaluate"], ["train", "--resume"]])
+def test_the_checkpoint_of_another_run_is_refused(refused, runs, other, command):
+    shutil.copy(runs / other / "checkpoint.pt", runs / "run" / "checkpoint.pt")
+    said = refused(*command, "run")
+    assert "belongs to another run" in said or "was trained on SparsePointGoal, not on PointGoal" in said
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:40],
+        lambda text: "[1, 2]",
+        lambda text: "null",
+        lambda text: "{}",
+        lambda text: "\x00\x01",
+        lambda text: text.replace('"seed": 0', '"seed": "zero"'),
+        lambda text: text.replace('"steps": 240', '"steps": null'),
+        lambda text: text.replace('"learner": "maml"', '"learner": 3'),
+        lambda text: text.replace('"learner": "maml"', '"learner": "mamml"'),
+        lambda text: text.replace('"family": "PointGoal"', '"family": "PointGaol"'),
+        lambda text: text.replace('"config": {', '"config": 3, "rest": {'),
+        lambda text: text.replace('"gamma": 0.99', '"gamma": 99'),
+        lambda text: text.replace('"gamma": 0.99', '"gamma": "high"'),
+        lambda text: text.replace('"gamma": 0.99', '"gamme": 0.99'),
+        lambda text: text.replace('"gamma": 0.99', '"gamma": 0.98'),
+    ],
+)
+@pytest.mark.parametrize("command", [["evaluate"], ["train", "--resume"]])
+def test_a_damaged_config_is_refused(refused, runs, damage, command):
+    path = runs / "run" / "config.json"
+    text = path.read_text()
+    assert damage(text) != text
+    path.write_text(damage(text))
+    refused(*command, "run")
+
+
+def test_a_folder_that_holds_a_run_is_replaced_only_by_force(refused, runs):
+    argv = ["train", "PointGoal", *SMALL, *STEPS, "--seed", "9", "--out", "run"]
+    assert "already holds a run: go on with --resume run, replace it with --force" in refused(*argv)
+    (runs / "run" / "old").mkdir()
+    assert main([*argv, "--force"]) == 0
+    assert json.loads((runs / "run" / "config.json").read_text())["seed"] == 9
+    assert not (runs / "run" / "old").exists()
+    with open(runs / "run" / "progress.csv") as file:
+        assert len(file.readlines()) == 2
+
+
+def test_a_forced_run_that_cannot_be_leaves_the_old_one(refused):
+    refused("train", "PointGoal", *SMALL, "--steps", "3", "--out", "run", "--force")
+    refused("train", "PointGaol", *SMALL, *STEPS, "--out", "run", "--force")
+    refused("train", "PointGoal", *SMALL, *STEPS, "--out", "run", "--force", "--gamma", "3")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "config.json"])
+def test_a_folder_that_holds_other_files_is_refused_even_with_force(refused, runs, name):
+    (runs / "mine").mkdir()
+    (runs / "mine" / name).write_text('{"my": "file"}')
+    argv = ["train", "PointGoal", *SMALL, *STEPS, "--out"]
+    for force in ([], ["--force"]):
+        assert "holds files that are not a run" in refused(*argv, "mine", *force)
+        assert "is a file" in refused(*argv, f"mine/{name}", *force)
+        refused(*argv, f"mine/{name}/run", *force)
+    (runs / "empty").mkdir()
+    assert main([*argv, "empty"]) == 0
+
+
+@pytest.mark.parametrize(
+    "flags", ["PointGoal", "--out new", "--force", "--seed 3", "--inner-lr 0.2", "--n-tasks 3"]
+)
+def test_a_run_is_resumed_with_its_own_settings(refused, flags):
+    assert "--resume" in refused("train", "--resume", "run", *flags.split())
+
+
+def test_a_run_cannot_be_resumed_to_fewer_steps(refused):
+    assert "give more with --steps" in refused("train", "--resume", "run", "--steps", "100")
+
+
+def test_a_resumed_run_may_have_other_threads(runs):
+    assert main(["train", "--resume", "run", "--steps", str(2 * TINY_STEPS), "--n-threads", "2"]) == 0
+    assert MAML.load("run").num_timesteps == 2 * TINY_STEPS
+
+
+def test_a_run_cannot_be_resumed_where_its_device_is_not(refused, runs):
+    path = runs / "run" / "config.json"
+    path.write_text(path.read_text().replace('"cpu"', '"mps"'))
+    assert "use cpu or cuda" in refused("train", "--resume", "run")
+    assert main(["train", "--resume", "run", "--device", "cpu"]) == 0
+
+
+def test_damaged_progress_is_no_reason_to_stop(runs):
+    (runs / "run" / "progress.csv").write_bytes(b"\x00\xff,\n\x00,\n" * 3)
+    assert main(["train", "--resume", "run", "--steps", str(2 * TINY_STEPS)]) == 0
+
+
+# Ctrl-C.
+
+
+def start(out: Path, *flags: str) -> subprocess.Popen:
+    """A long training in another process, once it has finished an iteration or two."""
+    command = [sys.executable, "-m", "metarl", "train", "PointGoal", "--steps", "1e12", "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for(lambda: (out / "progress.csv").is_file() and (out / "progress.csv").stat().st_size > 0)
+    return process
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def progress_of(run: Path) -> list[int]:
+    with open(run / "progress.csv", newline="") as file:
+        return [int(row["time/timesteps"]) for row in csv.DictReader(file)]
+
+
+def test_ctrl_c_finishes_the_iteration_saves_and_can_be_gone_on_from(tmp_path):
+    run = tmp_path / "run"
+    process = start(run, *SMALL)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"interrupted; go on with: metarl train --resume {run}" in out
+    assert "Traceback" not in err
+    done = MAML.load(run).num_timesteps
+    assert progress_of(run)[-1] == done
+    assert f"{done} steps" in out
+    assert main(["train", "--resume", str(run), "--steps", str(done + TINY_STEPS)]) == 0
+    assert progress_of(run) == list(range(TINY_STEPS, done + TINY_STEPS + 1, TINY_STEPS))
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    # Iterations long enough that the second signal comes within the one that the first lets finish.
+    process = start(run, "--n-tasks", "40", "--n-episodes", "40", "--fisher-stride", "1")
+    kept = (run / "checkpoint.pt").read_bytes()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopping after this iteration" in out
+    assert "interrupted; go on with" not in out
+    assert err == ""
+    assert (run / "checkpoint.pt").read_bytes() == kept
+    assert not [p for p in run.iterdir() if p.name.startswith(".")]
+    assert MAML.load(run).iterations == 0
