@@ -59,8 +59,8 @@ class BatchSim:
         self.family, self.n_sims = family, n_sims
         self.tasks: list[Task] = []
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset
-        self._batch = Batch(family.model, n_sims, n_threads)
-        bind = self._batch.bind
+        self.batch = Batch(family.model, n_sims, n_threads)
+        bind = self.batch.bind
         self._ctrl = bind("ctrl")
         self._readings = Readings(family.model, bind("qpos"), bind("qvel"), bind, family.dt)
         for name in family.derived:
@@ -76,7 +76,7 @@ class BatchSim:
     @property
     def state(self) -> np.ndarray:
         """Integration state, (N, nstate), live: record it to render later, write it to set it."""
-        return self._batch.state
+        return self.batch.state
 
     @property
     def readings(self) -> Readings:
@@ -90,7 +90,7 @@ class BatchSim:
 
     def model_of(self, i: int) -> mujoco.MjModel:
         """A copy of simulation i's model, with its task's dynamics, for rendering and checks."""
-        return self._batch.get_model(i)
+        return self.batch.get_model(i)
 
     def set_tasks(self, tasks: Sequence[Task], ids: np.ndarray | None = None) -> None:
         """Give simulations their tasks; takes effect for their next reset.
@@ -112,7 +112,7 @@ class BatchSim:
             self._task_values[name][ids] = value
         chosen = self.family.variations
         numbers = [new[name].reshape(len(ids), -1) for name in chosen]
-        variation.apply(self._batch, list(chosen.values()), numbers, ids)
+        variation.apply(self.batch, list(chosen.values()), numbers, ids)
 
     def reset(self, rng: np.random.Generator, mask: np.ndarray | None = None) -> np.ndarray:
         """Start new episodes where the mask is true; the others are left as they are.
@@ -132,12 +132,12 @@ class BatchSim:
         """Start new episodes of simulations `ids` from given qpos (n, nq) and qvel (n, nv)."""
         ids = np.arange(self.n_sims) if ids is None else np.asarray(ids)
         r = self._readings
-        self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
         r.qpos[ids], r.qvel[ids] = qpos, qvel
         r.qpos_before[ids] = qpos
         self.elapsed[ids] = 0
         if self.family.derived:
-            self._batch.forward(ids, stage=self._stage)
+            self.batch.forward(ids, stage=self._stage)
         return self.family.observe(r).astype(np.float32)
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
@@ -159,7 +159,7 @@ class BatchSim:
         where = True if mask is None else mask[:, None]
         np.copyto(self._ctrl, self._centre + self._half * action, where=where)
         np.copyto(r.qpos_before, r.qpos, where=where)
-        self._batch.step(mask, nstep=family.frame_skip, stage=self._stage)
+        self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
         obs = family.observe(r).astype(np.float32)
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
@@ -181,5 +181,5 @@ class BatchSim:
     def _failed(self, obs: np.ndarray, reward: np.ndarray) -> np.ndarray:
         # MuJoCo's counters start again when it resets a simulation, so a second failure shows no rise:
         # any count since the episode began means failed.
-        fatal = self._batch.warning[:, FATAL_WARNINGS, 1].any(axis=1)
+        fatal = self.batch.warning[:, FATAL_WARNINGS, 1].any(axis=1)
         return fatal | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)
