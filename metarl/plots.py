@@ -6,10 +6,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from envs import TaskFamily
+from envs import Choice, TaskFamily
 from metarl.evaluate import Evaluation
 
-BEFORE, AFTER = "#E69F00", "#0072B2"  # Okabe and Ito: told apart by everyone
+BEFORE, AFTER, LATER = "#E69F00", "#0072B2", "#009E73"  # Okabe and Ito: told apart by everyone
 matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
 
 
@@ -36,10 +36,13 @@ def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
     if single:
         param = family.params[0]
         value = np.array([task[param.name] for task in result.tasks])
-        order, last = np.argsort(value), len(result.mean) - 1
-        axes[1].plot(value[order], returns[order, 0], "s-", color=BEFORE, label="before adaptation")
-        label = f"after {last} {result.column}"
-        axes[1].plot(value[order], returns[order, last], "o-", color=AFTER, label=label)
+        order = np.argsort(value)
+        for k in sorted({0, min(1, columns[-1]), columns[-1]}):
+            label = f"after {k} {result.column}" if k else "before adaptation"
+            style = {0: ("s-", BEFORE), 1: ("o-", AFTER)}.get(k, ("^-", LATER))
+            axes[1].plot(value[order], returns[order, k], style[0], color=style[1], ms=4, label=label)
+        if isinstance(param.train, Choice):
+            axes[1].set_xticks(param.train.values)
         axes[1].set_xlabel(f"{param.name} of the task{f' ({param.unit})' if param.unit else ''}")
         axes[1].set_ylabel(f"return over {family.horizon} steps")
         axes[1].legend(frameon=False)
