@@ -15,6 +15,7 @@ from envs.families.point import PointGoal
 from metarl import MAML, MAMLConfig, evaluate
 from metarl.agent import write_atomically
 from metarl.cli import main
+from metarl.policies import log_prob
 from metarl.run_folder import RunFolder
 
 PPO = replace(TINY, outer="ppo", learn_inner_lr=True, inner_steps=2, minibatches=2)
@@ -109,6 +110,33 @@ def test_half_a_row_is_dropped_even_if_it_reads_like_one(tmp_path):
         file.write(last[: len(last) - 3])  # cut within its last number
     assert main(["train", "--resume", str(run), "--steps", str(2 * TINY_STEPS)]) == 0
     assert rows_of(run) == whole
+
+
+# One iteration.
+
+
+def test_every_stage_is_lived_by_the_policy_adapted_to_those_before():
+    agent, seen = learn(agent_of(PPO), 1), []
+    agent.learner.update = lambda stages: seen.extend(stages) or {}
+    agent.iterate()
+    params = agent.learner.initial(2)
+    for stage in seen:
+        batch = agent.learner.batch(stage, 2)
+        mean, log_std = agent.learner.policy.mean_std(params, batch.obs)
+        own = log_prob(mean, log_std, batch.action)
+        torch.testing.assert_close(own, batch.log_prob, rtol=1e-4, atol=1e-4)
+        params = agent.learner.adapt(params, stage)
+    assert len(seen) == 3
+
+
+def test_an_iteration_meets_new_tasks_each_in_rows_of_its_own():
+    agent, met = agent_of(), []
+    learn(agent, 3)
+    agent.learn(6 * TINY_STEPS, lambda agent, stats: met.append(list(agent.sim.tasks)))
+    for tasks in met:
+        assert tasks[:3] == [tasks[0]] * 3
+        assert tasks[3:] == [tasks[3]] * 3
+    assert len({task for tasks in met for task in tasks}) == 6
 
 
 # Repeatable, and alone.
@@ -318,6 +346,14 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_other(trained, tmp_path):
             write_atomically(path, write)
         assert path.read_bytes() == old
         assert [p.name for p in tmp_path.iterdir()] == ["agent.pt"]
+
+
+def test_a_save_puts_a_new_file_in_the_place_of_the_old(trained, tmp_path):
+    path = tmp_path / "agent.pt"
+    path.write_bytes(b"old")
+    with open(path, "rb") as reader:
+        trained.save(path)
+        assert reader.read() == b"old"
 
 
 def test_a_family_of_ones_own_is_trained_saved_and_loaded(tmp_path):

@@ -111,11 +111,13 @@ def test_a_task_has_rows_of_its_own_and_its_own_policy(policy, params, normalise
     assert len(np.unique(first[:, 0], axis=0)) == K
 
 
-def test_an_episode_that_fails_is_padded(policy, params, normaliser):
-    t = collect(sim_of(Fragile()), policy, params, normaliser, np.random.default_rng(0))
+def test_an_episode_that_fails_is_padded_and_its_simulation_rests(policy, params, normaliser):
+    sim = sim_of(Fragile())
+    t = collect(sim, policy, params, normaliser, np.random.default_rng(0))
     length = t.valid.sum(axis=0)
     assert length.min() < 20
     assert length.max() == 20
+    assert (sim.elapsed == length).all()
     for i, n in enumerate(length):
         assert t.valid[:n, i].all()
         assert t.terminated[:, i].sum() == (n < 20)

@@ -373,6 +373,23 @@ def test_the_clip_holds_the_ratio_back(rng):
     assert (learner._surrogate(params, batch) > learner._surrogate(params, batch, 0.2)).all()
 
 
+def test_a_narrow_clip_holds_the_adapted_policy_near(rng):
+    config = replace(ONE_STEP, outer="ppo", epochs=30, outer_lr=3e-3)
+    data, moved = stages(rng, config), []
+    for clip in (1000, 0.01):
+        moved.append(learner_of(replace(config, clip=clip)).update(data)["outer_kl"])
+    assert moved[1] < 0.5 * moved[0]
+
+
+def test_before_the_first_ppo_step_no_policy_has_drifted_in_any_minibatch(rng):
+    config = replace(TWO_STEPS, outer="ppo", epochs=1, minibatches=3, outer_lr=1e-8)
+    data = stages(rng, config)
+    for seed in range(4):  # whichever task comes last
+        stats = learner_of(config, seed).update(data)
+        assert stats["inner_kl"] == pytest.approx(0, abs=1e-6)
+        assert stats["outer_kl"] == pytest.approx(0, abs=1e-6)
+
+
 def test_the_kl_penalty_holds_the_first_policy_near(rng):
     config = replace(ONE_STEP, outer="ppo", epochs=30, outer_lr=3e-3)
     data, moved = stages(rng, config), []
