@@ -10,7 +10,8 @@ import torch
 from envs import BatchSim, Task
 from metarl.agent import Agent
 from metarl.collect import collect
-from metarl.maml import MAMLConfig, MAMLLearner
+from metarl.maml import MAMLLearner
+from metarl.maml_config import MAMLConfig
 from metarl.policies import Params
 from metarl.trajectories import Trajectories
 

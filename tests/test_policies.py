@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from metarl.maml import MAMLConfig, MAMLLearner
+from metarl.maml import MAMLLearner
+from metarl.maml_config import MAMLConfig
 from metarl.policies import GaussianMLP, ObsNormaliser, expand, kl, log_prob
 
 K, B, OBS_DIM, ACTION_DIM = 4, 7, 3, 2
