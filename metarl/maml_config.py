@@ -1,13 +1,10 @@
 """The settings of MAML. Each is a flag of `metarl train --learner maml`."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from envs import InputError
-from envs.errors import unknown
 from metarl.ranges import check
-
-Outer = Literal["trpo", "ppo"]
 
 RANGES = {
     "n_tasks": (1, 100_000),
@@ -48,7 +45,7 @@ class MAMLConfig:
     """learn a step size for every parameter (Meta-SGD, Li et al. 2017)"""
     first_order: bool = False
     """leave out the second-order terms of the meta-gradient (FOMAML)"""
-    outer: Outer = "trpo"
+    outer: Literal["trpo", "ppo"] = "trpo"
     """how the meta-parameters move: a TRPO step, or clipped epochs of Adam (ProMP)"""
     gamma: float = 0.99
     """discount per step"""
@@ -83,7 +80,5 @@ class MAMLConfig:
 
     def __post_init__(self):
         check(self, RANGES)
-        if self.outer not in get_args(Outer):
-            raise unknown("--outer", self.outer, get_args(Outer))
         if self.outer == "ppo" and self.minibatches > self.n_tasks:
             raise InputError(f"--minibatches {self.minibatches} is more than --n-tasks {self.n_tasks}")
