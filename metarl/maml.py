@@ -19,6 +19,7 @@ from metarl.returns import discounted_returns, gae
 from metarl.trajectories import Trajectories
 from metarl.trpo import trust_region_step
 
+MIN_FISHER_SAMPLES = 150  # of each task, below which the thinned Jacobian is mostly noise
 Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
 
 
@@ -218,7 +219,8 @@ class MAMLLearner:
                 gain = self._surrogate(last, batches[-1]).mean()
                 return float(gain), float(self._drift(old, last, batches[-1]))
 
-        product = self.fisher(batches, adapted, c.fisher_stride)
+        stride = max(1, min(c.fisher_stride, batches[-1].obs.shape[1] // MIN_FISHER_SAMPLES))
+        product = self.fisher(batches, adapted, stride)
         found, gain, moved = trust_region_step(
             _flatten(params).detach(),
             float(gain.detach()),
@@ -261,7 +263,7 @@ class MAMLLearner:
         old = self._distributions(self.stages(self.meta, batches, graph=False), batches)
         for _ in range(c.epochs):
             order = torch.randperm(n_tasks, generator=self.generator).to(self.device)
-            for index in order.chunk(c.minibatches):
+            for index in order.tensor_split(c.minibatches):
                 some = [b.tasks(index) for b in batches]
                 stages = self.stages(self.meta, some)
                 drift = [
