@@ -31,6 +31,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 from envs import BatchSim, Param, TaskFamily, Uniform, load_family
 from envs.families.gymnasium_robot import GymnasiumRobot
 from envs.families.half_cheetah import HalfCheetahVel
+from envs.mjlog import no_console
 from metarl import MAML, MAMLConfig
 from metarl.collect import collect, torch_threads
 from metarl.policies import GaussianMLP, ObsNormaliser, expand
@@ -213,7 +214,8 @@ def in_subproc(n: int) -> float:
 
 
 def _cheetah() -> gymnasium.Env:
-    return gymnasium.make("HalfCheetah-v5")
+    with no_console():  # MuJoCo's remarks on Gymnasium's file
+        return gymnasium.make("HalfCheetah-v5")
 
 
 def against(name: str, title: str, other: Callable[[int], float], rounds: int) -> Line:
