@@ -8,4 +8,4 @@ a quick start of the next product. What is set already stays.
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # about a microsecond
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # turns of the waiting loop
