@@ -1,0 +1,123 @@
+"""The closed loop (policy, physics, reward, storing) over the same physics alone."""
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from benchmarks.measure import Line, Plan, alternate
+from envs import Param, Readings, TaskFamily, Uniform, load_family
+from envs.batch_sim import BatchSim
+from envs.families.gymnasium_robot import GymnasiumRobot
+from metarl.collect import collect
+from metarl.policies import GaussianMLP, ObsNormaliser, expand
+from metarl.trajectories import Trajectories
+
+TASK_SPREAD = 0.01  # deviation between tasks' parameters, as after adaptation
+
+
+class AntRun(GymnasiumRobot):
+    """An Ant-sized robot for timing: run forward, never terminate."""
+
+    mjcf = "ant.xml"
+    frame_skip = 5
+    horizon = 100
+    params = (Param("weight", "", Uniform(0.5, 1.0)),)
+
+    def observe(self, r: Readings) -> np.ndarray:
+        """All of qpos but x and y, and qvel: (N, 27)."""
+        return np.concatenate([r.qpos[:, 2:], r.qvel], axis=1)
+
+    def reward(
+        self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Forward velocity."""
+        return {"velocity": task["weight"] * r.velocity(0)}
+
+
+class ClosedLoop:
+    """`collect` on a family, and a replay of its actions from its initial states.
+
+    Attributes:
+        rows: one rollout, whose actions and masks are replayed.
+        start, end: (N, nstate) simulator states before and after it.
+        control: (T, N, nu) float64, its actions as the simulator is given them.
+    """
+
+    def __init__(self, family: TaskFamily, plan: Plan):
+        self.sim = BatchSim(family, plan.n_sims)
+        tasks = family.sample(np.random.default_rng(0), plan.n_tasks)
+        self.sim.set_tasks([task for task in tasks for _ in range(plan.n_episodes)])
+        self.policy = GaussianMLP(family.obs_dim, family.action_dim)
+        generator = torch.Generator().manual_seed(0)
+        shared = expand(self.policy.init(generator), plan.n_tasks)
+        self.params = {
+            k: p + TASK_SPREAD * torch.randn(p.shape, generator=generator) for k, p in shared.items()
+        }
+        self.normaliser = ObsNormaliser(family.obs_dim)
+        self.rows = self.collect()
+        self.end = self.sim.state.copy()
+        self.start = self._initial_state()
+        low, high = family.model.actuator_ctrlrange.T
+        self.control = (low + high) / 2 + (high - low) / 2 * np.clip(self.rows.action, -1.0, 1.0)
+
+    def collect(self) -> Trajectories:
+        """The same rollout every time."""
+        rng = np.random.default_rng(1)
+        return collect(self.sim, self.policy, self.params, self.normaliser, rng)
+
+    def loop(self) -> float:
+        """Environment steps per second of the closed loop."""
+        begun = time.perf_counter()
+        rows = self.collect()
+        return rows.n_steps / (time.perf_counter() - begun)
+
+    def ceiling(self) -> float:
+        """Environment steps per second of the physics alone, on the same threads.
+
+        Raises:
+            RuntimeError: it did not end in the closed loop's states, so that it measured other physics.
+        """
+        batch, skip = self.sim.batch, self.sim.family.frame_skip
+        self.sim.state[:] = self.start
+        masks = [None if valid.all() else valid for valid in self.rows.valid if valid.any()]
+        begun = time.perf_counter()
+        for control, mask in zip(self.control, masks, strict=False):  # all may have ended before the horizon
+            batch.ctrl = control
+            batch.step(mask, nstep=skip)
+        seconds = time.perf_counter() - begun
+        self._check()
+        return self.rows.n_steps / seconds
+
+    def _initial_state(self) -> np.ndarray:
+        rng = np.random.default_rng(1)
+        rng.standard_normal(self.rows.action.shape, dtype=np.float32)  # the noise that collect draws first
+        self.sim.reset(rng)
+        return self.sim.state.copy()
+
+    def _check(self) -> None:
+        n = 1 + self.sim.family.model.nq + self.sim.family.model.nv  # time and all coordinates
+        if not np.array_equal(self.sim.state[:, :n], self.end[:, :n]):
+            raise RuntimeError("the replay left the path of the closed loop: the ratio would mean nothing")
+
+
+def _over_ceiling(name: str, family: TaskFamily, plan: Plan) -> Line:
+    loop = ClosedLoop(family, plan)
+    value, versus = alternate(loop.loop, loop.ceiling, plan.rounds)
+    return Line(name, value, "steps/s", "the same physics alone", versus, value / versus)
+
+
+def collect_cheetah(name: str, plan: Plan) -> Line:
+    """HalfCheetah, which never terminates."""
+    return _over_ceiling(name, load_family("HalfCheetahVel"), plan)
+
+
+def collect_hopper(name: str, plan: Plan) -> Line:
+    """Hopper with dynamics of its own in every simulation; only steps before a fall count."""
+    return _over_ceiling(name, load_family("HopperRandParams"), plan)
+
+
+def collect_ant(name: str, plan: Plan) -> Line:
+    """A robot with many contacts."""
+    return _over_ceiling(name, AntRun(), plan)
