@@ -183,8 +183,11 @@ class MAMLLearner:
 
     def _surrogate(self, params: Params, batch: Batch, clip: float | None = None) -> Tensor:
         """Importance-weighted advantage of each task, (K,); clipped as in PPO if asked."""
-        mean, log_std = self.policy.mean_std(params, batch.obs)
-        ratio = torch.exp(log_prob(mean, log_std, batch.action) - batch.log_prob)
+        return self._gain(self.policy.mean_std(params, batch.obs), batch, clip)
+
+    def _gain(self, new: Dist, batch: Batch, clip: float | None = None) -> Tensor:
+        """The surrogate of a policy whose distributions on the batch are at hand, (K,)."""
+        ratio = torch.exp(log_prob(*new, batch.action) - batch.log_prob)
         gain = ratio * batch.advantage
         if clip is not None:
             gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * batch.advantage)
@@ -199,25 +202,25 @@ class MAMLLearner:
         with torch.no_grad():
             return [self.policy.mean_std(p, b.obs) for p, b in zip(stages, batches, strict=True)]
 
-    def _drift(self, old: Dist, params: Params, batch: Batch) -> Tensor:
+    def _drift(self, old: Dist, new: Dist, batch: Batch) -> Tensor:
         """KL(old || new), mean over tasks and their samples."""
-        return (kl(*old, *self.policy.mean_std(params, batch.obs)) * batch.weight).sum(1).mean()
+        return (kl(*old, *new) * batch.weight).sum(1).mean()
 
     # The outer steps.
 
     def _trpo(self, batches: Sequence[Batch]) -> dict[str, float]:
         c, params = self.config, list(self.meta.values())
         stages = self.stages(self.meta, batches)
-        gain = self._surrogate(stages[-1], batches[-1]).mean()
+        dist = self.policy.mean_std(stages[-1], batches[-1].obs)
+        gain = self._gain(dist, batches[-1]).mean()
         gradient = _flatten(torch.autograd.grad(gain, params))
         adapted = {k: p.detach() for k, p in stages[-1].items()}
-        (old,) = self._distributions([adapted], batches[-1:])
+        old = dist[0].detach(), dist[1].detach()
 
         def evaluate(flat: Tensor) -> tuple[float, float]:
             last = self.stages(self._unflatten(flat), batches, graph=False)[-1]
-            with torch.no_grad():
-                gain = self._surrogate(last, batches[-1]).mean()
-                return float(gain), float(self._drift(old, last, batches[-1]))
+            (new,) = self._distributions([last], batches[-1:])
+            return float(self._gain(new, batches[-1]).mean()), float(self._drift(old, new, batches[-1]))
 
         stride = max(1, min(c.fisher_stride, batches[-1].obs.shape[1] // MIN_FISHER_SAMPLES))
         product = self.fisher(batches, adapted, stride)
@@ -250,7 +253,8 @@ class MAMLLearner:
         thinned = self.stages(self.meta, some)[-1]
         moving = {k: adapted[k] + p - p.detach() for k, p in thinned.items()}
         (old,) = self._distributions([adapted], some[-1:])
-        slope = torch.autograd.grad(self._drift(old, moving, some[-1]), params, create_graph=True)
+        drift = self._drift(old, self.policy.mean_std(moving, some[-1].obs), some[-1])
+        slope = torch.autograd.grad(drift, params, create_graph=True)
         slope = _flatten(slope)
 
         def product(v: Tensor) -> Tensor:
@@ -266,11 +270,12 @@ class MAMLLearner:
             for index in order.tensor_split(c.minibatches):
                 some = [b.tasks(index) for b in batches]
                 stages = self.stages(self.meta, some)
+                new = [self.policy.mean_std(p, b.obs) for p, b in zip(stages, some, strict=True)]
                 drift = [
-                    self._drift((mean[index], log_std[index]), p, b)
-                    for (mean, log_std), p, b in zip(old, stages, some, strict=True)
+                    self._drift((mean[index], log_std[index]), dist, b)
+                    for (mean, log_std), dist, b in zip(old, new, some, strict=True)
                 ]
-                gain = self._surrogate(stages[-1], some[-1], c.clip).mean()
+                gain = self._gain(new[-1], some[-1], c.clip).mean()
                 loss = c.inner_kl * sum(drift[:-1]) - gain
                 for p, g in zip(params, torch.autograd.grad(loss, params), strict=True):
                     p.grad = g
