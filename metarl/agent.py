@@ -15,6 +15,7 @@ from envs import BatchSim, InputError, TaskFamily, load_family
 from metarl.progress import progress
 
 FORMAT = "metarl-checkpoint-1"
+CHECKPOINT = "checkpoint.pt"  # its name in a run folder
 Callback = Callable[["Agent", dict[str, float]], bool | None]
 
 
@@ -157,7 +158,7 @@ class Agent:
             InputError: the file is missing, damaged, or of another learner.
         """
         path = Path(path)
-        path = path / "checkpoint.pt" if path.is_dir() else path
+        path = path / CHECKPOINT if path.is_dir() else path
         content = read_checkpoint(path)
         if content["learner"] != cls.name:
             raise InputError(f"{path} holds a {content['learner']} agent, not {cls.name}")
@@ -221,6 +222,12 @@ def write_atomically(path: Path, write: Callable[[Any], None]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _device(name: str) -> str:

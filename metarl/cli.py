@@ -19,7 +19,7 @@ from rich.table import Table
 
 from envs import FAMILIES, InputError, Task, TaskFamily
 from envs.errors import unknown
-from metarl.agent import write_atomically
+from metarl.agent import write_json
 from metarl.evaluate import Evaluation, evaluate
 from metarl.learners import LEARNERS
 from metarl.plots import plot_adaptation
@@ -179,8 +179,7 @@ class Evaluate:
         )
         _show(_table(result))
         if self.json is not None:
-            text = json.dumps(result.to_json(), indent=2) + "\n"
-            write_atomically(self.json, lambda file: file.write(text.encode()))
+            write_json(self.json, result.to_json())
         if self.plot is not None:
             plot_adaptation(result, family, self.plot)
         return 0

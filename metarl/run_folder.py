@@ -11,11 +11,11 @@ from typing import Any, get_origin
 from envs import InputError, TaskFamily
 from envs.errors import unknown
 from envs.family import SPLITS
-from metarl.agent import Agent, read_checkpoint, write_atomically
+from metarl.agent import CHECKPOINT, Agent, read_checkpoint, write_json
 from metarl.learners import LEARNERS
 
 PACKAGES = ("metarl", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
-CONFIG, CHECKPOINT, TASKS, VERSIONS = "config.json", "checkpoint.pt", "tasks.json", "versions.json"
+CONFIG, TASKS, VERSIONS = "config.json", "tasks.json", "versions.json"
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ class RunFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Write what was asked for."""
-        self._write_json(CONFIG, vars(config))
+        write_json(self.path / CONFIG, vars(config))
 
     def write_surroundings(self, family: TaskFamily) -> None:
         """Write the family's fixed tasks and the versions of everything that matters."""
-        self._write_json(TASKS, {split: _fixed_tasks(family, split) for split in SPLITS})
+        write_json(self.path / TASKS, {split: _fixed_tasks(family, split) for split in SPLITS})
         installed = {d.name: d.version for d in map(distribution, PACKAGES)}
         system = {"python": platform.python_version(), "platform": platform.platform()}
-        self._write_json(VERSIONS, {**system, **installed})
+        write_json(self.path / VERSIONS, {**system, **installed})
 
     def read_config(self) -> RunConfig:
         """What was asked for.
@@ -109,12 +109,13 @@ class RunFolder:
         config = self.read_config()
         content = read_checkpoint(self.checkpoint)
         kind = LEARNERS[config.learner]
-        asked = config.learner, config.seed, _jsonless(kind, config.config)
+        settings = kind.make_config(config.config)
+        asked = config.learner, config.seed, vars(settings)
         if (content["learner"], content["seed"], content["config"]) != asked:
             raise InputError(f"{self.checkpoint} belongs to another run than {self.path / CONFIG}")
         agent = kind(
             config.family,
-            kind.make_config(config.config),
+            settings,
             config.seed,
             config.device if device is None else device,
             config.n_threads if n_threads is None else n_threads,
@@ -122,18 +123,9 @@ class RunFolder:
         agent.restore(self.checkpoint, content)
         return config, agent
 
-    def _write_json(self, name: str, value: Any) -> None:
-        text = json.dumps(value, indent=2) + "\n"
-        write_atomically(self.path / name, lambda file: file.write(text.encode()))
-
 
 def _fixed_tasks(family: TaskFamily, split: str) -> list[dict[str, Any]] | None:
     try:
         return [dict(task) for task in family.tasks(split)]
     except InputError:
         return None  # fresh draws, or no such set
-
-
-def _jsonless(kind: type[Agent], values: dict[str, Any]) -> dict[str, Any]:
-    """Config values as the checkpoint holds them: tuples where JSON knows only lists."""
-    return vars(kind.make_config(values))
