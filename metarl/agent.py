@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from envs import BatchSim, InputError, TaskFamily, load_family
+from metarl.evaluate import Adapter
 from metarl.progress import progress
 
 FORMAT = "metarl-checkpoint-1"
@@ -34,6 +35,7 @@ class Agent:
     Attributes:
         num_timesteps: environment steps taken so far, over all resumes.
         iterations: finished iterations.
+        total_timesteps: the budget of the last `learn`, for schedules.
     """
 
     name: ClassVar[str]
@@ -52,7 +54,7 @@ class Agent:
         self.config = config or self.config_class()
         self.seed, self.device, self.n_threads = seed, _device(device), n_threads
         self.rng = np.random.default_rng(seed)
-        self.num_timesteps = self.iterations = 0
+        self.num_timesteps = self.iterations = self.total_timesteps = 0
         self.learner = self.build_learner()
         self._sim: BatchSim | None = None
 
@@ -74,6 +76,15 @@ class Agent:
 
     def iterate(self) -> dict[str, float]:
         """Sample, learn once, and return numbers to log."""
+        raise NotImplementedError
+
+    def adapter(self) -> Adapter:
+        """This agent as the evaluator sees it."""
+        raise NotImplementedError
+
+    @property
+    def evaluation_size(self) -> tuple[int, int]:
+        """Columns of an evaluation, and episodes of a task in each, unless somebody asks for others."""
         raise NotImplementedError
 
     # What follows from it.
@@ -99,6 +110,7 @@ class Agent:
             InputError: the budget does not hold a single iteration.
         """
         self.check_budget(total_timesteps)
+        self.total_timesteps = total_timesteps
         with progress("meta-training", total_timesteps, shown=progress_bar) as bar:
             bar.update(self.num_timesteps)
             while self.num_timesteps + self.steps_per_iteration <= total_timesteps:

@@ -22,7 +22,9 @@ from envs.errors import unknown
 from metarl.agent import write_json
 from metarl.evaluate import Evaluation, evaluate
 from metarl.learners import LEARNERS
-from metarl.plots import plot_adaptation
+from metarl.meta_lstm_agent import MetaLSTM
+from metarl.plots import plot_adaptation, plot_probe
+from metarl.probe import probe
 from metarl.run_folder import RunConfig, RunFolder
 from metarl.train import train
 
@@ -62,7 +64,7 @@ class Train:
     family: tyro.conf.Positional[str | None] = None
     """a name from `metarl families`, or my_robot.py:MyFamily"""
     learner: str = DEFAULT_LEARNER
-    """which learner: maml"""
+    """which learner: maml or meta-lstm"""
     steps: float | None = None
     """environment steps in all, e.g. 2e6 (default 4e6, or the resumed run's own)"""
     seed: int = 0
@@ -138,16 +140,19 @@ class Evaluate:
     task: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """a task of your own instead, as name=value (name=v1,v2,... where it takes several numbers); a name
     that comes again, or another --task, begins another task"""
-    columns: int = 4
-    """how many: 0, 1, 2, 3 gradient steps"""
+    columns: int | None = None
+    """how many: gradient steps 0, 1, 2, ... (default 4) or episodes of a trial (default: as in training)"""
     episodes: int | None = None
-    """episodes of a task per column (default: as in training)"""
+    """episodes of a task per column: what a gradient step learns from (default: as in training), or
+    trials whose mean counts (default 10)"""
     seed: int = 0
     """of initial states and actions"""
     json: Path | None = None
     """write the result here"""
     plot: Path | None = None
     """draw the result here (.png, .svg, .pdf)"""
+    probe: Path | None = None
+    """draw here what a policy's memory holds of the task as a trial goes on (.png, .svg, .pdf)"""
     n_threads: int = 0
     """physics threads, 0 for one per CPU"""
 
@@ -157,20 +162,24 @@ class Evaluate:
         for flag, value in (("--columns", self.columns), ("--episodes", self.episodes)):
             if value is not None and not 1 <= value <= 10_000:
                 raise InputError(f"{flag} {value} is out of range; use 1 to 10000")
-        for path in (self.json, self.plot):
+        for path in (self.json, self.plot, self.probe):
             if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
                 raise InputError(f"cannot write a file {path} there; give the path of a file to write")
-        if self.plot is not None and self.plot.suffix.lower() not in PLOT_SUFFIXES:
-            raise InputError(f"--plot {self.plot}: use a name that ends in {' '.join(PLOT_SUFFIXES)}")
+        for flag, path in (("--plot", self.plot), ("--probe", self.probe)):
+            if path is not None and path.suffix.lower() not in PLOT_SUFFIXES:
+                raise InputError(f"{flag} {path}: use a name that ends in {' '.join(PLOT_SUFFIXES)}")
         asked, agent = RunFolder(self.run_folder).load("cpu", self.n_threads)
+        if self.probe is not None and not isinstance(agent, MetaLSTM):
+            raise InputError(f"--probe looks into a memory, and a {asked.learner} policy has none")
         family = agent.family
         split, tasks = self._tasks(family)
+        columns, episodes = agent.evaluation_size
         result = evaluate(
             agent.adapter(),
             family,
             tasks,
-            self.columns,
-            self.episodes or agent.config.n_episodes,
+            self.columns or columns,
+            self.episodes or episodes,
             asked.learner,
             split,
             self.seed,
@@ -182,6 +191,9 @@ class Evaluate:
             write_json(self.json, result.to_json())
         if self.plot is not None:
             plot_adaptation(result, family, self.plot)
+        if self.probe is not None:
+            title = f"{family.name}, {agent.config.core}: {split} tasks"
+            plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
         return 0
 
     def _tasks(self, family: TaskFamily) -> tuple[str, list[Task]]:

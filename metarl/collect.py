@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from envs import BatchSim
-from metarl.policies import GaussianMLP, ObsNormaliser, Params
+from metarl.policies import GaussianMLP, Normaliser, Params
 from metarl.trajectories import Trajectories
 
 
@@ -26,7 +26,7 @@ def collect(
     sim: BatchSim,
     policy: GaussianMLP,
     params: Params,
-    normaliser: ObsNormaliser,
+    normaliser: Normaliser,
     rng: np.random.Generator,
     deterministic: bool = False,
 ) -> Trajectories:
@@ -76,7 +76,7 @@ def collect(
     return out
 
 
-def fold(params: Params, normaliser: ObsNormaliser) -> Params:
+def fold(params: Params, normaliser: Normaliser) -> Params:
     """CPU parameters that take raw observations: the normaliser goes into the first layer."""
     cpu = {k: p.detach().cpu() for k, p in params.items()}
     mean, std = normaliser.scale()

@@ -18,7 +18,8 @@ CONFIDENCE = 0.95
 class Adapter(Protocol):
     """Anything that can be judged: it begins on new tasks, acts, and sees what came of it."""
 
-    column: str  # what one more column is, for people: "gradient steps", "episodes", ...
+    column: str  # what one more column is, for people: "gradient steps", "episode", ...
+    shares_episodes: bool  # all episodes of a task teach one adaptation; else each is a trial of its own
 
     def begin(self, tasks: Sequence[Task]) -> None:
         """Forget everything: K new tasks. Only an oracle may look at them."""
@@ -36,7 +37,8 @@ class Evaluation:
 
     Attributes:
         tasks: K task values.
-        env_steps_used, episodes_used: per column, experience consumed on a task before it (mean).
+        env_steps_used, episodes_used: per column, experience that adaptation to a task has consumed
+            before it (mean).
         returns: K x columns, mean undiscounted return over a column's episodes.
         mean, iqm, ci95: per column, over tasks; the interval is a percentile bootstrap over tasks.
         gain, gain_ci95: per column, mean paired difference from column 0 and its interval.
@@ -95,12 +97,14 @@ def evaluate(
     sim = BatchSim(family, len(tasks) * n_episodes, n_threads)
     sim.set_tasks([task for task in tasks for _ in range(n_episodes)])
     adapter.begin(tasks)
+    n_shared = n_episodes if adapter.shares_episodes else 1
+    n_adapting = sim.n_sims // n_shared
     columns, used = [], [0.0]
     with progress("evaluating", n_columns, shown=progress_bar) as bar:
         for column in range(n_columns):
             episodes = adapter.collect(sim, rng)
             columns.append(episodes.returns().reshape(len(tasks), n_episodes).mean(axis=1))
-            used.append(used[-1] + episodes.n_steps / len(tasks))
+            used.append(used[-1] + episodes.n_steps / n_adapting)
             bar.update(column + 1)
             if column < n_columns - 1:
                 adapter.adapt(episodes)
@@ -114,7 +118,7 @@ def evaluate(
         column=adapter.column,
         episodes_per_column=n_episodes,
         env_steps_used=used[:-1],
-        episodes_used=[n_episodes * k for k in range(n_columns)],
+        episodes_used=[n_shared * k for k in range(n_columns)],
         returns=returns.tolist(),
         mean=returns.mean(axis=0).tolist(),
         iqm=trim_mean(returns, 0.25, axis=0).tolist(),
@@ -128,9 +132,15 @@ def evaluate(
 
 def bootstrap(values: np.ndarray) -> np.ndarray:
     """Percentile bootstrap interval of the mean over tasks, (columns, 2), for values (K, columns)."""
-    rng = np.random.default_rng(0)
-    n = len(values)
-    # How often each task is drawn in each resample: the means are one matrix product.
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP)
+    return interval(resamples(len(values)) @ values).T
+
+
+def resamples(n: int) -> np.ndarray:
+    """How large a share each of n tasks has in each resample, (N_BOOTSTRAP, n): means are products."""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP) / n
+
+
+def interval(drawn: np.ndarray) -> np.ndarray:
+    """The middle 95 % of resampled values (N_BOOTSTRAP, ...), (2, ...)."""
     tail = 100 * (1 - CONFIDENCE) / 2
-    return np.percentile(counts @ values / n, [tail, 100 - tail], axis=0).T
+    return np.percentile(drawn, [tail, 100 - tail], axis=0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metarl.baseline import features, fit_predict
 from metarl.maml_config import MAMLConfig
-from metarl.policies import GaussianMLP, ObsNormaliser, Params, expand, kl, log_prob
+from metarl.policies import GaussianMLP, Normaliser, Params, expand, kl, log_prob
 from metarl.returns import discounted_returns, gae
 from metarl.trajectories import Trajectories
 from metarl.trpo import trust_region_step
@@ -64,7 +64,7 @@ class MAMLLearner:
     def __init__(self, obs_dim: int, action_dim: int, config: MAMLConfig, seed: int, device: str = "cpu"):
         self.config, self.device = config, torch.device(device)
         self.policy = GaussianMLP(obs_dim, action_dim, config.hidden, config.init_std, config.min_std)
-        self.normaliser = ObsNormaliser(obs_dim)
+        self.normaliser = Normaliser(obs_dim)
         self.generator = torch.Generator().manual_seed(seed)
         initial = self.policy.init(self.generator)
         if config.learn_inner_lr:

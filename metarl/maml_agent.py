@@ -70,6 +70,11 @@ class MAML(Agent):
         """This agent as the evaluator sees it."""
         return MAMLAdapter(self.learner)
 
+    @property
+    def evaluation_size(self) -> tuple[int, int]:
+        """0 to 3 gradient steps, each with as many episodes as in training."""
+        return 4, self.config.n_episodes
+
     def adapt(
         self,
         task_or_env: Mapping[str, Any] | gymnasium.Env,
@@ -181,6 +186,7 @@ class MAMLAdapter:
     """MAML as the evaluator sees it: every column is paid for by one more gradient step."""
 
     column = "gradient steps"
+    shares_episodes = True
 
     def __init__(self, learner: MAMLLearner):
         self.learner = learner

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from envs import Choice, TaskFamily
 from metarl.evaluate import Evaluation
+from metarl.probe import Probe
 
 BEFORE, AFTER, LATER = "#E69F00", "#0072B2", "#009E73"  # Okabe and Ito: told apart by everyone
 matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
@@ -47,4 +48,39 @@ def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
         axes[1].set_ylabel(f"return over {family.horizon} steps")
         axes[1].legend(frameon=False)
     figure.suptitle(f"{result.family}, {result.learner}: {result.split} tasks")
+    figure.savefig(path, dpi=150)
+
+
+def plot_probe(result: Probe, title: str, path: Path) -> None:
+    """Draw what the memory holds as a trial goes on: readout of the task, and attention over slots.
+
+    Args:
+        result: what was found.
+        title: of the picture.
+        path: of the PNG (or whatever the ending says).
+    """
+    n_panels = 1 if result.attention is None else 2
+    figure = Figure(figsize=(8, 1 + 2.6 * n_panels), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(n_panels, 1, sharex=True))
+    for (part, r2), colour in zip(result.r2.items(), (BEFORE, AFTER, LATER), strict=False):
+        low, high = result.r2_ci95[part].T
+        panels[0].plot(result.time, r2, color=colour, label=f"read from: {part}")
+        panels[0].fill_between(result.time, low, high, color=colour, alpha=0.25, linewidth=0)
+    panels[0].set_ylim(-0.1, 1.02)
+    panels[0].set_ylabel("$R^2$ of the hidden task\n(linear readout, held-out tasks)")
+    panels[0].legend(frameon=False, loc="lower right")
+    if result.attention is not None:
+        task = ", ".join(f"{k} {np.round(v, 2)}" for k, v in result.example.items() if np.ndim(v) == 0)
+        image = panels[1].imshow(
+            result.attention.T, aspect="auto", cmap="Blues", vmin=0, interpolation="nearest"
+        )
+        figure.colorbar(image, ax=panels[1], label="attention", pad=0.01)
+        panels[1].set_ylabel("memory slot")
+        panels[1].set_yticks(range(result.attention.shape[1]))
+        panels[1].set_title(f"one trial{f', {task}' if task else ''}", fontsize=10)
+    for panel in panels:
+        for start in result.episodes[1:]:
+            panel.axvline(start, color="0.3", linestyle=":", linewidth=1)
+    panels[-1].set_xlabel("step of the trial (dotted: a new episode)")
+    figure.suptitle(title)
     figure.savefig(path, dpi=150)

@@ -10,20 +10,20 @@ from torch import Tensor
 Params = dict[str, Tensor]
 
 
-class ObsNormaliser:
-    """Running mean and variance of observations, part of the policy and saved with it.
+class Normaliser:
+    """Running mean and variance of observations (or of rewards), part of the policy and saved with it.
 
     It moves only between iterations, by `update`: within an iteration, during adaptation and at
     evaluation it is frozen, so that the old and the new policy see the same numbers.
     """
 
-    def __init__(self, obs_dim: int):
+    def __init__(self, dim: int):
         self.count = torch.zeros((), dtype=torch.float64)
-        self.mean = torch.zeros(obs_dim, dtype=torch.float64)
-        self.var = torch.ones(obs_dim, dtype=torch.float64)
+        self.mean = torch.zeros(dim, dtype=torch.float64)
+        self.var = torch.ones(dim, dtype=torch.float64)
 
     def update(self, obs: Tensor) -> None:
-        """Take in observations (B, obs_dim) (Chan et al. 1979, parallel variance)."""
+        """Take in observations (B, dim) (Chan et al. 1979, parallel variance)."""
         n, mean = len(obs), obs.mean(0, dtype=torch.float64)
         var = (obs - mean.float()).square().mean(0, dtype=torch.float64)
         total = self.count + n
@@ -33,11 +33,11 @@ class ObsNormaliser:
         self.var, self.count = spread / total, total
 
     def scale(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation, (obs_dim,) float32 each."""
+        """Mean and standard deviation, (dim,) float32 each."""
         return self.mean.float(), self.var.add(1e-8).sqrt().float()
 
     def __call__(self, obs: Tensor) -> Tensor:
-        """Normalise (..., obs_dim)."""
+        """Normalise (..., dim)."""
         mean, std = self.scale()
         return (obs - mean.to(obs.device)) / std.to(obs.device)
 
@@ -70,9 +70,8 @@ class GaussianMLP:
         params = {}
         for i, (n_in, n_out) in enumerate(pairwise(sizes)):
             gain = sqrt(2.0) if i < len(self.hidden) else 0.01
-            weight = torch.empty(n_in, n_out)
-            torch.nn.init.orthogonal_(weight, gain, generator=generator)
-            params[f"w{i}"], params[f"b{i}"] = weight, torch.zeros(1, n_out)
+            params[f"w{i}"] = orthogonal(n_in, n_out, gain, generator)
+            params[f"b{i}"] = torch.zeros(1, n_out)
         params["log_std"] = torch.full((1, self.action_dim), log(self.init_std))
         return params
 
@@ -84,6 +83,11 @@ class GaussianMLP:
         i = len(self.hidden)
         mean = torch.baddbmm(params[f"b{i}"], x, params[f"w{i}"])
         return mean, params["log_std"].clamp(min=log(self.min_std))
+
+
+def orthogonal(n_in: int, n_out: int, gain: float, generator: torch.Generator) -> Tensor:
+    """A random orthogonal weight (n_in, n_out), times a gain (Saxe et al. 2014)."""
+    return torch.nn.init.orthogonal_(torch.empty(n_in, n_out), gain, generator=generator)
 
 
 def expand(params: Params, n_tasks: int) -> Params:

@@ -35,7 +35,7 @@ class Trajectories:
     trial_start: np.ndarray
 
     def __post_init__(self):
-        for field in fields(self):
+        for field in fields(Trajectories):
             array = getattr(self, field.name)
             ndim = 3 if field.name in ("obs", "action") else 2
             if array.ndim != ndim or array.shape[:2] != self.reward.shape:
@@ -47,15 +47,17 @@ class Trajectories:
     @classmethod
     def empty(cls, length: int, n: int, obs_dim: int, action_dim: int) -> "Trajectories":
         """Zeros for T = length steps of n simulations, to be filled in place."""
+        return cls(**cls._zeros(length, n, obs_dim, action_dim))
+
+    @staticmethod
+    def _zeros(length: int, n: int, obs_dim: int, action_dim: int) -> dict[str, np.ndarray]:
         sizes = {"obs": (obs_dim,), "action": (action_dim,), "log_prob": (), "reward": ()}
-        return cls(
-            *(
-                np.zeros((length, n, *sizes[f.name]), np.float32)
-                if f.name in sizes
-                else np.zeros((length, n), bool)
-                for f in fields(cls)
-            )
-        )
+        return {
+            f.name: np.zeros((length, n, *sizes[f.name]), np.float32)
+            if f.name in sizes
+            else np.zeros((length, n), bool)
+            for f in fields(Trajectories)
+        }
 
     @property
     def n_steps(self) -> int:
@@ -65,3 +67,32 @@ class Trajectories:
     def returns(self) -> np.ndarray:
         """Undiscounted sum of rewards of each row, (N,)."""
         return (self.reward * self.valid).sum(axis=0)
+
+
+@dataclass(frozen=True)
+class Trials(Trajectories):
+    """Whole trials, one a row: every step is valid, and episodes follow each other without a gap.
+
+    Attributes:
+        value: (T + 1, N) float32, what the policy that acted expected of each obs, and in the last row of
+            the state after the last step, in its own scaled reward.
+    """
+
+    value: np.ndarray
+
+    @classmethod
+    def empty(cls, length: int, n: int, obs_dim: int, action_dim: int) -> "Trials":
+        """Zeros for T = length steps of n trials, to be filled in place."""
+        value = np.zeros((length + 1, n), np.float32)
+        return cls(**cls._zeros(length, n, obs_dim, action_dim), value=value)
+
+    def episode_returns(self, n_episodes: int) -> np.ndarray:
+        """Undiscounted return of the first episodes of every trial, (N, n_episodes); NaN if cut short."""
+        out = np.zeros((self.reward.shape[1], n_episodes))
+        episode = self.episode_start.cumsum(axis=0) - 1
+        ended = self.terminated | self.truncated
+        for e in range(n_episodes):
+            now = episode == e
+            complete = (ended & now).any(axis=0)
+            out[:, e] = np.where(complete, (self.reward * now).sum(axis=0), np.nan)
+        return out

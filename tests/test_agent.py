@@ -12,26 +12,41 @@ from helpers import TINY, TINY_STEPS
 
 from envs import InputError, Param, Uniform
 from envs.families.point import PointGoal
-from metarl import MAML, MAMLConfig, evaluate
-from metarl.agent import write_atomically
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
+from metarl.agent import Agent, write_atomically
 from metarl.cli import main
 from metarl.policies import log_prob
 from metarl.run_folder import RunFolder
 
 PPO = replace(TINY, outer="ppo", learn_inner_lr=True, inner_steps=2, minibatches=2)
-CONFIGS = {"trpo": TINY, "trpo, learned rates": replace(TINY, learn_inner_lr=True), "ppo": PPO}
+RECURRENT = MetaLSTMConfig(n_trials=4, minibatches=2, width=8, hidden=4, lr_schedule="constant")
+CONFIGS = {
+    "trpo": TINY,
+    "trpo, learned rates": replace(TINY, learn_inner_lr=True),
+    "ppo": PPO,
+    "lstm with memory": RECURRENT,
+    "transformer": replace(RECURRENT, core="transformer"),
+}
 GOAL = {"goal_x": 0.5, "goal_y": -0.5}
 
 
-def agent_of(config: MAMLConfig = TINY, seed: int = 0, **kwargs) -> MAML:
-    return MAML("PointGoal", config, seed=seed, n_threads=1, **kwargs)
+def agent_of(config: MAMLConfig | MetaLSTMConfig = TINY, seed: int = 0, n_threads: int = 1) -> Agent:
+    kind = MAML if isinstance(config, MAMLConfig) else MetaLSTM
+    return kind("PointGoal", config, seed=seed, n_threads=n_threads)
 
 
-def learn(agent: MAML, iterations: int) -> MAML:
+def learn(agent: Agent, iterations: int) -> Agent:
     return agent.learn(iterations * agent.steps_per_iteration)
 
 
-def assert_same(one: MAML, other: MAML) -> None:
+def weights(agent: Agent) -> torch.Tensor:
+    """All that is learned."""
+    learner = agent.learner
+    params = learner.meta if isinstance(agent, MAML) else learner.params
+    return torch.cat([p.detach().flatten() for p in params.values()])
+
+
+def assert_same(one: Agent, other: Agent) -> None:
     """Everything that training goes on from is equal, bit for bit."""
     a, b = one.state_dict(), other.state_dict()
     assert {k: v for k, v in a.items() if k != "learner"} == {k: v for k, v in b.items() if k != "learner"}
@@ -47,16 +62,25 @@ def assert_same(one: MAML, other: MAML) -> None:
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_stopping_and_resuming_is_never_having_stopped(config, tmp_path):
     straight = learn(agent_of(config), 5)
-    moved = straight.learner.meta["w0"] - agent_of(config).learner.meta["w0"]
-    assert moved.abs().max() > 0
+    assert not torch.equal(weights(straight), weights(agent_of(config)))
     learn(agent_of(config), 2).save(tmp_path / "agent.pt")
-    resumed = MAML.load(tmp_path / "agent.pt", n_threads=2)
+    resumed = type(straight).load(tmp_path / "agent.pt", n_threads=2)
     assert (resumed.iterations, resumed.num_timesteps) == (2, 2 * resumed.steps_per_iteration)
     assert_same(learn(resumed, 5), straight)
 
 
 def test_learning_in_two_calls_is_learning_in_one():
     assert_same(learn(learn(agent_of(), 2), 4), learn(agent_of(), 4))
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_training_that_was_interrupted_goes_on_with_its_schedule(schedule, tmp_path):
+    config = replace(RECURRENT, lr_schedule=schedule)
+    straight = learn(agent_of(config), 4)
+    interrupted, budget = agent_of(config), straight.num_timesteps
+    interrupted.learn(budget, lambda agent, stats: agent.iterations < 2)
+    interrupted.save(tmp_path / "agent.pt")
+    assert_same(MetaLSTM.load(tmp_path / "agent.pt").learn(budget), straight)
 
 
 def rows_of(run: Path) -> list[dict[str, str]]:
@@ -69,15 +93,22 @@ def rows_of(run: Path) -> list[dict[str, str]]:
 
 
 TRAIN = ["train", "PointGoal", "--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
-OUTERS = {"trpo": [], "ppo": ["--outer", "ppo", "--minibatches", "2", "--learn-inner-lr"]}
+LEARNERS = {
+    "trpo": TRAIN,
+    "ppo": [*TRAIN, "--outer", "ppo", "--minibatches", "2", "--learn-inner-lr"],
+    "meta-lstm": [
+        *("train", "PointGoal", "--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3"),
+        *("--width", "8", "--hidden", "4", "--lr-schedule", "constant", "--n-threads", "1"),
+    ],
+}  # TINY_STEPS an iteration each
 
 
-@pytest.mark.parametrize("flags", OUTERS.values(), ids=OUTERS)
-def test_a_resumed_run_has_the_rows_and_the_checkpoint_of_one_that_never_stopped(flags, tmp_path):
+@pytest.mark.parametrize("command", LEARNERS.values(), ids=LEARNERS)
+def test_a_resumed_run_has_the_rows_and_the_checkpoint_of_one_that_never_stopped(command, tmp_path):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     steps = [str(n * TINY_STEPS) for n in (5, 2)]
-    assert main([*TRAIN, *flags, "--steps", steps[0], "--out", str(straight)]) == 0
-    assert main([*TRAIN, *flags, "--steps", steps[1], "--out", str(stopped)]) == 0
+    assert main([*command, "--steps", steps[0], "--out", str(straight)]) == 0
+    assert main([*command, "--steps", steps[1], "--out", str(stopped)]) == 0
     assert len(rows_of(stopped)) == 2
     assert main(["train", "--resume", str(stopped), "--steps", steps[0]]) == 0
     assert rows_of(stopped) == rows_of(straight)
@@ -145,20 +176,20 @@ def test_an_iteration_meets_new_tasks_each_in_rows_of_its_own():
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_the_seed_decides_everything_and_threads_nothing(config):
     one = learn(agent_of(config), 2)
-    again = MAML("PointGoal", config, seed=0, n_threads=3)
-    assert_same(learn(again, 2), one)
+    assert_same(learn(agent_of(config, n_threads=3), 2), one)
     other = learn(agent_of(config, seed=1), 2)
-    assert not torch.equal(one.learner.meta["w0"], other.learner.meta["w0"])
+    assert not torch.equal(weights(one), weights(other))
 
 
-def test_global_random_states_are_neither_read_nor_moved():
+@pytest.mark.parametrize("config", [PPO, RECURRENT], ids=["maml", "meta-lstm"])
+def test_global_random_states_are_neither_read_nor_moved(config):
     torch.manual_seed(1)
     np.random.seed(1)
-    one = learn(agent_of(PPO), 2)
+    one = learn(agent_of(config), 2)
     torch.manual_seed(2)
     np.random.seed(2)
     states = np.random.get_state()[1].copy(), torch.get_rng_state()
-    other = learn(agent_of(PPO), 2)
+    other = learn(agent_of(config), 2)
     other.adapt(GOAL).predict(np.zeros(2), deterministic=False)
     assert (np.random.get_state()[1] == states[0]).all()
     assert torch.equal(torch.get_rng_state(), states[1])

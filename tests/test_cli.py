@@ -19,10 +19,14 @@ import torch
 from helpers import TINY_STEPS
 
 from envs import FAMILIES
-from metarl import MAML, MAMLConfig
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.cli import Evaluate, Families, Train, main
 
 SMALL = ["--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
+RECURRENT = [
+    *("--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3", "--minibatches", "2"),
+    *("--width", "8", "--hidden", "4", "--n-threads", "1"),
+]
 STEPS = ["--steps", str(TINY_STEPS)]
 PNG = b"\x89PNG\r\n"
 
@@ -36,6 +40,8 @@ def made(tmp_path_factory) -> Path:
         "seed1": ["PointGoal", *SMALL, "--seed", "1"],
         "other_config": ["PointGoal", *SMALL, "--hidden", "5"],
         "other_family": ["SparsePointGoal", *SMALL],
+        "recurrent": ["SparsePointGoal", *RECURRENT],
+        "gru": ["PointGoal", *RECURRENT, "--core", "gru"],
     }.items():
         assert main(["train", *flags, *STEPS, "--out", str(folder / name)]) == 0
     return folder
@@ -135,6 +141,17 @@ def test_the_checkpoint_of_a_run_is_an_agent(runs):
     assert (agent.num_timesteps, agent.config.hidden) == (TINY_STEPS, (4,))
 
 
+def test_a_recurrent_run_is_complete_too(runs):
+    agent = MetaLSTM.load(runs / "recurrent")
+    assert (agent.num_timesteps, agent.config.width) == (TINY_STEPS, 8)
+    asked = json.loads((runs / "recurrent" / "config.json").read_text())
+    assert asked["learner"] == "meta-lstm"
+    assert list(asked["config"]) == [f.name for f in fields(MetaLSTMConfig)]
+    with open(runs / "recurrent" / "progress.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert {"return/episode_1", "return/episode_3", "learn/kl", "learn/lr"} <= {*row}
+
+
 def test_tensorboard_reads_what_was_logged(runs):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -178,6 +195,26 @@ def test_evaluate_writes_one_object(runs, capsys):
     assert (runs / "again.json").read_text() == (runs / "out.json").read_text()
 
 
+def test_the_columns_of_a_recurrent_policy_are_the_episodes_of_a_trial(runs, capsys):
+    assert main(["evaluate", "recurrent", "--json", "out.json"]) == 0
+    assert "episodes before" in capsys.readouterr().out
+    result = json.loads((runs / "out.json").read_text())
+    assert (result["learner"], result["episodes_per_column"]) == ("meta-lstm", 10)
+    assert result["episodes_used"] == [0, 1, 2]
+    assert result["env_steps_used"] == [0, 20, 40]
+    argv = ["evaluate", "recurrent", "--columns", "5", "--episodes", "2", "--json", "out.json"]
+    assert main(argv) == 0
+    assert json.loads((runs / "out.json").read_text())["episodes_used"] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("run", ["recurrent", "gru"])
+def test_a_probe_draws_what_the_memory_holds(runs, run):
+    flags = ["--columns", "1", "--episodes", "1", "--plot", "p.png", "--probe", "probe.png"]
+    assert main(["evaluate", run, *flags]) == 0
+    for name in ("p.png", "probe.png"):
+        assert (runs / name).read_bytes().startswith(PNG)
+
+
 def test_evaluate_takes_tasks_of_ones_own(runs):
     task = ["goal_x=0.5", "goal_y=-0.5"]
     argv = ["evaluate", "run", "--columns", "1", "--episodes", "1", "--json", "out.json"]
@@ -213,10 +250,11 @@ def test_evaluate_leaves_the_run_as_it_was(runs):
     assert files_in(runs) == before
 
 
-@pytest.mark.parametrize("command", ["families", "train", "evaluate"])
+@pytest.mark.parametrize("command", ["families", "train", "train --learner meta-lstm", "evaluate"])
 def test_help_documents_every_flag(command, capsys):
+    command, *learner = command.split()
     with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
+        main([command, *learner, "--help"])
     assert stop.value.code == 0
     text = " ".join(re.sub("[│|─╭╮╰╯+]|-{3,}", " ", capsys.readouterr().out).split())
     text = text.replace("show this help message and exit", "")
@@ -226,7 +264,7 @@ def test_help_documents_every_flag(command, capsys):
     described = {"families": Families, "train": Train, "evaluate": Evaluate}[command]
     wanted = {f.name.replace("_", "-") for f in fields(described)} - {"family", "run-folder"}
     if command == "train":
-        wanted |= {f.name.replace("_", "-") for f in fields(MAMLConfig)}
+        wanted |= {f.name.replace("_", "-") for f in fields(MetaLSTMConfig if learner else MAMLConfig)}
     assert wanted <= {*helps}
     assert all(len(words.split()) > 1 for words in helps.values())
 
@@ -252,8 +290,8 @@ def test_bad_input_ends_the_process_with_status_2():
 
 def test_an_unknown_family_or_learner_is_answered_with_the_known_ones(refused):
     assert "did you mean 'HalfCheetahVel'? Known: PointGoal, " in refused("train", "HalfCheetahVle")
-    assert "Known: maml" in refused("train", "PointGoal", "--learner", "mamml")
-    assert "Known: maml" in refused("train", "PointGoal", "--learner=mamml")
+    assert "Known: maml, meta-lstm" in refused("train", "PointGoal", "--learner", "mamml")
+    assert "Known: maml, meta-lstm" in refused("train", "PointGoal", "--learner=mamml")
     assert "nowhere.py; give your family as path/to/file.py:ClassName" in refused("train", "nowhere.py:Mine")
     assert "which family?" in refused("train")
 
@@ -313,10 +351,52 @@ def test_a_setting_out_of_range_is_refused_by_its_flag(refused, flag):
         assert value in said or f"{float(value):g}" in said
 
 
-def test_every_setting_is_checked():
-    assert {f"--{f.name.replace('_', '-')}" for f in fields(MAMLConfig) if f.type is not bool} <= {
-        *CONFIG_FLAGS
-    }
+RECURRENT_FLAGS = {
+    "--n-trials": ["0", "-1", "1.5"],
+    "--n-episodes": ["0", "1001"],
+    "--core": ["rnn"],
+    "--width": ["0", "5000"],
+    "--hidden": ["0", "-4"],
+    "--memory-span": ["life"],
+    "--init-std": ["0", "nan"],
+    "--min-std": ["0", "-1"],
+    "--gamma": ["2", "nan"],
+    "--gae-lambda": ["1.1", "-1"],
+    "--lr": ["0", "nan", "-1e-3"],
+    "--lr-schedule": ["step"],
+    "--epochs": ["0"],
+    "--minibatches": ["0"],
+    "--clip": ["0", "-0.2"],
+    "--target-kl": ["0", "nan"],
+    "--entropy": ["-1", "inf"],
+    "--value-weight": ["-1", "nan"],
+    "--max-grad-norm": ["0", "inf"],
+}
+
+
+@pytest.mark.parametrize("flag", RECURRENT_FLAGS)
+def test_a_recurrent_setting_out_of_range_is_refused_by_its_flag(refused, flag):
+    for value in RECURRENT_FLAGS[flag]:
+        said = refused("train", "PointGoal", *RECURRENT, *STEPS, "--out", "new", flag, value)
+        assert flag.lstrip("-") in said
+        assert value in said or f"{float(value):g}" in said
+
+
+@pytest.mark.parametrize(("config", "flags"), [(MAMLConfig, CONFIG_FLAGS), (MetaLSTMConfig, RECURRENT_FLAGS)])
+def test_every_setting_is_checked(config, flags):
+    assert {f"--{f.name.replace('_', '-')}" for f in fields(config) if f.type is not bool} <= {*flags}
+
+
+def test_settings_that_do_not_fit_each_other_are_refused(refused):
+    argv = ["train", "PointGoal", *RECURRENT, *STEPS, "--out", "new"]
+    assert "--minibatches 5 is more than --n-trials 4" in refused(*argv, "--minibatches", "5")
+    assert "--width 12 must be a multiple of 8" in refused(*argv, "--core", "transformer", "--width", "12")
+    assert "use at least 240" in refused(*argv[:-2], "--out", "new", "--steps", "239")
+
+
+def test_a_flag_of_another_learner_is_refused(refused):
+    assert "--inner-lr" in refused("train", "PointGoal", *RECURRENT, "--inner-lr", "1")
+    assert "--n-trials" in refused("train", "PointGoal", *SMALL, "--n-trials", "4")
 
 
 def test_more_minibatches_than_tasks_are_refused(refused):
@@ -358,6 +438,8 @@ def test_words_that_no_command_knows_are_refused(refused):
         (["--plot", "nowhere/p.png"], "nowhere"),
         (["--plot", "picture.docx"], "use a name that ends in .png"),
         (["--plot", "picture"], "use a name that ends in .png"),
+        (["--probe", "picture.docx"], "--probe picture.docx: use a name that ends in .png"),
+        (["--probe", "probe.png"], "--probe looks into a memory, and a maml policy has none"),
     ],
 )
 def test_an_evaluation_that_cannot_be_is_refused_before_it_begins(refused, flags, says):

@@ -9,7 +9,7 @@ import torch
 from envs import BatchSim, Readings, load_family
 from envs.families.point import PointGoal
 from metarl.collect import collect, fold
-from metarl.policies import GaussianMLP, ObsNormaliser, Params, log_prob
+from metarl.policies import GaussianMLP, Normaliser, Params, log_prob
 from metarl.trajectories import Trajectories
 
 K, E = 3, 4
@@ -53,8 +53,8 @@ def params(policy) -> Params:
 
 
 @pytest.fixture
-def normaliser() -> ObsNormaliser:
-    out = ObsNormaliser(2)
+def normaliser() -> Normaliser:
+    out = Normaliser(2)
     out.update(torch.tensor([[0.1, -0.4], [0.5, 0.3], [-0.9, 1.0]]))
     return out
 
@@ -147,8 +147,8 @@ def test_the_same_seed_gives_the_same_numbers_at_any_number_of_threads(name):
         sim = BatchSim(family, 6, n_threads)
         sim.set_tasks(family.tasks("test")[:6])
         rng = np.random.default_rng(seed)
-        collect(sim, policy, params, ObsNormaliser(family.obs_dim), rng)  # a used simulator is as a new one
-        return collect(sim, policy, params, ObsNormaliser(family.obs_dim), rng)
+        collect(sim, policy, params, Normaliser(family.obs_dim), rng)  # a used simulator is as a new one
+        return collect(sim, policy, params, Normaliser(family.obs_dim), rng)
 
     one = sample(1)
     for n_threads in (2, 5, 0):

@@ -21,6 +21,7 @@ class Scripted:
     """Acts by a rule; counts what the evaluator lets it see."""
 
     column = "episodes"
+    shares_episodes = True
 
     def begin(self, tasks: Sequence[Task]) -> None:
         self.tasks, self.adapted = list(tasks), []

@@ -7,7 +7,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from metarl.maml import MAMLLearner
 from metarl.maml_config import MAMLConfig
-from metarl.policies import GaussianMLP, ObsNormaliser, expand, kl, log_prob
+from metarl.policies import GaussianMLP, Normaliser, expand, kl, log_prob
 
 K, B, OBS_DIM, ACTION_DIM = 4, 7, 3, 2
 
@@ -80,7 +80,7 @@ def test_fresh_parameters_depend_on_the_generator_alone(policy):
 def test_the_normaliser_has_numpys_mean_and_variance_of_everything_it_saw():
     rng = np.random.default_rng(0)
     batches = [5 + 3 * rng.standard_normal((n, OBS_DIM)) * np.arange(1, 4) for n in (1, 50, 7)]
-    normaliser = ObsNormaliser(OBS_DIM)
+    normaliser = Normaliser(OBS_DIM)
     for batch in batches:
         normaliser.update(torch.from_numpy(batch))
     everything = np.concatenate(batches)
@@ -92,7 +92,7 @@ def test_the_normaliser_has_numpys_mean_and_variance_of_everything_it_saw():
 
 
 def test_a_fresh_normaliser_changes_nothing_and_a_constant_observation_gives_numbers():
-    normaliser = ObsNormaliser(OBS_DIM)
+    normaliser = Normaliser(OBS_DIM)
     obs = torch.randn(B, OBS_DIM, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(normaliser(obs), obs)
     normaliser.update(torch.full((10, OBS_DIM), 3.0))
@@ -100,7 +100,7 @@ def test_a_fresh_normaliser_changes_nothing_and_a_constant_observation_gives_num
 
 
 def test_the_normaliser_is_restored_bit_for_bit():
-    one, other = ObsNormaliser(OBS_DIM), ObsNormaliser(OBS_DIM)
+    one, other = Normaliser(OBS_DIM), Normaliser(OBS_DIM)
     one.update(torch.randn(9, OBS_DIM, generator=torch.Generator().manual_seed(0)))
     other.load_state_dict(one.state_dict())
     for normaliser in (one, other):

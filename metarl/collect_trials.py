@@ -1,0 +1,134 @@
+"""Sampling with a policy that remembers."""
+
+import numpy as np
+import torch
+
+from envs import BatchSim
+from metarl.collect import torch_threads
+from metarl.meta_lstm import InputNormaliser
+from metarl.policies import Params
+from metarl.recurrent_policy import Decision, RecurrentPolicy, choose
+from metarl.trajectories import Trajectories, Trials
+
+
+class Player:
+    """A policy in the midst of N trials: what it has to carry from one step to the next.
+
+    Args:
+        policy: the policy's sizes.
+        params: its parameters, on the CPU.
+        normaliser: of its inputs; not updated.
+        n: trials.
+
+    Attributes:
+        memory: the policy's memory now.
+        last: the "action" (N, action_dim) and "reward" (N,) of the step before.
+    """
+
+    def __init__(self, policy: RecurrentPolicy, params: Params, normaliser: InputNormaliser, n: int):
+        self.policy, self.params, self.normaliser = policy, params, normaliser
+        self.memory = policy.start(params, n)
+        self.last = {"action": torch.zeros(n, policy.action_dim), "reward": torch.zeros(n)}
+
+    def decide(self, obs: np.ndarray, episode_start: np.ndarray, live: np.ndarray | None = None) -> Decision:
+        """What to do now, remembering it.
+
+        Args:
+            obs: (N, obs_dim).
+            episode_start: (N,) bool, obs is the first of an episode.
+            live: (N,) bool, the trials that go on; the memory of the others stays. None is all.
+        """
+        obs, episode_start = torch.from_numpy(obs), torch.from_numpy(episode_start)
+        x = self.normaliser(obs, self.last["action"], self.last["reward"], episode_start)
+        decision, memory = self.policy.act(self.params, self.memory, x)
+        self.memory = memory if live is None else choose(torch.from_numpy(live), memory, self.memory)
+        return decision
+
+    def feel(self, action: np.ndarray, reward: np.ndarray, live: np.ndarray | None = None) -> None:
+        """Take in what was done, (N, action_dim), and what came of it, (N,)."""
+        last = {"action": torch.from_numpy(action), "reward": torch.from_numpy(reward)}
+        self.last = last if live is None else choose(torch.from_numpy(live), last, self.last)
+
+
+def collect_trials(
+    sim: BatchSim, player: Player, rng: np.random.Generator, length: int, deterministic: bool = False
+) -> Trials:
+    """One trial in each simulation; a new episode begins wherever one has ended.
+
+    Args:
+        sim: N simulations, tasks already set.
+        player: at the start of N trials.
+        rng: draws initial states and actions.
+        length: steps of a trial, T.
+        deterministic: act by the mean.
+    """
+    n = sim.n_sims
+    out = Trials.empty(length, n, player.policy.obs_dim, player.policy.action_dim)
+    noise = _noise(rng, out, deterministic)
+    with torch_threads(1), torch.inference_mode():
+        obs, ended = sim.reset(rng), np.ones(n, bool)
+        out.trial_start[0] = out.valid[:] = True
+        for t in range(length):
+            out.obs[t], out.episode_start[t] = obs, ended
+            decision = player.decide(obs, ended)
+            std = decision.log_std.exp().numpy()
+            np.add(decision.mean.numpy(), std * noise[t], out=out.action[t])
+            out.value[t] = decision.value.numpy()
+            step = sim.step(out.action[t])
+            player.feel(out.action[t], step.reward)
+            out.reward[t], out.terminated[t], out.truncated[t] = step.reward, step.terminated, step.truncated
+            ended = step.terminated | step.truncated
+            if t < length - 1:
+                obs = sim.reset(rng, ended) if ended.any() else step.obs
+        out.truncated[-1] = ~out.terminated[-1]
+        out.value[-1] = player.decide(step.obs, np.zeros(n, bool)).value.numpy()
+    out.log_prob[:] = _log_density(noise, std)
+    return out
+
+
+def collect_episode(
+    sim: BatchSim, player: Player, rng: np.random.Generator, deterministic: bool
+) -> Trajectories:
+    """The next episode of every trial; rows whose episode ends early are padded and wait.
+
+    Args:
+        sim: N simulations, tasks already set.
+        player: in N trials.
+        rng: draws initial states and actions.
+        deterministic: act by the mean.
+    """
+    n, horizon = sim.n_sims, sim.family.horizon
+    out = Trajectories.empty(horizon, n, player.policy.obs_dim, player.policy.action_dim)
+    noise = _noise(rng, out, deterministic)
+    live = np.ones(n, bool)
+    with torch_threads(1), torch.inference_mode():
+        obs = sim.reset(rng)
+        out.episode_start[0] = True
+        for t in range(horizon):
+            out.obs[t], out.valid[t] = obs, live
+            going = None if live.all() else live
+            decision = player.decide(obs, out.episode_start[t], going)
+            std = decision.log_std.exp().numpy()
+            np.add(decision.mean.numpy(), std * noise[t], out=out.action[t])
+            step = sim.step(out.action[t], going)
+            player.feel(out.action[t], step.reward, going)
+            obs = step.obs
+            out.reward[t] = step.reward * live
+            out.terminated[t], out.truncated[t] = step.terminated & live, step.truncated & live
+            live = live & ~step.terminated
+            if not live.any():
+                break
+    out.log_prob[:] = _log_density(noise, std)
+    return out
+
+
+def _noise(rng: np.random.Generator, out: Trajectories, deterministic: bool) -> np.ndarray:
+    """Standard normal numbers for every action, or zeros."""
+    if deterministic:
+        return np.zeros_like(out.action)
+    return rng.standard_normal(out.action.shape, dtype=np.float32)
+
+
+def _log_density(noise: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return log N(mean + std * noise; mean, std), (T, N)."""
+    return -0.5 * np.square(noise).sum(-1) - np.log(std * np.sqrt(2 * np.pi)).sum()

@@ -1,0 +1,217 @@
+"""The recurrent learner: PPO over whole trials, so that what is remembered pays (RL2, Duan et al. 2016).
+
+A trial is several episodes on one task. The policy sees its last action and reward and keeps its memory
+over the episodes; the advantage runs over their ends too, so that exploring in the first episode is
+rewarded by what the second one brings. PPO: Schulman et al. 2017.
+"""
+
+from collections.abc import Mapping
+from math import cos, pi
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl.meta_lstm_config import MetaLSTMConfig
+from metarl.policies import Normaliser, Params, log_prob
+from metarl.recurrent_policy import Inputs, RecurrentPolicy
+from metarl.returns import discounted_returns, gae
+from metarl.trajectories import Trials
+
+REWARD_BOUND = 10.0  # standard deviations, beyond which a rewards is clipped as an input
+
+
+class InputNormaliser:
+    """Makes a policy's inputs of raw numbers; moves between iterations only, and is saved with it."""
+
+    def __init__(self, obs_dim: int, reward_input: bool = True):
+        self.obs, self.reward = Normaliser(obs_dim), Normaliser(1)
+        self.reward_input = reward_input
+
+    def __call__(
+        self, obs: Tensor, prev_action: Tensor, prev_reward: Tensor, episode_start: Tensor
+    ) -> Inputs:
+        """Inputs from obs (..., obs_dim), prev_action (..., action_dim), and (...,) of the other two."""
+        _, std = self.reward.scale()
+        reward = (prev_reward / std.to(prev_reward.device)).clamp(-REWARD_BOUND, REWARD_BOUND)
+        reward = reward * float(self.reward_input)
+        start = episode_start.to(obs.dtype)
+        return Inputs(self.obs(obs), prev_action.clamp(-1, 1), reward[..., None], start[..., None])
+
+    def update(self, trials: Trials) -> None:
+        """Take in what was seen."""
+        self.obs.update(torch.from_numpy(trials.obs).flatten(0, 1))
+        self.reward.update(torch.from_numpy(trials.reward).reshape(-1, 1))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is saved."""
+        return {"obs": self.obs.state_dict(), "reward": self.reward.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what was saved."""
+        self.obs.load_state_dict(state["obs"])
+        self.reward.load_state_dict(state["reward"])
+
+
+class MetaLSTMLearner:
+    """The learner: takes trials, returns numbers. It never sees a simulator.
+
+    Attributes:
+        policy: sizes of the policy.
+        params: its parameters.
+        normaliser: of its inputs; moves at the end of `update` only.
+        scale: of discounted returns; rewards are divided by its standard deviation.
+    """
+
+    def __init__(self, obs_dim: int, action_dim: int, config: MetaLSTMConfig, seed: int, device: str = "cpu"):
+        c = self.config = config
+        self.device = torch.device(device)
+        self.policy = RecurrentPolicy(
+            obs_dim, action_dim, c.core, c.width, c.hidden, c.init_std, c.min_std, c.memory_span == "episode"
+        )
+        self.normaliser = InputNormaliser(obs_dim, c.reward_input)
+        self.scale = Normaliser(1)
+        self.generator = torch.Generator().manual_seed(seed)
+        initial = self.policy.init(self.generator)
+        self.params = {k: p.to(self.device).requires_grad_() for k, p in initial.items()}
+        self.adam = torch.optim.Adam(self.params.values(), lr=c.lr, eps=1e-5)
+
+    def acting(self) -> Params:
+        """The parameters to act with, on the CPU."""
+        return {k: p.detach().cpu() for k, p in self.params.items()}
+
+    def update(self, trials: Trials, progress: float) -> dict[str, float]:
+        """Learn from whole trials.
+
+        Args:
+            trials: collected by the present parameters.
+            progress: fraction of the training that is over, for the learning rate.
+
+        Returns:
+            Numbers to log.
+        """
+        c = self.config
+        for group in self.adam.param_groups:
+            group["lr"] = c.lr * _remaining(c.lr_schedule, progress)
+        self._rescale(trials)
+        batch = self._batch(trials)
+        steps = []
+        for _ in range(c.epochs):
+            order = torch.randperm(trials.reward.shape[1], generator=self.generator).to(self.device)
+            for index in order.tensor_split(c.minibatches):
+                steps.append(self._step(batch, index))
+                if steps[-1]["kl"] > c.target_kl:
+                    break
+            if steps[-1]["kl"] > c.target_kl:
+                break
+        self.normaliser.update(trials)
+        stats = {k: float(np.mean([s[k] for s in steps])) for k in steps[0]}
+        explained = 1 - (batch["target"] - batch["value"]).var() / batch["target"].var().clamp(min=1e-8)
+        return {
+            **stats,
+            "kl": steps[-1]["kl"],
+            "adam_steps": float(len(steps)),
+            "lr": self.adam.param_groups[0]["lr"],
+            "explained_variance": float(explained),
+            "reward_scale": float(self._reward_scale()),
+        }
+
+    def inputs(self, trials: Trials) -> Inputs:
+        """What the policy saw at every step of the trials."""
+        obs, action, reward, start = (
+            torch.from_numpy(x).to(self.device)
+            for x in (trials.obs, trials.action, trials.reward, trials.episode_start)
+        )
+        # The last action and reward are those of the row before; a trial begins with none.
+        action = torch.cat([torch.zeros_like(action[:1]), action[:-1]])
+        reward = torch.cat([torch.zeros_like(reward[:1]), reward[:-1]])
+        return self.normaliser(obs, action, reward, start)
+
+    def _rescale(self, trials: Trials) -> None:
+        backwards = torch.from_numpy(trials.reward[::-1].copy())
+        earned = discounted_returns(backwards, torch.ones_like(backwards).bool(), self.config.gamma)
+        self.scale.update(earned.reshape(-1, 1))
+
+    def _reward_scale(self) -> Tensor:
+        return self.scale.scale()[1][0]
+
+    def _batch(self, trials: Trials) -> dict[str, Tensor]:
+        """Everything a minibatch is cut from, (T, N, ...) tensors."""
+        c = self.config
+        reward, value, terminated, action, old = (
+            torch.from_numpy(x).to(self.device)
+            for x in (trials.reward, trials.value, trials.terminated, trials.action, trials.log_prob)
+        )
+        failed = terminated & c.cut_at_failure
+        end = failed.clone()
+        end[-1] = True  # the end of a trial; the end of an episode within it cuts nothing
+        scaled = reward / self._reward_scale()
+        advantage = gae(scaled, value[:-1], value[1:], failed, end, c.gamma, c.gae_lambda)
+        return {
+            **vars(self.inputs(trials)),
+            "action": action,
+            "log_prob": old,
+            "value": value[:-1],
+            "target": advantage + value[:-1],
+            "advantage": (advantage - advantage.mean()) / (advantage.std() + 1e-8),
+        }
+
+    def _step(self, batch: Mapping[str, Tensor], index: Tensor) -> dict[str, float]:
+        """One step of Adam on some of the trials."""
+        c, params = self.config, list(self.params.values())
+        some = {k: x[:, index] for k, x in batch.items()}
+        inputs = Inputs(*(some[k] for k in Inputs.__dataclass_fields__))
+        decision = self.policy.unroll(self.params, inputs)
+        log_ratio = log_prob(decision.mean, decision.log_std, some["action"]) - some["log_prob"]
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1 - c.clip, 1 + c.clip)
+        gain = torch.minimum(ratio * some["advantage"], clipped * some["advantage"]).mean()
+        value_loss = 0.5 * (decision.value - some["target"]).square().mean()
+        entropy = decision.log_std.sum()  # up to a constant
+        loss = c.value_weight * value_loss - gain - c.entropy * entropy
+        for p, g in zip(params, torch.autograd.grad(loss, params), strict=True):
+            p.grad = g
+        norm = torch.nn.utils.clip_grad_norm_(params, c.max_grad_norm)
+        self.adam.step()
+        with torch.no_grad():
+            kl = (ratio - 1 - log_ratio).mean()  # Schulman's estimate, never negative
+            stats = {
+                "gain": gain,
+                "value_loss": value_loss,
+                "kl": kl,
+                "clipped": (ratio != clipped).float().mean(),
+                "grad_norm": norm,
+                "action_std": decision.log_std.exp().mean(),
+            }
+        return {k: float(v.detach()) for k, v in stats.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, optimiser, normalisers and generator."""
+        return {
+            "params": {k: p.detach() for k, p in self.params.items()},
+            "adam": self.adam.state_dict(),
+            "normaliser": self.normaliser.state_dict(),
+            "scale": self.scale.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
+        shapes = {k: p.shape for k, p in state["params"].items()}
+        if shapes != {k: p.shape for k, p in self.params.items()}:
+            raise ValueError("the parameters have other names or shapes")
+        with torch.no_grad():
+            for k, p in self.params.items():
+                p.copy_(state["params"][k])
+        self.adam.load_state_dict(state["adam"])
+        self.normaliser.load_state_dict(state["normaliser"])
+        self.scale.load_state_dict(state["scale"])
+        self.generator.set_state(state["generator"])
+
+
+def _remaining(schedule: str, progress: float) -> float:
+    """Fraction of the first learning rate that is left."""
+    if schedule == "constant":
+        return 1.0
+    return 1 - progress if schedule == "linear" else (1 + cos(pi * progress)) / 2
