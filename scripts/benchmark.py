@@ -12,10 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import tyro
-from benchmarks import closed_loop, maml, partners
+from benchmarks import closed_loop, maml, partners, recurrent
 from benchmarks.measure import QUICK, Line, Plan, Skipped, Target
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import get_num_threads
 
@@ -28,6 +29,9 @@ BENCHMARKS: dict[str, tuple[Callable[[str, Plan], Line], Target | None]] = {
     "collect-vs-envpool": (partners.collect_vs_envpool, Target(1)),
     "maml-overhead": (maml.maml_overhead, Target(0.25, at_most=True)),
     "maml-memory": (maml.maml_memory, Target(1, at_most=True)),
+    "recurrent": (recurrent.recurrent, Target(10)),
+    "recurrent-learning": (recurrent.recurrent_learning, Target(1, at_most=True)),
+    "memory-unroll": (recurrent.memory_unroll, Target(2, at_most=True)),
 }
 
 
@@ -84,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             lines.append(measure(name, plan))
         except Skipped as reason:
-            table.add_row(name, "skipped", str(reason))
+            table.add_row(name, "skipped", escape(str(reason)))
             continue
         table.add_row(*cells(lines[-1], None if options.quick else target))
     console.print(table)

@@ -11,7 +11,7 @@ from envs import Param, Readings, TaskFamily, Uniform, load_family
 from envs.batch_sim import BatchSim
 from envs.families.gymnasium_robot import GymnasiumRobot
 from metarl.collect import collect
-from metarl.policies import GaussianMLP, ObsNormaliser, expand
+from metarl.policies import GaussianMLP, Normaliser, expand
 from metarl.trajectories import Trajectories
 
 TASK_SPREAD = 0.01  # deviation between tasks' parameters, as after adaptation
@@ -55,7 +55,7 @@ class ClosedLoop:
         self.params = {
             k: p + TASK_SPREAD * torch.randn(p.shape, generator=generator) for k, p in shared.items()
         }
-        self.normaliser = ObsNormaliser(family.obs_dim)
+        self.normaliser = Normaliser(family.obs_dim)
         self.rows = self.collect()
         self.end = self.sim.state.copy()
         self.start = self._initial_state()

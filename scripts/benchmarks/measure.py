@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
+from metarl import MetaLSTMConfig
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -12,13 +14,15 @@ class Plan:
     Attributes:
         rounds: how often both sides of a ratio take their turn.
         n_tasks, n_episodes: their product is the number of simulations.
+        n_trials: of an iteration of the Meta-LSTM.
         workers: numbers of workers among which a partner's best is looked for.
-        seconds: of stepping somebody else's vector environment, each round.
+        seconds: of somebody else's stepping or training, each round.
     """
 
     rounds: int
     n_tasks: int = 40
     n_episodes: int = 20
+    n_trials: int = MetaLSTMConfig.n_trials
     workers: tuple[int, ...] = (2, 4, 8, 16, 32)
     seconds: float = 2.0
 
@@ -28,7 +32,7 @@ class Plan:
         return self.n_tasks * self.n_episodes
 
 
-QUICK = Plan(rounds=1, n_tasks=4, n_episodes=5, workers=(1, 2), seconds=0.2)
+QUICK = Plan(rounds=1, n_tasks=4, n_episodes=5, n_trials=4, workers=(1, 2), seconds=0.2)
 
 
 @dataclass(frozen=True)
