@@ -129,6 +129,11 @@ class Agent:
                 f"{self.steps_per_iteration}, or fewer tasks or episodes an iteration"
             )
 
+    @property
+    def progress(self) -> float:
+        """Fraction of the budget of `learn` that is used, for schedules."""
+        return self.num_timesteps / self.total_timesteps if self.total_timesteps else 0.0
+
     def headline(self, stats: Mapping[str, float]) -> str:
         """A few words on an iteration for the progress bar."""
         return ""

@@ -58,7 +58,7 @@ class MetaLSTM(Agent):
         """Sample a task for every trial, play the trials, and learn from them."""
         self.sim.set_tasks(self.family.sample(self.rng, self.n_sims))
         trials = collect_trials(self.sim, self.player(self.n_sims), self.rng, self.trial_length)
-        stats = self.learner.update(trials, self.num_timesteps / self.total_timesteps)
+        stats = self.learner.update(trials, self.progress)
         self.num_timesteps += trials.n_steps
         returns = trials.episode_returns(self.config.n_episodes).mean(axis=0)
         means = {f"return/episode_{e}": float(r) for e, r in enumerate(returns, start=1)}

@@ -30,13 +30,13 @@ RANGES = {
 class MetaLSTMConfig:
     """How a policy with a memory is meta-trained."""
 
-    n_trials: int = 128
+    n_trials: int = 64
     """trials an iteration, each on a task of its own"""
     n_episodes: int = 2
     """episodes a trial, memory kept in between; a trial is so many horizons long, and where episodes
     end early it holds more of them"""
-    core: Literal["lstm-memory", "lstm", "gru", "transformer"] = "lstm-memory"
-    """what the policy remembers with"""
+    core: Literal["lstm-memory", "lstm", "gru", "transformer", "feedforward"] = "lstm-memory"
+    """what the policy remembers with (feedforward: nothing)"""
     width: int = 128
     """of the core"""
     hidden: int = 128
@@ -49,23 +49,23 @@ class MetaLSTMConfig:
     """initial standard deviation of the actions"""
     min_std: float = 0.1
     """floor of the standard deviation, which keeps exploration alive"""
-    gamma: float = 0.98
+    gamma: float = 0.97
     """discount per step"""
     gae_lambda: float = 0.95
     """bias-variance trade-off of the advantages, 1 for Monte-Carlo returns"""
-    lr: float = 1e-3
+    lr: float = 7e-4
     """Adam's step size at the beginning"""
     lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
     """how it falls to zero towards the end of training"""
     epochs: int = 2
     """passes over the trials of an iteration"""
-    minibatches: int = 4
+    minibatches: int = 8
     """groups of whole trials, each one Adam step"""
     clip: float = 0.2
     """clip range of the probability ratio"""
     target_kl: float = 0.03
     """an iteration's learning stops early beyond this KL divergence from the policy that acted"""
-    entropy: float = 0.002
+    entropy: float = 0.001
     """weight of the entropy bonus"""
     value_weight: float = 0.5
     """weight of the value loss"""

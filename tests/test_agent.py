@@ -98,6 +98,7 @@ LEARNERS = {
     "ppo": [*TRAIN, "--outer", "ppo", "--minibatches", "2", "--learn-inner-lr"],
     "meta-lstm": [
         *("train", "PointGoal", "--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3"),
+        *("--minibatches", "2"),
         *("--width", "8", "--hidden", "4", "--lr-schedule", "constant", "--n-threads", "1"),
     ],
 }  # TINY_STEPS an iteration each

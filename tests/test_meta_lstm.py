@@ -204,7 +204,8 @@ def test_without_memory_over_episodes_the_second_is_no_better():
     assert result.gain[1] == pytest.approx(0, abs=1e-3)
 
 
-def test_a_memoryless_twin_shows_no_gain_where_the_task_cannot_be_seen():
-    result = result_of(replace(LEARNING, reward_input=False))
+@pytest.mark.parametrize("core", ["lstm-memory", "feedforward"])
+def test_a_memoryless_twin_shows_no_gain_where_the_task_cannot_be_seen(core):
+    result = result_of(replace(LEARNING, core=core, reward_input=False))
     assert abs(result.mean[0]) < 4
     assert result.gain_ci95[1][0] <= 0 <= result.gain_ci95[1][1]

@@ -11,6 +11,7 @@ from metarl.recurrent_policy import Inputs, RecurrentPolicy, choose
 
 LENGTH, N = 70, 4
 cores = pytest.mark.parametrize("core", CORES)
+remembering = pytest.mark.parametrize("core", sorted({*CORES} - {"feedforward"}))
 spans = pytest.mark.parametrize("forgetful", [False, True], ids=["trial", "episode"])
 
 
@@ -64,7 +65,7 @@ def test_unrolling_is_acting_step_by_step(core, forgetful):
     torch.testing.assert_close(unrolled.value, value, rtol=0, atol=1e-12)
 
 
-@cores
+@remembering
 def test_acting_changes_neither_the_memory_that_was_given_nor_the_parameters(core):
     policy = policy_of(core)
     params, inputs = params_of(policy), inputs_of()
@@ -106,7 +107,7 @@ def test_nothing_of_the_future_is_seen(core, forgetful):
     assert (one[30] - two[30]).abs().max() > 1e-6
 
 
-@cores
+@remembering
 def test_what_was_seen_survives_the_end_of_an_episode_and_dies_at_the_end_of_a_trial(core):
     inputs, changed = inputs_of(), inputs_of()
     for x in (inputs, changed):
@@ -143,7 +144,7 @@ def test_an_episode_without_memory_begins_as_if_nothing_had_been(core):
     torch.testing.assert_close(policy.unroll(params, inputs).mean[25:30], alone, rtol=0, atol=1e-12)
 
 
-@cores
+@remembering
 def test_the_gradient_of_a_late_action_reaches_an_early_reward_and_every_parameter(core):
     policy, inputs = policy_of(core), inputs_of()
     params = {k: p.requires_grad_() for k, p in params_of(policy).items()}
@@ -177,6 +178,17 @@ def test_inspecting_shows_every_step_of_every_trial(core):
     traces = policy.inspect(params_of(policy), inputs_of())
     assert all(x.shape[:2] == (LENGTH, N) for x in traces.values())
     assert "memory" in traces or core != "lstm-memory"
+
+
+def test_without_memory_only_the_step_before_matters():
+    policy = policy_of("feedforward")
+    params, inputs = params_of(policy), inputs_of()
+    changed = Inputs(*(x.clone() for x in _parts(inputs)))
+    for x in _parts(changed):
+        x[10] += 1
+    one, two = policy.unroll(params, inputs).mean, policy.unroll(params, changed).mean
+    differs = (one - two).abs().amax((1, 2)) > 1e-9
+    assert differs.nonzero().flatten().tolist() == [10]
 
 
 def test_a_transformer_of_an_odd_width_is_refused():

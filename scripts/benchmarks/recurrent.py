@@ -24,7 +24,6 @@ from metarl.collect_trials import collect_trials
 from metarl.cores import CORES
 
 FAMILY = "HalfCheetahVel"
-BUDGET = 10_000_000  # steps of a training whose first iterations are timed
 NO_LIMIT = 1000.0  # of the KL divergence: no iteration learns less than its epochs
 PASSES = 5  # through a core, each turn
 
@@ -63,9 +62,7 @@ class TrialEnv(gymnasium.Wrapper):
 
 
 def _agent(plan: Plan) -> MetaLSTM:
-    agent = MetaLSTM(FAMILY, MetaLSTMConfig(n_trials=plan.n_trials, target_kl=NO_LIMIT))
-    agent.total_timesteps = BUDGET
-    return agent
+    return MetaLSTM(FAMILY, MetaLSTMConfig(n_trials=plan.n_trials, target_kl=NO_LIMIT))
 
 
 def _partner(env: VecEnv, agent: MetaLSTM) -> BaseAlgorithm:
