@@ -130,8 +130,9 @@ class GatedScan(torch.autograd.Function):
         scan_(decay, total, torch.zeros_like(start))
         total = total.flip(0)
         d_value = (gate[:, :, None] @ total)[:, :, 0]
-        before = torch.cat([start[None], contents[:-1]])
-        d_gate = ((value[:, :, None] - before) * total).sum(-1)
+        d_gate = (total @ value[..., None])[..., 0]
+        d_gate[0] -= (total[0] * start).sum(-1)
+        d_gate[1:] -= (total[1:] * contents[:-1]).sum(-1)
         return d_gate, d_value, keep[0, ..., None] * total[0]
 
 

@@ -5,7 +5,9 @@ over the episodes; the advantage runs over their ends too, so that exploring in 
 rewarded by what the second one brings. PPO: Schulman et al. 2017.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from math import cos, pi
 from typing import Any
 
@@ -13,13 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl.collect import torch_threads
 from metarl.meta_lstm_config import MetaLSTMConfig
 from metarl.policies import Normaliser, Params, log_prob
 from metarl.recurrent_policy import Inputs, RecurrentPolicy
 from metarl.returns import discounted_returns, gae
 from metarl.trajectories import Trials
 
-REWARD_BOUND = 10.0  # standard deviations, beyond which a rewards is clipped as an input
+SHARD = 8  # trials that a CPU thread learns from at a time: small products gain little from more threads
+REWARD_BOUND = 10.0  # standard deviations, beyond which a reward is clipped as an input
 
 
 class InputNormaliser:
@@ -94,18 +98,15 @@ class MetaLSTMLearner:
         c = self.config
         for group in self.adam.param_groups:
             group["lr"] = c.lr * _remaining(c.lr_schedule, progress)
-        self._rescale(trials)
-        batch = self._batch(trials)
-        steps = []
-        for _ in range(c.epochs):
-            order = torch.randperm(trials.reward.shape[1], generator=self.generator).to(self.device)
-            for index in order.tensor_split(c.minibatches):
-                steps.append(self._step(batch, index))
+        steps, n_threads = [], torch.get_num_threads()
+        with torch_threads(1), ThreadPoolExecutor(n_threads) as pool:
+            self._rescale(trials)
+            batch = self._batch(trials)
+            for index in self._minibatches(trials.reward.shape[1]):
+                steps.append(self._step(batch, index, pool))
                 if steps[-1]["kl"] > c.target_kl:
                     break
-            if steps[-1]["kl"] > c.target_kl:
-                break
-        self.normaliser.update(trials)
+            self.normaliser.update(trials)
         stats = {k: float(np.mean([s[k] for s in steps])) for k in steps[0]}
         explained = 1 - (batch["target"] - batch["value"]).var() / batch["target"].var().clamp(min=1e-8)
         return {
@@ -157,9 +158,30 @@ class MetaLSTMLearner:
             "advantage": (advantage - advantage.mean()) / (advantage.std() + 1e-8),
         }
 
-    def _step(self, batch: Mapping[str, Tensor], index: Tensor) -> dict[str, float]:
-        """One step of Adam on some of the trials."""
-        c, params = self.config, list(self.params.values())
+    def _minibatches(self, n_trials: int) -> Iterator[Tensor]:
+        """Which trials to learn from, step by step: all of them once an epoch, in a new order."""
+        for _ in range(self.config.epochs):
+            order = torch.randperm(n_trials, generator=self.generator)
+            yield from order.to(self.device).tensor_split(self.config.minibatches)
+
+    def _step(self, batch: Mapping[str, Tensor], index: Tensor, pool: Executor) -> dict[str, float]:
+        """One step of Adam on some of the trials, one thread to a shard of them."""
+        shards = index.split(SHARD if self.device.type == "cpu" else len(index))
+        share = [len(shard) / len(index) for shard in shards]
+        slopes, stats = zip(*pool.map(partial(self._gradient, batch), shards), strict=True)
+        params = list(self.params.values())
+        for p, *parts in zip(params, *slopes, strict=True):
+            p.grad = sum(w * part for w, part in zip(share, parts, strict=True))
+        norm = torch.nn.utils.clip_grad_norm_(params, self.config.max_grad_norm)
+        self.adam.step()
+        means = {k: sum(w * float(s[k]) for w, s in zip(share, stats, strict=True)) for k in stats[0]}
+        return {**means, "grad_norm": float(norm)}
+
+    def _gradient(
+        self, batch: Mapping[str, Tensor], index: Tensor
+    ) -> tuple[Sequence[Tensor], dict[str, Tensor]]:
+        """Slopes of the loss on some of the trials with respect to every parameter, and numbers to log."""
+        c = self.config
         some = {k: x[:, index] for k, x in batch.items()}
         inputs = Inputs(*(some[k] for k in Inputs.__dataclass_fields__))
         decision = self.policy.unroll(self.params, inputs)
@@ -170,21 +192,15 @@ class MetaLSTMLearner:
         value_loss = 0.5 * (decision.value - some["target"]).square().mean()
         entropy = decision.log_std.sum()  # up to a constant
         loss = c.value_weight * value_loss - gain - c.entropy * entropy
-        for p, g in zip(params, torch.autograd.grad(loss, params), strict=True):
-            p.grad = g
-        norm = torch.nn.utils.clip_grad_norm_(params, c.max_grad_norm)
-        self.adam.step()
-        with torch.no_grad():
-            kl = (ratio - 1 - log_ratio).mean()  # Schulman's estimate, never negative
-            stats = {
-                "gain": gain,
-                "value_loss": value_loss,
-                "kl": kl,
-                "clipped": (ratio != clipped).float().mean(),
-                "grad_norm": norm,
-                "action_std": decision.log_std.exp().mean(),
-            }
-        return {k: float(v.detach()) for k, v in stats.items()}
+        slopes = torch.autograd.grad(loss, list(self.params.values()))
+        stats = {
+            "gain": gain,
+            "value_loss": value_loss,
+            "kl": (ratio - 1 - log_ratio).mean(),  # Schulman's estimate, never negative
+            "clipped": (ratio != clipped).float().mean(),
+            "action_std": decision.log_std.exp().mean(),
+        }
+        return slopes, {k: v.detach() for k, v in stats.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Parameters, optimiser, normalisers and generator."""

@@ -39,7 +39,7 @@ class MetaLSTMConfig:
     """what the policy remembers with (feedforward: nothing)"""
     width: int = 128
     """of the core"""
-    hidden: int = 128
+    hidden: int = 64
     """of the fully connected layer, for action and value each"""
     memory_span: Literal["trial", "episode"] = "trial"
     """how long the policy remembers (episode shows what remembering for longer is worth)"""
@@ -49,17 +49,17 @@ class MetaLSTMConfig:
     """initial standard deviation of the actions"""
     min_std: float = 0.1
     """floor of the standard deviation, which keeps exploration alive"""
-    gamma: float = 0.97
+    gamma: float = 0.98
     """discount per step"""
     gae_lambda: float = 0.95
     """bias-variance trade-off of the advantages, 1 for Monte-Carlo returns"""
-    lr: float = 7e-4
+    lr: float = 1e-3
     """Adam's step size at the beginning"""
     lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
     """how it falls to zero towards the end of training"""
-    epochs: int = 2
+    epochs: int = 3
     """passes over the trials of an iteration"""
-    minibatches: int = 8
+    minibatches: int = 4
     """groups of whole trials, each one Adam step"""
     clip: float = 0.2
     """clip range of the probability ratio"""

@@ -9,6 +9,7 @@ import torch
 from envs import InputError, Param, Uniform
 from envs.families.point import PointGoal
 from metarl import MetaLSTM, MetaLSTMConfig, evaluate
+from metarl.collect import torch_threads
 from metarl.meta_lstm import MetaLSTMLearner
 from metarl.trajectories import Trials
 
@@ -123,12 +124,35 @@ def test_rewards_are_scaled_so_that_returns_have_unit_deviation():
 def test_a_minibatch_is_made_of_whole_trials_and_every_trial_is_used_once_an_epoch():
     learner, seen = learner_of(), []
     step = learner._step
-    learner._step = lambda batch, index: seen.append(index) or step(batch, index)
+    learner._step = lambda batch, index, pool: seen.append(index) or step(batch, index, pool)
     learner.update(trials_of(), 0.0)
     assert [len(i) for i in seen] == [2] * 6
     for epoch in (seen[:3], seen[3:]):
         assert sorted(torch.cat(epoch).tolist()) == list(range(N))
     assert not torch.equal(torch.cat(seen[:3]), torch.cat(seen[3:]))
+
+
+def test_shards_add_up_to_the_slope_of_the_whole(monkeypatch):
+    one, other = learner_of(replace(SMALL, minibatches=1)), learner_of(replace(SMALL, minibatches=1))
+    stats = one.update(trials_of(), 0.0)
+    monkeypatch.setattr("metarl.meta_lstm.SHARD", 4)  # of 6 trials: not the same number in each
+    sharded = other.update(trials_of(), 0.0)
+    assert sharded == pytest.approx(stats, rel=1e-3, abs=1e-6)
+    for k, p in one.params.items():
+        torch.testing.assert_close(p, other.params[k], rtol=1e-3, atol=1e-5)
+
+
+def test_the_number_of_torch_threads_changes_nothing(monkeypatch):
+    monkeypatch.setattr("metarl.meta_lstm.SHARD", 1)
+    learners = []
+    for n in (1, 2, 3):
+        with torch_threads(n):
+            learners.append(learner_of())
+            learners[-1].update(trials_of(), 0.0)
+            assert torch.get_num_threads() == n
+    for k, p in learners[0].params.items():
+        assert torch.equal(p, learners[1].params[k])
+        assert torch.equal(p, learners[2].params[k])
 
 
 def test_the_first_step_starts_from_the_policy_that_acted():

@@ -144,12 +144,15 @@ def memory_unroll(name: str, plan: Plan) -> Line:
     bare = torch.nn.LSTM(core.n_in, core.width)
     params = {k: p.requires_grad_() for k, p in core.init(generator).items()}
     n = plan.n_trials // agent.config.minibatches
-    x = torch.randn(agent.trial_length, n, core.n_in, generator=generator)
+    x, slope = (
+        torch.randn(agent.trial_length, n, size, generator=generator) for size in (core.n_in, core.n_out)
+    )
 
     def seconds(unroll: Callable[[], torch.Tensor], weights: Iterable[torch.Tensor]) -> float:
         weights, begun = list(weights), time.perf_counter()
         for _ in range(PASSES):
-            torch.autograd.grad(unroll().sum(), weights)
+            out = unroll()
+            torch.autograd.grad(out, weights, slope[..., : out.shape[-1]])
         return (time.perf_counter() - begun) / PASSES
 
     value, versus = alternate(
