@@ -22,7 +22,7 @@ from metarl.recurrent_policy import Inputs, RecurrentPolicy
 from metarl.returns import discounted_returns, gae
 from metarl.trajectories import Trials
 
-SHARD = 8  # trials that a CPU thread learns from at a time: small products gain little from more threads
+SHARD = 3200  # steps that a CPU thread learns from at a time: small products gain little from more threads
 REWARD_BOUND = 10.0  # standard deviations, beyond which a reward is clipped as an input
 
 
@@ -166,7 +166,8 @@ class MetaLSTMLearner:
 
     def _step(self, batch: Mapping[str, Tensor], index: Tensor, pool: Executor) -> dict[str, float]:
         """One step of Adam on some of the trials, one thread to a shard of them."""
-        shards = index.split(SHARD if self.device.type == "cpu" else len(index))
+        n_trials = max(1, SHARD // len(batch["action"])) if self.device.type == "cpu" else len(index)
+        shards = index.split(n_trials)
         share = [len(shard) / len(index) for shard in shards]
         slopes, stats = zip(*pool.map(partial(self._gradient, batch), shards), strict=True)
         params = list(self.params.values())

@@ -135,7 +135,7 @@ def test_a_minibatch_is_made_of_whole_trials_and_every_trial_is_used_once_an_epo
 def test_shards_add_up_to_the_slope_of_the_whole(monkeypatch):
     one, other = learner_of(replace(SMALL, minibatches=1)), learner_of(replace(SMALL, minibatches=1))
     stats = one.update(trials_of(), 0.0)
-    monkeypatch.setattr("metarl.meta_lstm.SHARD", 4)  # of 6 trials: not the same number in each
+    monkeypatch.setattr("metarl.meta_lstm.SHARD", 4 * T)  # of 6 trials: not the same number in each
     sharded = other.update(trials_of(), 0.0)
     assert sharded == pytest.approx(stats, rel=1e-3, abs=1e-6)
     for k, p in one.params.items():
