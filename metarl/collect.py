@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from envs import BatchSim
+from envs.batch_sim import Step
 from metarl.policies import GaussianMLP, Normaliser, Params
 from metarl.trajectories import Trajectories
 
@@ -64,16 +65,20 @@ def collect(
             mean, _ = policy.mean_std(folded, per_task[t])
             torch.add(mean, scaled[t], out=action[t])
             step = sim.step(out.action[t], None if live.all() else live)
-            obs = step.obs
-            out.reward[t] = step.reward * live
-            out.terminated[t], out.truncated[t] = step.terminated & live, step.truncated & live
-            live = live & ~step.terminated
+            obs, live = step.obs, record(out, t, step, live)
             if not live.any():
                 break
     # log N(a; mean, std) = -||noise||^2 / 2 - sum log std - log sqrt(2 pi)^d, with the noise at hand
     log_std = np.repeat(std.log().sum(-1).numpy(), n // n_tasks)
     out.log_prob[:] = -0.5 * np.square(noise).sum(-1) - log_std - 0.5 * np.log(2 * np.pi) * action_dim
     return out
+
+
+def record(out: Trajectories, t: int, step: Step, live: np.ndarray) -> np.ndarray:
+    """Write down what came of step t of the episodes that live, (N,) bool; returns those that go on."""
+    out.reward[t] = step.reward * live
+    out.terminated[t], out.truncated[t] = step.terminated & live, step.truncated & live
+    return live & ~step.terminated
 
 
 def fold(params: Params, normaliser: Normaliser) -> Params:

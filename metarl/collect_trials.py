@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from envs import BatchSim
-from metarl.collect import torch_threads
+from metarl.collect import record, torch_threads
 from metarl.meta_lstm import InputNormaliser
 from metarl.policies import Params
 from metarl.recurrent_policy import Decision, RecurrentPolicy, choose
@@ -112,10 +112,7 @@ def collect_episode(
             np.add(decision.mean.numpy(), std * noise[t], out=out.action[t])
             step = sim.step(out.action[t], going)
             player.feel(out.action[t], step.reward, going)
-            obs = step.obs
-            out.reward[t] = step.reward * live
-            out.terminated[t], out.truncated[t] = step.terminated & live, step.truncated & live
-            live = live & ~step.terminated
+            obs, live = step.obs, record(out, t, step, live)
             if not live.any():
                 break
     out.log_prob[:] = _log_density(noise, std)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from envs import Param, Uniform
+from envs.families.point import PointGoal
 from metarl import MAMLConfig
 from metarl.maml import Batch, MAMLLearner
 from metarl.trajectories import Trajectories
@@ -50,3 +52,15 @@ def double(learner: MAMLLearner, batches: list[Batch]) -> list[Batch]:
     """Let a learner compute in float64, on these batches in float64."""
     learner.meta = {k: p.detach().double().requires_grad_() for k, p in learner.meta.items()}
     return [Batch(**{k: x.double() for k, x in vars(b).items()}) for b in batches]
+
+
+class Fragile(PointGoal):
+    """The point fails when it goes beyond 0.4 m; staying alive pays."""
+
+    params = (Param("goal_x", "m", Uniform(-1, 1)),)
+
+    def terminated(self, r):
+        return np.abs(r.qpos[:, 0]) > 0.4
+
+    def reward(self, r, action, task):
+        return {"alive": np.ones(len(action))}

@@ -8,10 +8,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from helpers import TINY, TINY_STEPS
+from helpers import TINY, TINY_STEPS, Fragile
 
-from envs import InputError, Param, Uniform
-from envs.families.point import PointGoal
+from envs import InputError
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
 from metarl.agent import Agent, write_atomically
 from metarl.cli import main
@@ -399,18 +398,6 @@ def test_a_family_of_ones_own_is_trained_saved_and_loaded(tmp_path):
 
 
 # It learns.
-
-
-class Fragile(PointGoal):
-    """The point fails when it goes beyond 0.4 m; staying alive pays."""
-
-    params = (Param("goal_x", "m", Uniform(-1, 1)),)
-
-    def terminated(self, r):
-        return np.abs(r.qpos[:, 0]) > 0.4
-
-    def reward(self, r, action, task):
-        return {"alive": np.ones(len(action))}
 
 
 def test_episodes_that_end_early_count_as_the_steps_they_were():

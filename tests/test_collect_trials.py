@@ -3,27 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from helpers import Fragile
 
-from envs import BatchSim, Param, Uniform, load_family
-from envs.families.point import PointGoal
+from envs import BatchSim, load_family
 from metarl import MetaLSTM, MetaLSTMConfig
 from metarl.collect_trials import collect_episode, collect_trials
 from metarl.policies import log_prob
 
 N, HORIZON = 6, 20
 CONFIG = MetaLSTMConfig(n_trials=N, minibatches=2, width=8, hidden=4)
-
-
-class Fragile(PointGoal):
-    """The point fails when it goes beyond 0.4 m; staying alive pays."""
-
-    params = (Param("goal_x", "m", Uniform(-1, 1)),)
-
-    def terminated(self, r):
-        return np.abs(r.qpos[:, 0]) > 0.4
-
-    def reward(self, r, action, task):
-        return {"alive": np.ones(len(action))}
 
 
 def agent_of(family="PointGoal", **kwargs) -> MetaLSTM:
