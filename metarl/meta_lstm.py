@@ -23,7 +23,9 @@ from metarl.returns import discounted_returns, gae
 from metarl.trajectories import Trials
 
 SHARD = 3200  # steps that a CPU thread learns from at a time: small products gain little from more threads
-REWARD_BOUND = 10.0  # standard deviations, beyond which a reward is clipped as an input
+BOUND = 10.0  # standard deviations, beyond which an input is clipped
+TOO_FAR = 1.5  # times the target KL, where an iteration's learning stops
+BRAKE, RELEASE = 1.5, 1.05  # by which the learning rate falls after such a stop, and recovers
 
 
 class InputNormaliser:
@@ -38,10 +40,10 @@ class InputNormaliser:
     ) -> Inputs:
         """Inputs from obs (..., obs_dim), prev_action (..., action_dim), and (...,) of the other two."""
         _, std = self.reward.scale()
-        reward = (prev_reward / std.to(prev_reward.device)).clamp(-REWARD_BOUND, REWARD_BOUND)
-        reward = reward * float(self.reward_input)
+        reward = (prev_reward / std.to(prev_reward.device)).clamp(-BOUND, BOUND) * float(self.reward_input)
         start = episode_start.to(obs.dtype)
-        return Inputs(self.obs(obs), prev_action.clamp(-1, 1), reward[..., None], start[..., None])
+        obs = self.obs(obs).clamp(-BOUND, BOUND)
+        return Inputs(obs, prev_action.clamp(-1, 1), reward[..., None], start[..., None])
 
     def update(self, trials: Trials) -> None:
         """Take in what was seen."""
@@ -66,6 +68,7 @@ class MetaLSTMLearner:
         params: its parameters.
         normaliser: of its inputs; moves at the end of `update` only.
         scale: of discounted returns; rewards are divided by its standard deviation.
+        brake: what the learning rate is multiplied by; below 1 after steps that went too far.
     """
 
     def __init__(self, obs_dim: int, action_dim: int, config: MetaLSTMConfig, seed: int, device: str = "cpu"):
@@ -76,6 +79,7 @@ class MetaLSTMLearner:
         )
         self.normaliser = InputNormaliser(obs_dim, c.reward_input)
         self.scale = Normaliser(1)
+        self.brake = 1.0
         self.generator = torch.Generator().manual_seed(seed)
         initial = self.policy.init(self.generator)
         self.params = {k: p.to(self.device).requires_grad_() for k, p in initial.items()}
@@ -97,15 +101,18 @@ class MetaLSTMLearner:
         """
         c = self.config
         for group in self.adam.param_groups:
-            group["lr"] = c.lr * _remaining(c.lr_schedule, progress)
+            group["lr"] = c.lr * _remaining(c.lr_schedule, progress) * self.brake
         steps, n_threads = [], torch.get_num_threads()
         with torch_threads(1), ThreadPoolExecutor(n_threads) as pool:
             self._rescale(trials)
             batch = self._batch(trials)
             for index in self._minibatches(trials.reward.shape[1]):
                 steps.append(self._step(batch, index, pool))
-                if steps[-1]["kl"] > c.target_kl:
+                if steps[-1]["kl"] > TOO_FAR * c.target_kl:
+                    self.brake /= BRAKE
                     break
+            else:
+                self.brake = min(1.0, self.brake * RELEASE)
             self.normaliser.update(trials)
         stats = {k: float(np.mean([s[k] for s in steps])) for k in steps[0]}
         explained = 1 - (batch["target"] - batch["value"]).var() / batch["target"].var().clamp(min=1e-8)
@@ -165,7 +172,10 @@ class MetaLSTMLearner:
             yield from order.to(self.device).tensor_split(self.config.minibatches)
 
     def _step(self, batch: Mapping[str, Tensor], index: Tensor, pool: Executor) -> dict[str, float]:
-        """One step of Adam on some of the trials, one thread to a shard of them."""
+        """One step of Adam on some of the trials, one thread to a shard of them.
+
+        It is not taken where the steps before it have gone too far already.
+        """
         n_trials = max(1, SHARD // len(batch["action"])) if self.device.type == "cpu" else len(index)
         shards = index.split(n_trials)
         share = [len(shard) / len(index) for shard in shards]
@@ -174,8 +184,9 @@ class MetaLSTMLearner:
         for p, *parts in zip(params, *slopes, strict=True):
             p.grad = sum(w * part for w, part in zip(share, parts, strict=True))
         norm = torch.nn.utils.clip_grad_norm_(params, self.config.max_grad_norm)
-        self.adam.step()
         means = {k: sum(w * float(s[k]) for w, s in zip(share, stats, strict=True)) for k in stats[0]}
+        if means["kl"] <= TOO_FAR * self.config.target_kl:
+            self.adam.step()
         return {**means, "grad_norm": float(norm)}
 
     def _gradient(
@@ -210,6 +221,7 @@ class MetaLSTMLearner:
             "adam": self.adam.state_dict(),
             "normaliser": self.normaliser.state_dict(),
             "scale": self.scale.state_dict(),
+            "brake": self.brake,
             "generator": self.generator.get_state(),
         }
 
@@ -224,6 +236,7 @@ class MetaLSTMLearner:
         self.adam.load_state_dict(state["adam"])
         self.normaliser.load_state_dict(state["normaliser"])
         self.scale.load_state_dict(state["scale"])
+        self.brake = float(state["brake"])
         self.generator.set_state(state["generator"])
 
 

@@ -63,8 +63,9 @@ class MetaLSTMConfig:
     """groups of whole trials, each one Adam step"""
     clip: float = 0.2
     """clip range of the probability ratio"""
-    target_kl: float = 0.03
-    """an iteration's learning stops early beyond this KL divergence from the policy that acted"""
+    target_kl: float = 0.02
+    """an iteration's learning stops early at 1.5 times this KL divergence from the policy that acted, and
+    the learning rate falls until it is kept"""
     entropy: float = 0.001
     """weight of the entropy bonus"""
     value_weight: float = 0.5

@@ -68,7 +68,7 @@ def test_without_reward_input_the_reward_is_not_seen():
 
 def test_inputs_are_normalised_by_what_was_seen_before_this_iteration():
     learner, trials = learner_of(), trials_of()
-    trials.obs[:] = 10 + 3 * trials.obs
+    trials.obs[:] = 5 + trials.obs
     trials.reward[:] *= 7
     assert torch.equal(learner.inputs(trials).obs, torch.from_numpy(trials.obs))
     learner.update(trials, 0.0)
@@ -174,8 +174,29 @@ def test_the_learning_rate_follows_its_schedule(schedule, expected):
 
 def test_learning_stops_early_when_the_policy_has_moved_far():
     far = replace(SMALL, lr=0.1, target_kl=0.01, epochs=5)
-    assert learner_of(far).update(trials_of(), 0.0)["adam_steps"] < 15
-    assert learner_of(replace(far, target_kl=1000.0)).update(trials_of(), 0.0)["adam_steps"] == 15
+    learner = learner_of(far)
+    rates = [learner.update(trials_of(), 0.0)["lr"] for _ in range(3)]
+    np.testing.assert_allclose(rates, [0.1, 0.1 / 1.5, 0.1 / 1.5**2])
+    free = learner_of(replace(far, target_kl=1000.0))
+    assert free.update(trials_of(), 0.0)["adam_steps"] == 15
+    assert free.brake == 1
+
+
+def test_a_step_from_where_it_went_too_far_is_not_taken():
+    learner = learner_of(replace(SMALL, target_kl=1e-8))
+    before = {k: p.detach().clone() for k, p in learner.params.items()}
+    assert learner.update(trials_of(), 0.0)["adam_steps"] == 1  # these trials are another policy's
+    assert all(torch.equal(p, before[k]) for k, p in learner.params.items())
+
+
+def test_the_brake_is_released_slowly_and_saved():
+    learner = learner_of()
+    learner.brake = 0.5
+    learner.update(trials_of(), 0.0)
+    assert learner.brake == pytest.approx(0.525)
+    other = learner_of()
+    other.load_state_dict(learner.state_dict())
+    assert other.brake == learner.brake
 
 
 def test_the_floor_keeps_exploration_alive():
