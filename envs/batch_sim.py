@@ -67,6 +67,9 @@ class BatchSim:
             bind(name)
         self._stage = mujoco.mjtStage.mjSTAGE_VEL if family.derived else mujoco.mjtStage.mjSTAGE_NONE
         self._task_values: dict[str, np.ndarray] = {}
+        # Where each simulation's last step has ended, at the goal or not; None if the family has none.
+        defined = type(family).success is not TaskFamily.success
+        self.succeeded = np.zeros(n_sims, bool) if defined else None
         # action in [-1, 1] -> ctrl = centre + half * action
         low, high = family.model.actuator_ctrlrange.T
         limited = family.model.actuator_ctrllimited.astype(bool)
@@ -136,6 +139,8 @@ class BatchSim:
         r.qpos[ids], r.qvel[ids] = qpos, qvel
         r.qpos_before[ids] = qpos
         self.elapsed[ids] = 0
+        if self.succeeded is not None:
+            self.succeeded[ids] = False
         if self.family.derived:
             self.batch.forward(ids, stage=self._stage)
         return self.family.observe(r).astype(np.float32)
@@ -161,6 +166,8 @@ class BatchSim:
         np.copyto(r.qpos_before, r.qpos, where=where)
         self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
+        if self.succeeded is not None:
+            np.copyto(self.succeeded, self.success(), where=True if mask is None else mask)
         obs = family.observe(r).astype(np.float32)
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)

@@ -30,6 +30,7 @@ def collect(
     normaliser: Normaliser,
     rng: np.random.Generator,
     deterministic: bool = False,
+    noise_rng: np.random.Generator | None = None,
 ) -> Trajectories:
     """One episode in each simulation, under K adapted policies.
 
@@ -40,6 +41,7 @@ def collect(
         normaliser: of the observations; not updated.
         rng: draws initial states and actions.
         deterministic: act by the mean.
+        noise_rng: draws actions instead, so that whoever acts meets the same initial states.
 
     Returns:
         Trajectories of T = horizon steps, padded where an episode ended early.
@@ -47,9 +49,7 @@ def collect(
     n, horizon = sim.n_sims, sim.family.horizon
     obs_dim, action_dim = policy.obs_dim, policy.action_dim
     out = Trajectories.empty(horizon, n, obs_dim, action_dim)
-    noise = np.zeros_like(out.action)
-    if not deterministic:
-        rng.standard_normal(out=noise, dtype=np.float32)
+    noise = draw_noise(noise_rng or rng, out, deterministic)
     folded = fold(params, normaliser)
     n_tasks = len(folded["log_std"])
     per_task = torch.from_numpy(out.obs).view(horizon, n_tasks, -1, obs_dim)
@@ -72,6 +72,13 @@ def collect(
     log_std = np.repeat(std.log().sum(-1).numpy(), n // n_tasks)
     out.log_prob[:] = -0.5 * np.square(noise).sum(-1) - log_std - 0.5 * np.log(2 * np.pi) * action_dim
     return out
+
+
+def draw_noise(rng: np.random.Generator, out: Trajectories, deterministic: bool) -> np.ndarray:
+    """Standard normal numbers for every action, or zeros, (T, N, action_dim)."""
+    if deterministic:
+        return np.zeros_like(out.action)
+    return rng.standard_normal(out.action.shape, dtype=np.float32)
 
 
 def record(out: Trajectories, t: int, step: Step, live: np.ndarray) -> np.ndarray:

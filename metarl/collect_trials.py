@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from envs import BatchSim
-from metarl.collect import record, torch_threads
+from metarl.collect import draw_noise, record, torch_threads
 from metarl.meta_lstm import InputNormaliser
 from metarl.policies import Params
 from metarl.recurrent_policy import Decision, RecurrentPolicy, choose
@@ -64,7 +64,7 @@ def collect_trials(
     """
     n = sim.n_sims
     out = Trials.empty(length, n, player.policy.obs_dim, player.policy.action_dim)
-    noise = _noise(rng, out, deterministic)
+    noise = draw_noise(rng, out, deterministic)
     with torch_threads(1), torch.inference_mode():
         obs, ended = sim.reset(rng), np.ones(n, bool)
         out.trial_start[0] = out.valid[:] = True
@@ -87,7 +87,11 @@ def collect_trials(
 
 
 def collect_episode(
-    sim: BatchSim, player: Player, rng: np.random.Generator, deterministic: bool
+    sim: BatchSim,
+    player: Player,
+    rng: np.random.Generator,
+    deterministic: bool,
+    noise_rng: np.random.Generator | None = None,
 ) -> Trajectories:
     """The next episode of every trial; rows whose episode ends early are padded and wait.
 
@@ -96,10 +100,11 @@ def collect_episode(
         player: in N trials.
         rng: draws initial states and actions.
         deterministic: act by the mean.
+        noise_rng: draws actions instead, so that whoever acts meets the same initial states.
     """
     n, horizon = sim.n_sims, sim.family.horizon
     out = Trajectories.empty(horizon, n, player.policy.obs_dim, player.policy.action_dim)
-    noise = _noise(rng, out, deterministic)
+    noise = draw_noise(noise_rng or rng, out, deterministic)
     live = np.ones(n, bool)
     with torch_threads(1), torch.inference_mode():
         obs = sim.reset(rng)
@@ -117,13 +122,6 @@ def collect_episode(
                 break
     out.log_prob[:] = _log_density(noise, std)
     return out
-
-
-def _noise(rng: np.random.Generator, out: Trajectories, deterministic: bool) -> np.ndarray:
-    """Standard normal numbers for every action, or zeros."""
-    if deterministic:
-        return np.zeros_like(out.action)
-    return rng.standard_normal(out.action.shape, dtype=np.float32)
 
 
 def _log_density(noise: np.ndarray, std: np.ndarray) -> np.ndarray:

@@ -21,11 +21,11 @@ class Adapter(Protocol):
     column: str  # what one more column is, for people: "gradient steps", "episode", ...
     shares_episodes: bool  # all episodes of a task teach one adaptation; else each is a trial of its own
 
-    def begin(self, tasks: Sequence[Task]) -> None:
-        """Forget everything: K new tasks. Only an oracle may look at them."""
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
+        """Forget everything: K new tasks, at which only an oracle may look. Draw actions from rng."""
 
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
-        """One episode in each of K * E simulations, task by task."""
+        """One episode in each of K * E simulations, task by task; rng draws initial states only."""
 
     def adapt(self, episodes: Trajectories) -> None:
         """Take in the episodes of the column just collected."""
@@ -40,6 +40,9 @@ class Evaluation:
         env_steps_used, episodes_used: per column, experience that adaptation to a task has consumed
             before it (mean).
         returns: K x columns, mean undiscounted return over a column's episodes.
+        episode_returns: K x columns x E, of every episode.
+        success: K x columns, share of a column's episodes that end at the goal; None where the family
+            does not say what that is.
         mean, iqm, ci95: per column, over tasks; the interval is a percentile bootstrap over tasks.
         gain, gain_ci95: per column, mean paired difference from column 0 and its interval.
         score: per column, (return - random) / (oracle - random); None where a reference is unknown.
@@ -54,6 +57,8 @@ class Evaluation:
     env_steps_used: list[float]
     episodes_used: list[int]
     returns: list[list[float]]
+    episode_returns: list[list[list[float]]]
+    success: list[list[float]] | None
     mean: list[float]
     iqm: list[float]
     ci95: list[list[float]]
@@ -89,26 +94,29 @@ def evaluate(
         n_episodes: E, episodes of each task per column.
         learner: its name, for the record.
         split: the tasks' name, for the record.
-        seed: of initial states and actions.
+        seed: of initial states and, apart from them, of actions.
         n_threads: physics threads, 0 for one per CPU.
         progress_bar: show one.
     """
-    rng = np.random.default_rng(seed)
+    dynamics, policy = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     sim = BatchSim(family, len(tasks) * n_episodes, n_threads)
     sim.set_tasks([task for task in tasks for _ in range(n_episodes)])
-    adapter.begin(tasks)
+    adapter.begin(tasks, policy)
     n_shared = n_episodes if adapter.shares_episodes else 1
     n_adapting = sim.n_sims // n_shared
-    columns, used = [], [0.0]
+    columns, successes, used = [], [], [0.0]
     with progress("evaluating", n_columns, shown=progress_bar) as bar:
         for column in range(n_columns):
-            episodes = adapter.collect(sim, rng)
-            columns.append(episodes.returns().reshape(len(tasks), n_episodes).mean(axis=1))
+            episodes = adapter.collect(sim, dynamics)
+            columns.append(episodes.returns().reshape(len(tasks), n_episodes))
+            if sim.succeeded is not None:
+                successes.append(sim.succeeded.reshape(len(tasks), n_episodes).mean(axis=1))
             used.append(used[-1] + episodes.n_steps / n_adapting)
             bar.update(column + 1)
             if column < n_columns - 1:
                 adapter.adapt(episodes)
-    returns = np.stack(columns, axis=1).astype(float)
+    episode_returns = np.stack(columns, axis=1).astype(float)
+    returns = episode_returns.mean(axis=2)
     gains = returns - returns[:, :1]
     return Evaluation(
         family=family.name,
@@ -120,6 +128,8 @@ def evaluate(
         env_steps_used=used[:-1],
         episodes_used=[n_shared * k for k in range(n_columns)],
         returns=returns.tolist(),
+        episode_returns=episode_returns.tolist(),
+        success=np.stack(successes, axis=1).tolist() if successes else None,
         mean=returns.mean(axis=0).tolist(),
         iqm=trim_mean(returns, 0.25, axis=0).tolist(),
         ci95=bootstrap(returns).tolist(),

@@ -191,13 +191,15 @@ class MAMLAdapter:
     def __init__(self, learner: MAMLLearner):
         self.learner = learner
 
-    def begin(self, tasks: Sequence[Task]) -> None:
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks."""
+        self.rng = rng
         self.params = self.learner.initial(len(tasks))
 
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation, with what has been learned so far."""
-        return collect(sim, self.learner.policy, self.params, self.learner.normaliser, rng)
+        learner = self.learner
+        return collect(sim, learner.policy, self.params, learner.normaliser, rng, noise_rng=self.rng)
 
     def adapt(self, episodes: Trajectories) -> None:
         """Take in what the last column's episodes taught."""

@@ -222,14 +222,15 @@ class MetaLSTMAdapter:
         self.agent, self.deterministic = agent, deterministic
         self.player: Player | None = None
 
-    def begin(self, tasks: Sequence[Task]) -> None:
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks."""
+        self.rng = rng
         self.player = None
 
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
         """The next episode of every trial."""
         self.player = self.player or self.agent.player(sim.n_sims)
-        return collect_episode(sim, self.player, rng, self.deterministic)
+        return collect_episode(sim, self.player, rng, self.deterministic, self.rng)
 
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing to do: what was learned is in the memory."""

