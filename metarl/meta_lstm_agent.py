@@ -215,7 +215,7 @@ class MetaLSTMAdapter:
         deterministic: act by the mean.
     """
 
-    column = "episodes before"
+    column = "episodes"
     shares_episodes = False
 
     def __init__(self, agent: MetaLSTM, deterministic: bool = True):

@@ -39,7 +39,7 @@ def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
         value = np.array([task[param.name] for task in result.tasks])
         order = np.argsort(value)
         for k in sorted({0, min(1, columns[-1]), columns[-1]}):
-            label = f"after {k} {result.column}" if k else "before adaptation"
+            label = f"after {k} {result.column}"
             style = {0: ("s-", BEFORE), 1: ("o-", AFTER)}.get(k, ("^-", LATER))
             axes[1].plot(value[order], returns[order, k], style[0], color=style[1], ms=4, label=label)
         if isinstance(param.train, Choice):

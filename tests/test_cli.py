@@ -197,7 +197,7 @@ def test_evaluate_writes_one_object(runs, capsys):
 
 def test_the_columns_of_a_recurrent_policy_are_the_episodes_of_a_trial(runs, capsys):
     assert main(["evaluate", "recurrent", "--json", "out.json"]) == 0
-    assert "episodes before" in capsys.readouterr().out
+    assert "episodes used" in capsys.readouterr().out
     result = json.loads((runs / "out.json").read_text())
     assert (result["learner"], result["episodes_per_column"]) == ("meta-lstm", 10)
     assert result["episodes_used"] == [0, 1, 2]
