@@ -5,14 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.stats import trim_mean
 
 from envs import BatchSim, Task, TaskFamily
 from metarl.progress import progress
+from metarl.statistics import bootstrap, iqm
 from metarl.trajectories import Trajectories
-
-N_BOOTSTRAP = 10_000
-CONFIDENCE = 0.95
 
 
 class Adapter(Protocol):
@@ -131,26 +128,10 @@ def evaluate(
         episode_returns=episode_returns.tolist(),
         success=np.stack(successes, axis=1).tolist() if successes else None,
         mean=returns.mean(axis=0).tolist(),
-        iqm=trim_mean(returns, 0.25, axis=0).tolist(),
+        iqm=iqm(returns).tolist(),
         ci95=bootstrap(returns).tolist(),
         gain=gains.mean(axis=0).tolist(),
         gain_ci95=bootstrap(gains).tolist(),
         score=[None] * n_columns,
         seed=seed,
     )
-
-
-def bootstrap(values: np.ndarray) -> np.ndarray:
-    """Percentile bootstrap interval of the mean over tasks, (columns, 2), for values (K, columns)."""
-    return interval(resamples(len(values)) @ values).T
-
-
-def resamples(n: int) -> np.ndarray:
-    """How large a share each of n tasks has in each resample, (N_BOOTSTRAP, n): means are products."""
-    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP) / n
-
-
-def interval(drawn: np.ndarray) -> np.ndarray:
-    """The middle 95 % of resampled values (N_BOOTSTRAP, ...), (2, ...)."""
-    tail = 100 * (1 - CONFIDENCE) / 2
-    return np.percentile(drawn, [tail, 100 - tail], axis=0)

@@ -8,8 +8,8 @@ import torch
 
 from envs import BatchSim, Task
 from metarl.collect_trials import collect_trials
-from metarl.evaluate import interval, resamples
 from metarl.meta_lstm_agent import MetaLSTM
+from metarl.statistics import interval, resamples
 
 N_FIRST, N_TIMES = 10, 40  # times at which to read: the first steps, and some over the whole trial
 PENALTIES = np.logspace(-4, 2, 13)  # of the readout, beside features of unit variance

@@ -11,7 +11,8 @@ from scipy import stats
 from envs import BatchSim, Task, load_family
 from envs.families.point import PointGoal, SparsePointGoal
 from metarl import MAML, MetaLSTM, MetaLSTMConfig
-from metarl.evaluate import bootstrap, evaluate
+from metarl.evaluate import evaluate
+from metarl.statistics import bootstrap
 from metarl.trajectories import Trajectories
 
 STEP = 0.1  # m
