@@ -8,7 +8,7 @@ rewarded by what the second one brings. PPO: Schulman et al. 2017.
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from math import cos, pi
+from math import cos, log, pi
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from metarl.returns import discounted_returns, gae
 from metarl.trajectories import Trials
 
 SHARD = 3200  # steps that a CPU thread learns from at a time: small products gain little from more threads
+DUAL_CLIP = 3.0  # ratio beyond which an action pushes no longer, however bad it was
 BOUND = 10.0  # standard deviations, beyond which an input is clipped
 TOO_FAR = 1.5  # times the target KL, where an iteration's learning stops
 BRAKE, RELEASE = 1.5, 1.05  # by which the learning rate falls after such a stop, and recovers
@@ -198,6 +199,9 @@ class MetaLSTMLearner:
         inputs = Inputs(*(some[k] for k in Inputs.__dataclass_fields__))
         decision = self.policy.unroll(self.params, inputs)
         log_ratio = log_prob(decision.mean, decision.log_std, some["action"]) - some["log_prob"]
+        # A few steps in strange states can have ratios beyond all bounds: they neither push (dual-clip
+        # PPO, Ye et al. 2020, eq. 5) nor decide how far the policy has moved.
+        log_ratio = log_ratio.clamp(max=log(DUAL_CLIP))
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1 - c.clip, 1 + c.clip)
         gain = torch.minimum(ratio * some["advantage"], clipped * some["advantage"]).mean()
@@ -208,7 +212,8 @@ class MetaLSTMLearner:
         stats = {
             "gain": gain,
             "value_loss": value_loss,
-            "kl": (ratio - 1 - log_ratio).mean(),  # Schulman's estimate, never negative
+            # Schulman's estimate, never negative, of which no step contributes more than about 1.
+            "kl": (ratio - 1 - log_ratio.clamp(min=-2)).mean(),
             "clipped": (ratio != clipped).float().mean(),
             "action_std": decision.log_std.exp().mean(),
         }

@@ -11,6 +11,7 @@ from envs.families.point import PointGoal
 from metarl import MetaLSTM, MetaLSTMConfig, evaluate
 from metarl.collect import torch_threads
 from metarl.meta_lstm import MetaLSTMLearner
+from metarl.policies import log_prob
 from metarl.trajectories import Trials
 
 T, N = 12, 6
@@ -187,6 +188,22 @@ def test_a_step_from_where_it_went_too_far_is_not_taken():
     before = {k: p.detach().clone() for k, p in learner.params.items()}
     assert learner.update(trials_of(), 0.0)["adam_steps"] == 1  # these trials are another policy's
     assert all(torch.equal(p, before[k]) for k, p in learner.params.items())
+
+
+def test_one_step_in_a_strange_state_neither_pushes_nor_brakes():
+    learner, trials = learner_of(), trials_of()
+    decision = learner.policy.unroll(learner.params, learner.inputs(trials))
+    own = log_prob(decision.mean, decision.log_std, torch.from_numpy(trials.action)).detach().numpy()
+    trials.log_prob[:] = own
+    trials.log_prob[3, 2] -= 200  # a ratio that no float holds
+    batch = learner._batch(trials)
+    batch["advantage"][3, 2] = -5.0
+    slopes, stats = learner._gradient(batch, torch.arange(N))
+    assert all(torch.isfinite(slope).all() for slope in slopes)
+    assert stats["kl"] < 1 / (T * N)
+    batch["advantage"][3, 2] = -50.0
+    again, _ = learner._gradient(batch, torch.arange(N))
+    assert all(torch.equal(a, b) for a, b in zip(slopes, again, strict=True))
 
 
 def test_the_brake_is_released_slowly_and_saved():
