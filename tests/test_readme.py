@@ -36,7 +36,7 @@ POLE = """
   <actuator><motor joint="x" gear="20" ctrllimited="true" ctrlrange="-1 1"/></actuator>
 </mujoco>
 """
-SHORT = {"8e6": "160000", "16e6": "320000", "2e6": "80000"}  # one iteration each
+SHORT = {"8e6": "160000", "16e6": "320000", "2e6": "80000", "20e6": "25600"}  # one iteration each
 
 
 @pytest.fixture(scope="module")
