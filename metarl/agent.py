@@ -1,8 +1,6 @@
 """Agent: a learner at work on a family. What users hold, train, save and load."""
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +11,7 @@ import torch
 
 from envs import BatchSim, InputError, TaskFamily, load_family
 from metarl.evaluate import Adapter
+from metarl.files import write_atomically
 from metarl.progress import progress
 
 FORMAT = "metarl-checkpoint-1"
@@ -225,26 +224,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not needed <= set(content) or content["format"] != FORMAT:
         raise InputError(f"{path} is not a checkpoint of metarl in the format {FORMAT}")
     return content
-
-
-def write_atomically(path: Path, write: Callable[[Any], None]) -> None:
-    """Write a binary file so that at every moment either the old or the new one is there, whole."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write plain values as indented JSON, whole or not at all."""
-    text = json.dumps(value, indent=2) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _device(name: str) -> str:

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from envs import FAMILIES, InputError, Task, TaskFamily
 from envs.errors import unknown
-from metarl.agent import write_json
 from metarl.evaluate import Evaluation, evaluate
+from metarl.files import write_json
 from metarl.learners import LEARNERS
 from metarl.meta_lstm_agent import MetaLSTM
 from metarl.plots import plot_adaptation, plot_probe

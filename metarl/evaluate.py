@@ -8,6 +8,7 @@ import numpy as np
 
 from envs import BatchSim, Task, TaskFamily
 from metarl.progress import progress
+from metarl.references import references_on
 from metarl.statistics import bootstrap, iqm
 from metarl.trajectories import Trajectories
 
@@ -115,6 +116,7 @@ def evaluate(
     episode_returns = np.stack(columns, axis=1).astype(float)
     returns = episode_returns.mean(axis=2)
     gains = returns - returns[:, :1]
+    known = references_on(family, tasks)
     return Evaluation(
         family=family.name,
         learner=learner,
@@ -132,6 +134,6 @@ def evaluate(
         ci95=bootstrap(returns).tolist(),
         gain=gains.mean(axis=0).tolist(),
         gain_ci95=bootstrap(gains).tolist(),
-        score=[None] * n_columns,
+        score=known.score(returns).tolist() if known else [None] * n_columns,
         seed=seed,
     )

@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import (
 )
 from torch.utils.tensorboard import SummaryWriter
 
-from metarl.agent import write_atomically
+from metarl.files import write_atomically
 
 PROGRESS = "progress.csv"
 STEP = "time/timesteps"

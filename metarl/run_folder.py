@@ -11,7 +11,8 @@ from typing import Any, get_origin
 from envs import InputError, TaskFamily
 from envs.errors import unknown
 from envs.family import SPLITS
-from metarl.agent import CHECKPOINT, Agent, read_checkpoint, write_json
+from metarl.agent import CHECKPOINT, Agent, read_checkpoint
+from metarl.files import write_json
 from metarl.learners import LEARNERS
 
 PACKAGES = ("metarl", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")

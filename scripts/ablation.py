@@ -20,7 +20,7 @@ from rich.table import Table
 
 from envs import InputError
 from metarl import MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.agent import write_json
+from metarl.files import write_json
 from metarl.statistics import bootstrap
 
 VARIANTS: dict[str, dict[str, Any]] = {

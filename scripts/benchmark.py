@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import tyro
-from benchmarks import closed_loop, maml, partners, recurrent
+from benchmarks import closed_loop, maml, partners, recurrent, sb3
 from benchmarks.measure import QUICK, Line, Plan, Skipped, Target
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -27,6 +27,8 @@ BENCHMARKS: dict[str, tuple[Callable[[str, Plan], Line], Target | None]] = {
     "collect-vs-async": (partners.collect_vs_async, Target(10)),
     "collect-vs-subproc": (partners.collect_vs_subproc, Target(10)),
     "collect-vs-envpool": (partners.collect_vs_envpool, Target(1)),
+    "sb3-ppo": (sb3.sb3_ppo, Target(3)),
+    "sb3-ppo-same-envs": (sb3.sb3_ppo_same_envs, None),
     "maml-overhead": (maml.maml_overhead, Target(0.25, at_most=True)),
     "maml-memory": (maml.maml_memory, Target(1, at_most=True)),
     "recurrent": (recurrent.recurrent, Target(10)),

@@ -12,8 +12,9 @@ from helpers import TINY, TINY_STEPS, Fragile
 
 from envs import InputError
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.agent import Agent, write_atomically
+from metarl.agent import Agent
 from metarl.cli import main
+from metarl.files import write_atomically
 from metarl.policies import log_prob
 from metarl.run_folder import RunFolder
 

@@ -15,19 +15,6 @@ from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 import envs
 from envs import FAMILIES, FamilyEnv, FamilyVectorEnv, InputError, TaskFamily, load_family
 
-DRAW = """
-import mujoco
-model = mujoco.MjModel.from_xml_string("<mujoco/>")
-mujoco.Renderer(model, 8, 8).close()
-"""
-
-
-@pytest.fixture(scope="session")
-def gl() -> None:
-    """Skip where nothing can be drawn: a failed OpenGL context may end the process, so ask another."""
-    if subprocess.run([sys.executable, "-c", DRAW], capture_output=True, check=False).returncode:
-        pytest.skip("no OpenGL here: install libegl1 and libgl1 and set MUJOCO_GL=egl to run this test")
-
 
 @pytest.fixture(params=sorted(FAMILIES))
 def name(request) -> str:

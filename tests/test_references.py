@@ -1,0 +1,103 @@
+"""References: known returns for known policies, and a score that means what it says."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import metarl.references
+from envs import load_family
+from envs.families.point import PointGoal
+from metarl.evaluate import evaluate
+from metarl.references import ModelPolicy, RandomPolicy, References, load_references, references_on
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+STEP = 0.1  # m
+
+
+@pytest.fixture
+def family() -> PointGoal:
+    return load_family("PointGoal")
+
+
+def references(family: PointGoal) -> References:
+    """Made up, except for the tasks."""
+    tasks = [dict(task) for task in family.tasks("test")]
+    k = np.arange(len(tasks))
+    lists = {"random": -20.0 - k, "average": -15.0 - k, "oracle": -2.0 - 0.1 * k}
+    return References(family.name, tasks, **{n: x.tolist() for n, x in lists.items()}, scratch=[], made_by={})
+
+
+@pytest.fixture
+def known(family, tmp_path, monkeypatch) -> References:
+    """References that every evaluation finds."""
+    found = references(family)
+    found.save(tmp_path)
+    load = load_references.__wrapped__
+    monkeypatch.setattr(metarl.references, "load_references", lambda name: load(name, tmp_path))
+    return found
+
+
+def towards(obs: np.ndarray) -> np.ndarray:
+    """Full speed to the goal that the observation ends with."""
+    return (obs[:, 2:] - obs[:, :2]) / STEP
+
+
+def test_a_policy_that_is_told_the_goal_gets_the_optimum(family):
+    tasks = family.tasks("test")
+    result = evaluate(ModelPolicy(towards, told=True), family, tasks, 2, 2)
+    best = family.optimum(np.array([[t["goal_x"], t["goal_y"]] for t in tasks]))
+    np.testing.assert_allclose(result.returns, np.repeat(best[:, None], 2, axis=1), rtol=0.01, atol=1e-3)
+
+
+def test_random_actions_depend_on_the_seed_only_and_gain_nothing(family):
+    tasks = family.tasks("test")
+    one, again = (evaluate(RandomPolicy(), family, tasks, 2, 5, seed=1) for _ in range(2))
+    other = evaluate(RandomPolicy(), family, tasks, 2, 5, seed=2)
+    assert one == again
+    assert one.returns != other.returns
+    assert abs(one.gain[1]) < np.ptp(one.gain_ci95[1])
+
+
+def test_random_scores_nothing_and_the_oracle_one(family, known):
+    on = references_on(family, family.tasks("test"))
+    columns = np.stack([known.random, known.oracle, np.add(known.random, known.oracle) / 2], axis=1)
+    np.testing.assert_allclose(on.score(columns), [0, 1, 0.5])
+
+
+def test_an_evaluation_is_scored_on_the_tasks_it_met(family, known):
+    tasks = family.tasks("test")[3:7][::-1]
+    result = evaluate(ModelPolicy(towards, told=True), family, tasks, 1, 1)
+    low, high = (np.mean(values[3:7]) for values in (known.random, known.oracle))
+    assert result.score == pytest.approx([(result.mean[0] - low) / (high - low)])
+
+
+def test_a_task_that_was_not_measured_has_no_score(family, known):
+    tasks = [*family.tasks("test")[:2], family.task({"goal_x": 0.123, "goal_y": 0.0})]
+    assert evaluate(RandomPolicy(), family, tasks, 2, 1).score == [None, None]
+
+
+def test_a_family_that_only_shares_the_name_has_no_score(known):
+    mine = type("PointGoal", (PointGoal,), {})()
+    assert mine.tasks("test") == PointGoal().tasks("test")
+    assert references_on(mine, mine.tasks("test")) is None
+
+
+def test_one_command_measures_them(family, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import baselines
+
+    monkeypatch.setattr(References.save, "__defaults__", (tmp_path,))
+    flags = ["--steps", "1600", "--scratch-steps", "1600", "--scratch-tasks", "2", "--n-envs", "8"]
+    assert baselines.main(["PointGoal", *flags, "--n-threads", "1"]) == 0
+    found = References(**json.loads((tmp_path / "PointGoal.json").read_text()))
+    assert found.tasks == [dict(task) for task in family.tasks("test")]
+    for values in (found.random, found.average, found.oracle):
+        assert len(values) == 20
+        assert np.isfinite(values).all()
+    assert [curve["env_steps"][-1] for curve in found.scratch] == [1600, 1600]
+    assert found.made_by["options"]["family"] == "PointGoal"
+    assert baselines.main(["PointGaol"]) == 2
+    sys.modules.pop("baselines")
