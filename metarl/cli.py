@@ -1,4 +1,4 @@
-"""The command line: families, train, evaluate. Bad input gives one line and exit status 2."""
+"""The command line: families, train, evaluate, report. Bad input gives one line and exit status 2."""
 
 import io
 import json
@@ -25,6 +25,7 @@ from metarl.learners import LEARNERS
 from metarl.meta_lstm_agent import MetaLSTM
 from metarl.plots import plot_adaptation, plot_probe
 from metarl.probe import probe
+from metarl.report import write_report
 from metarl.run_folder import RunConfig, RunFolder
 from metarl.train import train
 
@@ -204,6 +205,28 @@ class Evaluate:
         return self.split, family.tasks(self.split)
 
 
+@dataclass
+class Report:
+    """Write one HTML page about runs: how they adapt, on what, how they learned, and what is missing."""
+
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """run folders; those that differ by nothing but their seed are judged together"""
+    out: Path = Path("report.html")
+    """the page to write; it opens offline"""
+    seed: int = 0
+    """of initial states and actions"""
+    n_threads: int = 0
+    """physics threads, 0 for one per CPU"""
+
+    def run(self) -> int:
+        """Write the page."""
+        _check_common(self.seed, self.n_threads)
+        for words in write_report(self.runs, self.out, self.n_threads, self.seed, progress_bar=True):
+            print(f"missing: {words}")
+        print(f"page: {self.out}")
+        return 0
+
+
 def parse_tasks(family: TaskFamily, groups: Sequence[Sequence[str]]) -> list[Task]:
     """Tasks from words such as velocity=2.5; each group, and each repeated name, begins a task.
 
@@ -285,6 +308,7 @@ def _commands(argv: Sequence[str]) -> Any:
         Annotated[Families, tyro.conf.subcommand("families")]
         | Annotated[training, tyro.conf.subcommand("train")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Report, tyro.conf.subcommand("report")]
     )
 
 

@@ -20,7 +20,7 @@ from helpers import TINY_STEPS
 
 from envs import FAMILIES
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
-from metarl.cli import Evaluate, Families, Train, main
+from metarl.cli import Evaluate, Families, Report, Train, main
 
 SMALL = ["--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
 RECURRENT = [
@@ -215,6 +215,18 @@ def test_a_probe_draws_what_the_memory_holds(runs, run):
         assert (runs / name).read_bytes().startswith(PNG)
 
 
+def test_a_report_is_one_page_about_all_runs(runs, capsys):
+    assert main(["report", "run", "seed1", "recurrent", "--out", "all.html", "--n-threads", "1"]) == 0
+    assert "page: all.html" in capsys.readouterr().out
+    page = (runs / "all.html").read_text()
+    assert "PointGoal" in page
+    assert "SparsePointGoal" in page
+    (runs / "gru" / "checkpoint.pt").unlink()
+    assert main(["report", "gru"]) == 0
+    assert "missing: gru: no checkpoint.pt" in capsys.readouterr().out
+    assert (runs / "report.html").is_file()
+
+
 def test_evaluate_takes_tasks_of_ones_own(runs):
     task = ["goal_x=0.5", "goal_y=-0.5"]
     argv = ["evaluate", "run", "--columns", "1", "--episodes", "1", "--json", "out.json"]
@@ -250,7 +262,7 @@ def test_evaluate_leaves_the_run_as_it_was(runs):
     assert files_in(runs) == before
 
 
-@pytest.mark.parametrize("command", ["families", "train", "train --learner meta-lstm", "evaluate"])
+@pytest.mark.parametrize("command", ["families", "train", "train --learner meta-lstm", "evaluate", "report"])
 def test_help_documents_every_flag(command, capsys):
     command, *learner = command.split()
     with pytest.raises(SystemExit) as stop:
@@ -261,8 +273,8 @@ def test_help_documents_every_flag(command, capsys):
     helps = dict(
         re.findall(r" --([a-z-]+)(?:, --no-[a-z-]+)?(?: [^a-z ]\S*| \{.*?\})* ([a-zA-Z0-9].*?) \(", text)
     )
-    described = {"families": Families, "train": Train, "evaluate": Evaluate}[command]
-    wanted = {f.name.replace("_", "-") for f in fields(described)} - {"family", "run-folder"}
+    described = {"families": Families, "train": Train, "evaluate": Evaluate, "report": Report}[command]
+    wanted = {f.name.replace("_", "-") for f in fields(described)} - {"family", "run-folder", "runs"}
     if command == "train":
         wanted |= {f.name.replace("_", "-") for f in fields(MetaLSTMConfig if learner else MAMLConfig)}
     assert wanted <= {*helps}
@@ -446,7 +458,7 @@ def test_an_evaluation_that_cannot_be_is_refused_before_it_begins(refused, flags
     assert says in refused("evaluate", "run", *flags)
 
 
-@pytest.mark.parametrize("command", [["evaluate"], ["train", "--resume"]])
+@pytest.mark.parametrize("command", [["evaluate"], ["report"], ["train", "--resume"]])
 def test_what_is_no_run_is_refused(refused, runs, command):
     (runs / "empty").mkdir()
     (runs / "notes").mkdir()
@@ -455,8 +467,9 @@ def test_what_is_no_run_is_refused(refused, runs, command):
     assert "is not a run folder: it has no config.json" in refused(*command, "empty")
     assert "is not a run folder" in refused(*command, "notes")
     assert "no folder run/config.json" in refused(*command, "run/config.json")
-    (runs / "run" / "checkpoint.pt").unlink()
-    assert "no checkpoint run/checkpoint.pt" in refused(*command, "run")
+    if command != ["report"]:  # which shows the rest
+        (runs / "run" / "checkpoint.pt").unlink()
+        assert "no checkpoint run/checkpoint.pt" in refused(*command, "run")
 
 
 class Bomb:

@@ -1,0 +1,68 @@
+"""One HTML page about one or several run folders: what they learned, and what is missing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from envs import InputError
+from metarl.files import write_atomically
+from metarl.progress import progress
+from metarl.report_groups import Group, group
+from metarl.report_page import Part, report_page
+from metarl.report_runs import evaluate_run, find_family, read_run
+
+
+def write_report(
+    folders: Sequence[Path],
+    out: Path,
+    n_threads: int = 0,
+    seed: int = 0,
+    progress_bar: bool = False,
+) -> list[str]:
+    """Evaluate runs on held-out tasks, and write all there is to see about them into one HTML page.
+
+    Args:
+        folders: run folders. Those that differ by nothing but their seed are judged together.
+        out: the page to write; it needs no other file, and no network.
+        n_threads: physics threads, 0 for one per CPU.
+        seed: of initial states and actions in evaluation.
+        progress_bar: show one.
+
+    Returns:
+        What is missing in the folders, in words; the page says so too, and shows the rest.
+
+    Raises:
+        InputError: a folder is no run folder, or there cannot be a page `out`.
+    """
+    if out.is_dir() or not out.absolute().parent.is_dir() or out.suffix.lower() != ".html":
+        raise InputError(f"cannot write a page {out} there; give the path of a file that ends in .html")
+    if not folders:
+        raise InputError("which runs? give one or more run folders")
+    once: dict[Path, Path] = {}
+    for folder in folders:
+        once.setdefault(folder.resolve(), folder)
+    runs = [read_run(folder) for folder in once.values()]
+    parts, missing = [], []
+    with progress("evaluating", len(runs), shown=progress_bar) as bar:
+        for name in dict.fromkeys(run.config.family for run in runs):
+            part = Part(name, None, group(run for run in runs if run.config.family == name))
+            parts.append(part)
+            try:
+                part.family = find_family(name)
+            except InputError as error:
+                missing.append(f"{name} is not evaluated: {error}")
+                continue
+            for run in part.runs:
+                bar.update(runs.index(run), str(run.folder))
+                evaluate_run(run, part.family, n_threads, seed)
+            _name_copies(part.groups)
+    missing += [words for run in runs for words in run.missing]
+    page = report_page(parts, missing)
+    write_atomically(out, lambda file: file.write(page.encode(errors="replace")))
+    return missing
+
+
+def _name_copies(groups: Sequence[Group]) -> None:
+    for one in groups:
+        for run in one.runs:
+            if run.evaluations and run not in one.trainings:
+                run.miss(f"left out of the statistics, seed {run.config.seed} is among them already")

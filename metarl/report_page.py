@@ -1,0 +1,285 @@
+"""The page of a report: for every family its results, its learning, and what it is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import cleandoc
+from itertools import combinations
+from math import floor, log10
+
+import numpy as np
+
+from envs import FAMILIES, Param, TaskFamily
+from metarl import report_figures as draw
+from metarl import report_html as html
+from metarl.evaluate import Evaluation
+from metarl.references import load_references
+from metarl.report_groups import Group, differing, words_of
+from metarl.report_runs import REPLAY, Run, splits
+from metarl.statistics import probability_of_improvement
+
+EMBEDDED = 8_000_000  # bytes of clips that a page may hold
+SPLITS = {"test": "held-out test tasks", "ood": "tasks out of distribution"}
+POLICIES = {"oracle": "told the task", "average": "the same on all tasks", "random": "any actions"}
+MODES = {"set": "is", "scale": "scales", "add": "is added to"}  # what a number does to a model's field
+
+
+@dataclass(eq=False)
+class Part:
+    """What a page says of one family.
+
+    Attributes:
+        name: as the runs call it.
+        family: None if it is no longer there.
+        groups: of runs on it.
+    """
+
+    name: str
+    family: TaskFamily | None
+    groups: list[Group]
+
+    @property
+    def title(self) -> str:
+        """The family's name, without the file that it may be in."""
+        return self.name.rpartition(":")[2]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Of all groups."""
+        return [run for group in self.groups for run in group.runs]
+
+
+def report_page(parts: Sequence[Part], missing: Sequence[str]) -> str:
+    """The whole page.
+
+    Args:
+        parts: one a family.
+        missing: what is missing in the run folders, in words.
+    """
+    title = ", ".join(part.title for part in parts)
+    runs = [run for part in parts for run in part.runs]
+    folders = ", ".join(str(run.folder) for run in runs)
+    body = [html.heading(1, title), html.paragraph(f"{_count(len(runs), 'run')}: {folders}", "faint")]
+    if missing:
+        body.append(html.notes("What is missing", missing))
+    for k, part in enumerate(parts):
+        body += [html.heading(2, part.title), *_family(part, f"family-{k}")]
+    body += _clips(runs)
+    return html.page(f"metarl report: {title}", body)
+
+
+# Of one family.
+
+
+def _family(part: Part, name: str) -> Iterator[str]:
+    """Everything about one family; the names of its figures begin with the name."""
+    if part.family is not None:
+        yield from map(html.paragraph, _doc(part.family)[:1])
+    yield html.heading(3, "Runs")
+    yield _runs(part.groups)
+    if part.family is not None:
+        judged = [group for group in part.groups if group.trainings]
+        if judged:
+            yield from _results(judged, part, part.family, name)
+    logged = [group for group in part.groups if any(run.progress for run in group.runs)]
+    if logged:
+        yield html.heading(3, "Learning")
+        caption = (
+            "Return on training tasks as learning goes on. Of several runs, thin lines are one each, and "
+            "thick lines the mean of those that go so far."
+        )
+        yield html.figure(f"{name}-learning", draw.learning(logged), caption)
+    if part.family is not None:
+        yield html.details(f"What {part.title} is", *_definition(part.family))
+    yield html.details("Settings", *(html.details(str(r.folder), html.code(r.text)) for r in part.runs))
+    yield html.details("Versions", _versions(part.runs))
+
+
+def _results(groups: Sequence[Group], part: Part, family: TaskFamily, name: str) -> Iterator[str]:
+    references = {split: _references(part.name, family, split) for split in splits(family)}
+    yield html.heading(3, "Adaptation")
+    caption = (
+        f"Mean return on {_count(family.n_test, 'held-out test task')} against experience on the task. "
+        "Shaded: 95 % bootstrap interval over tasks and, where there are several, trainings."
+    )
+    if references["test"]:
+        caption += f" Horizontal: policies that do not adapt ({', '.join(references['test'])})."
+    yield html.figure(f"{name}-adaptation", draw.adaptation(groups, references["test"], family), caption)
+    for split, known in references.items():
+        yield html.heading(3, f"Returns on {SPLITS[split]}")
+        yield _returns([group.title for group in groups], [group.results[split] for group in groups], known)
+    words = [
+        "In brackets: 95 % bootstrap intervals.",
+        "IQM: inter-quartile mean.",
+        "Gain: over the return on the same tasks before adaptation.",
+    ]
+    if references["test"]:
+        words.append("Score: 0 for random actions, 1 for a policy that is told the task.")
+    if any(group.results["test"].success for group in groups):
+        words.append("Success: share of episodes that end at the goal.")
+    if not family.disjoint:
+        words.append("The test tasks are the training tasks: the family has no others.")
+    yield html.paragraph(" ".join(words), "faint")
+    if len(groups) > 1:
+        yield html.heading(3, "Who is better")
+        yield from _improvement(groups)
+    yield html.heading(3, "Return and task")
+    yield _against_task(groups, family, name)
+
+
+def _returns(titles: Sequence[str], results: Sequence[Evaluation], references: Mapping[str, float]) -> str:
+    """A row for each column of each result, and one for each reference."""
+    digits = _digits([x for result in results for x in result.mean])
+    scores = any(None not in result.score for result in results)
+    successes = any(result.success for result in results)
+    head = ["adaptation", "episodes used", "steps used", "mean return", "IQM", "gain"]
+    blocks = {}
+    for title, result in zip(titles, results, strict=True):
+        rows = blocks[title] = []
+        for k, mean in enumerate(result.mean):
+            row = [_column(result, k), f"{result.episodes_used[k]:,}", f"{result.env_steps_used[k]:,.0f}"]
+            row += [_interval(mean, result.ci95[k], digits), _real(result.iqm[k], digits)]
+            row += [_interval(result.gain[k], result.gain_ci95[k], digits, "+") if k else ""]
+            row += [_real(result.score[k], 2) if None not in result.score else ""] * scores
+            row += [f"{100 * np.mean(result.success, axis=0)[k]:.0f} %" if result.success else ""] * successes
+            rows.append(row)
+    if references:
+        known = [(f"{name}: {POLICIES[name]}", _real(x, digits)) for name, x in references.items()]
+        blocks["policies that do not adapt"] = [[words, "", "", number] for words, number in known]
+    return html.table(head + ["score"] * scores + ["success"] * successes, blocks)
+
+
+def _improvement(groups: Sequence[Group]) -> Iterator[str]:
+    rows = []
+    for one, other in combinations(groups, 2):
+        chance, interval = probability_of_improvement(*(g.returns("test")[..., -1] for g in (one, other)))
+        rows.append([one.label, other.label, _interval(chance, interval, 2)])
+    yield html.table(["first", "second", "P(first > second)"], rows, 2)
+    yield html.paragraph(
+        "How likely a training of the first has a higher return than one of the second on a held-out test "
+        "task, each after all its adaptation in the table; the steps that it takes may differ.",
+        "faint",
+    )
+
+
+def _against_task(groups: Sequence[Group], family: TaskFamily, name: str) -> str:
+    sizes = [family.size(param) for param in family.params]
+    if sizes == [1]:
+        caption = "Return on each task against the number that varies."
+        if any(len(group.trainings) > 1 for group in groups):
+            caption += " Lines: mean of the trainings. Bands: from the worst of them to the best."
+        return html.figure(f"{name}-task", draw.against_one(groups, splits(family), family), caption)
+    if sizes == [1, 1]:
+        caption = "Return on each task after adaptation, over the two numbers that vary."
+        return html.figure(f"{name}-task", draw.against_two(groups, splits(family), family), caption)
+    return html.paragraph(f"Not drawn: {sum(sizes)} numbers vary between tasks, more than a plane can show.")
+
+
+def _references(name: str, family: TaskFamily, split: str) -> dict[str, float]:
+    """Mean returns of policies that do not adapt, as far as they have been measured on these tasks."""
+    known = load_references(name) if name in FAMILIES else None
+    known = known and known.on(family.tasks(split))
+    return {policy: float(np.mean(getattr(known, policy))) for policy in draw.REFERENCES} if known else {}
+
+
+# Of the runs.
+
+
+def _runs(groups: Sequence[Group]) -> str:
+    blocks = {}
+    for group in groups:
+        rivals = [g for g in groups if g.learner == group.learner]
+        apart = ", ".join(words_of(name, group.settings.get(name)) for name in differing(rivals))
+        title = group.label if apart in group.label else f"{group.label}: {apart}"
+        blocks[title] = [
+            [
+                str(run.folder),
+                str(run.config.seed),
+                "?" if run.steps is None else f"{run.steps:,}",
+                f"{run.config.steps:,}",
+            ]
+            for run in group.runs
+        ]
+    return html.table(["folder", "seed", "steps trained", "asked for"], blocks)
+
+
+def _versions(runs: Sequence[Run]) -> str:
+    """Versions in columns of runs that have the same ones."""
+    kinds: list[dict[str, str]] = []
+    for run in runs:
+        if run.versions not in kinds:
+            kinds.append(run.versions)
+    names = list(dict.fromkeys(name for kind in kinds for name in kind))
+    heads = [", ".join(str(run.folder) for run in runs if run.versions == kind) for kind in kinds]
+    rows = [[name, *(kind.get(name, "?") for kind in kinds)] for name in names]
+    return html.table(["", *heads], rows, len(heads) + 1)
+
+
+def _clips(runs: Sequence[Run]) -> Iterator[str]:
+    """Videos in the page, as long as they are small enough, and the names of the others."""
+    room = EMBEDDED
+    if any(run.clips for run in runs):
+        yield html.heading(2, "Clips")
+    for path in [path for run in runs for path in run.clips]:
+        size = path.stat().st_size
+        if path.name == REPLAY:
+            yield html.paragraph(f"{path}: a page of its own.")
+        elif size > room:
+            yield html.paragraph(f"{path}: {size / 1e6:.1f} MB, too large to be in this page.")
+        else:
+            room -= size
+            yield html.clip(path, path.read_bytes())
+
+
+# Of the family.
+
+
+def _definition(family: TaskFamily) -> Iterator[str]:
+    yield from map(html.paragraph, _doc(family))
+    head = ["parameter", "kind", "training", "out of distribution", "unit", "effect", "numbers"]
+    yield html.table(head, [_param(family, param) for param in family.params], 6)
+    seconds = family.horizon * family.dt
+    yield html.paragraph(
+        f"Episodes of {family.horizon} steps of {family.dt:g} s ({seconds:g} s). "
+        f"Observation: {_count(family.obs_dim, 'number')}; action: {_count(family.action_dim, 'number')} "
+        f"in [-1, 1]. Tasks: {family.n_train or 'fresh draws'} for training, {family.n_test} test, "
+        f"{family.n_ood if family.has_ood else 'none'} out of distribution."
+    )
+
+
+def _param(family: TaskFamily, param: Param) -> list[str]:
+    effect = "reward"
+    if param.field is not None:
+        objects = ", ".join(param.objects) if param.objects else "all"
+        effect = f"{MODES[param.mode]} {param.field} of {objects}"
+    ood = str(param.ood) if param.ood is not None else ""
+    return [param.name, param.kind, str(param.train), ood, param.unit, effect, str(family.size(param))]
+
+
+def _doc(family: TaskFamily) -> list[str]:
+    """Paragraphs of the family's docstring."""
+    return [" ".join(text.split()) for text in cleandoc(type(family).__doc__ or "").split("\n\n") if text]
+
+
+# Words and numbers.
+
+
+def _column(result: Evaluation, k: int) -> str:
+    return f"after {_count(k, result.column.rstrip('s'))}" if k else "none"
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing}{'s' * (n != 1)}"
+
+
+def _digits(values: Sequence[float]) -> int:
+    """Digits after the point that show three significant ones of the largest value, and one at least."""
+    largest = max((abs(x) for x in values if np.isfinite(x)), default=0.0)
+    return max(1, 2 - floor(log10(largest))) if largest else 1
+
+
+def _real(x: float, digits: int, sign: str = "") -> str:
+    return f"{x:{sign}.{digits}f}".replace("-", "−")  # noqa: RUF001 - a minus sign is meant
+
+
+def _interval(x: float, ends: Sequence[float], digits: int, sign: str = "") -> str:
+    return f"{_real(x, digits, sign)} [{', '.join(_real(end, digits, sign) for end in ends)}]"

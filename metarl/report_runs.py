@@ -1,0 +1,197 @@
+"""What a report is about: run folders, as far as they can be read."""
+
+import csv
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs import InputError, Task, TaskFamily, load_family
+from envs.family import Split
+from metarl.evaluate import Evaluation, evaluate
+from metarl.logs import PROGRESS, STEP
+from metarl.run_folder import CONFIG, TASKS, VERSIONS, RunConfig, RunFolder
+
+RETURN, SECONDS = "return/", "time/seconds"  # columns of progress.csv
+REPLAY = "replay.html"
+CLIPS = {".gif": (0, b"GIF8"), ".mp4": (4, b"ftyp")}  # what such a file has, and where
+
+
+@dataclass(eq=False)
+class Run:
+    """A run folder, as far as it could be read.
+
+    Attributes:
+        folder: as it was given.
+        config: what was asked for.
+        text: the config's file as it stands.
+        progress: columns of progress.csv by name, (rows,) each; empty if there is nothing to read.
+        versions: of everything that the run was made with; empty if unknown.
+        clips: videos and replays in the folder.
+        steps: environment steps that the checkpoint has been trained for; None without one.
+        evaluations: by split; empty without a checkpoint that fits.
+        missing: what is missing, in words.
+    """
+
+    folder: Path
+    config: RunConfig
+    text: str
+    progress: dict[str, np.ndarray] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    clips: list[Path] = field(default_factory=list)
+    steps: int | None = None
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def miss(self, what: str) -> None:
+        """Remember that something is missing."""
+        self.missing.append(f"{self.folder}: {what}")
+
+    @property
+    def return_columns(self) -> tuple[str, str]:
+        """The first and the last of the columns return/... in progress.csv."""
+        names = [name for name in self.progress if name.startswith(RETURN)]
+        names.sort(key=lambda name: int("".join(filter(str.isdecimal, name)) or 0))  # 10 comes after 9
+        return names[0], names[-1]
+
+    @cached_property
+    def seconds(self) -> np.ndarray:
+        """Wall time of the rows of progress.csv, (rows,) s; the clock of a resumed run begins anew."""
+        clock = self.progress[SECONDS]
+        passed = np.diff(clock, prepend=0.0)
+        return np.cumsum(np.where(passed < 0, clock, passed))
+
+
+def read_run(folder: Path) -> Run:
+    """What a run folder holds, its checkpoint apart.
+
+    Raises:
+        InputError: it is not a run folder.
+    """
+    config = RunFolder(folder).read_config()
+    run = Run(folder, config, (folder / CONFIG).read_text())
+    run.progress = _read_progress(run)
+    run.versions = {str(k): str(v) for k, v in _read_json(run, VERSIONS).items()}
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        if path.name == REPLAY or _is_clip(path):
+            run.clips.append(path)
+        elif path.suffix.lower() in CLIPS:
+            run.miss(f"{path.name} is damaged")
+    return run
+
+
+def find_family(name: str) -> TaskFamily:
+    """The family of a run.
+
+    Raises:
+        InputError: it is no longer there, or does not work.
+    """
+    try:
+        family = load_family(name)
+        family.tasks("test")
+        _ = family.obs_dim  # compiles the robot
+    except InputError:
+        raise
+    except Exception as error:  # a file of the user's own can fail in any way
+        raise InputError(f"{name} does not load ({type(error).__name__}: {error})") from None
+    return family
+
+
+def splits(family: TaskFamily) -> list[Split]:
+    """The splits that a report judges on."""
+    return ["test", "ood"] if family.has_ood else ["test"]
+
+
+def evaluate_run(run: Run, family: TaskFamily, n_threads: int, seed: int) -> None:
+    """Let the run's checkpoint meet the family's held-out tasks, of every split that it has."""
+    listed = _read_json(run, TASKS)
+    if listed and not _are_tasks(listed.get("test"), family):
+        run.miss(f"{TASKS} lists other test tasks than {family.name} has now, on which it is judged")
+    folder = RunFolder(run.folder)
+    if not folder.checkpoint.is_file():
+        run.miss(f"no {folder.checkpoint.name}, so it is not evaluated")
+        return
+    try:
+        _, agent = folder.load("cpu", n_threads)
+        run.evaluations = {
+            split: evaluate(
+                agent.adapter(),
+                family,
+                family.tasks(split),
+                *agent.evaluation_size,
+                run.config.learner,
+                split,
+                seed,
+                n_threads,
+            )
+            for split in splits(family)
+        }
+    except ValueError as error:  # a checkpoint that does not fit, or a policy whose actions are no numbers
+        run.miss(f"not evaluated: {error}")
+        return
+    run.steps = agent.num_timesteps
+    if agent.num_timesteps + agent.steps_per_iteration <= run.config.steps:
+        run.miss(f"training is not finished: {run.steps:,} of {run.config.steps:,} environment steps")
+
+
+# Files that may be missing, cut or foreign.
+
+
+def _read_progress(run: Run) -> dict[str, np.ndarray]:
+    path = run.folder / PROGRESS
+    if not path.is_file():
+        run.miss(f"no {PROGRESS}, so it has no learning curve")
+        return {}
+    lines = path.read_text(errors="replace").replace("\0", "").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]  # not the last words of a killed run
+    try:
+        rows = [row for row in csv.DictReader(whole) if np.isfinite(_number(row.get(STEP)))]
+    except csv.Error:
+        rows = []
+    names = [name for name in (rows[0] if rows else []) if name and name.isprintable()]
+    if not {STEP, SECONDS} <= {*names} or not any(name.startswith(RETURN) for name in names):
+        run.miss(f"{PROGRESS} is {'damaged' if whole[1:] else 'empty'}, so it has no learning curve")
+        return {}
+    if len(rows) < len(lines) - 1:
+        run.miss(f"{PROGRESS} is cut or damaged: {len(rows)} of its {len(lines) - 1} rows can be read")
+    return {name: np.array([_number(row[name]) for row in rows]) for name in names}
+
+
+def _is_clip(path: Path) -> bool:
+    start, magic = CLIPS.get(path.suffix.lower(), (0, b""))
+    with open(path, "rb") as file:
+        return bool(magic) and file.read(start + len(magic))[start:] == magic
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _read_json(run: Run, name: str) -> dict[str, Any]:
+    """The object in a file of the run; nothing, and a note of it, if there is none."""
+    if not (run.folder / name).is_file():
+        run.miss(f"no {name}")
+        return {}
+    try:
+        content = json.loads((run.folder / name).read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        run.miss(f"{name} is damaged")
+        return {}
+    return content
+
+
+def _are_tasks(listed: Any, family: TaskFamily) -> bool:
+    """Whether a file lists the family's test tasks, up to what another computer may round otherwise."""
+    try:
+        then, now = family.stack([Task(values) for values in listed]), family.stack(family.tasks("test"))
+        return all(np.allclose(then[name], now[name]) for name in now)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return False
