@@ -52,8 +52,7 @@ def _drawn(draw: Callable[..., Figure]) -> Callable[..., str]:
         with matplotlib.rc_context(STYLE), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # of measuring; the page has its own font
             file = io.StringIO()
-            nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            draw(*args).savefig(file, format="svg", metadata=nothing, bbox_inches="tight", pad_inches=0.02)
+            draw(*args).savefig(file, format="svg", bbox_inches="tight", pad_inches=0.02)
         return _bare(file.getvalue())
 
     return svg
@@ -264,7 +263,7 @@ def _unit(value: float, units: Iterable[tuple[str, float]]) -> tuple[str, float]
 
 
 def _bare(svg: str) -> str:
-    """An SVG as a part of a page: without what a file needs, in the page's colours."""
+    """An SVG as a part of a page: without what a file needs and without its date, in the page's colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(
         r"<metadata>.*?</metadata>|<style.*?</style>| xmlns(:xlink)?=\"[^\"]*\"", "", svg, flags=re.DOTALL

@@ -118,7 +118,7 @@ def made(tmp_path_factory) -> Path:
     for name, flags in {
         "run": ["PointGoal", *SMALL],
         "seed1": ["PointGoal", *SMALL, "--seed", "1"],
-        "wide": ["PointGoal", *SMALL, "--hidden", "5"],
+        "fast": ["PointGoal", *SMALL, "--inner-lr", "5"],
         "sparse": ["SparsePointGoal", *SMALL],
         "recurrent": ["SparsePointGoal", *RECURRENT],
         "one": [f"{mine}:One", *SMALL],
@@ -163,7 +163,7 @@ def report(runs) -> Callable[..., Page]:
 def everything(made, tmp_path_factory) -> Path:
     """A report on all of the runs."""
     out = tmp_path_factory.mktemp("report") / "report.html"
-    names = ["run", "seed1", "wide", "sparse", "recurrent", "one", "ring", "three"]
+    names = ["run", "seed1", "fast", "sparse", "recurrent", "one", "ring", "three"]
     assert write_report([made / name for name in names], out, n_threads=1) == []
     return out
 
@@ -250,13 +250,13 @@ def test_a_copy_of_a_training_is_not_another_training(report, runs):
 
 
 def test_other_settings_are_another_learner_and_who_is_better_is_told(report):
-    page = report("run", "wide", "seed1")
-    names = ["maml, hidden [4] (2 trainings)", "maml, hidden [5]"]
+    page = report("run", "fast", "seed1")
+    names = ["maml, inner_lr 0.1 (2 trainings)", "maml, inner_lr 5.0"]
     assert list(page.returns("PointGoal")) == names
     one = np.array([judged("run").returns, judged("seed1").returns])[..., -1]
-    chance, interval = probability_of_improvement(one, np.array([judged("wide").returns])[..., -1])
+    chance, interval = probability_of_improvement(one, np.array([judged("fast").returns])[..., -1])
     _, row = page.tables["PointGoal", "Who is better"]
-    assert row[:2] == ["maml, hidden [4]", "maml, hidden [5]"]
+    assert row[:2] == ["maml, inner_lr 0.1", "maml, inner_lr 5.0"]
     assert numbers(row[2]) == pytest.approx([chance, *interval], abs=0.0051)
 
 
@@ -291,7 +291,7 @@ def test_the_page_says_what_the_family_is_and_how_it_was_asked_for(everything, m
         assert words in page.text
     versions = json.loads((made / "run" / "versions.json").read_text())
     assert all(version in page.text for version in versions.values())
-    assert " ".join((made / "wide" / "config.json").read_text().split()) in page.text
+    assert " ".join((made / "fast" / "config.json").read_text().split()) in page.text
 
 
 def test_there_is_a_picture_of_everything_that_can_be_drawn(everything):
@@ -326,12 +326,19 @@ def test_clips_are_in_the_page_as_long_as_they_are_small(report, runs):
 
 def test_what_comes_from_files_is_text_and_nothing_else(report, runs):
     (runs / "one").rename(runs / "<b>&amp;")
-    page = report("<b>&amp;")
-    assert not {"b", "i", "script"} & page.tags
+    (runs / "<b>&amp;" / "a.gif").write_bytes(GIF)
+    for run, word, other in (("run", "PointGoal", "<s>.py:<u>"), ("fast", '"trpo"', '"<q>"')):
+        config = runs / run / "config.json"
+        assert word in config.read_text()
+        config.write_text(config.read_text().replace(word, other))
+    page = report("<b>&amp;", "run", "fast", "seed1")
+    assert not {"b", "i", "q", "s", "u", "script"} & page.tags
     assert NASTY in page.text
     assert "m<i>" in page.text
     assert '<script>alert("one & two")</script> of $one_ dollar.' in page.text
-    assert "1 run: <b>&amp;" in page.text
+    assert "4 runs: <b>&amp;, run, fast, seed1" in page.text
+    assert "maml, inner_lr 5.0, outer <q>" in page.text
+    assert ("<u>", "Runs") in page.tables
 
 
 def test_the_page_asks_nobody_for_anything(everything):
@@ -355,7 +362,7 @@ def test_the_names_in_the_page_are_its_own(everything):
 
 
 def test_the_same_runs_give_the_same_bytes_at_any_number_of_threads(runs):
-    folders = [Path(name) for name in ("run", "wide", "seed1")]
+    folders = [Path(name) for name in ("run", "fast", "seed1")]
     write_report(folders, Path("one.html"), n_threads=1)
     write_report(folders, Path("two.html"), n_threads=2)
     assert Path("one.html").read_bytes() == Path("two.html").read_bytes()
@@ -421,7 +428,7 @@ DAMAGES = {
         LEARNED,
     ),
     "checkpoint of another run": (
-        lambda run: shutil.copy("wide/checkpoint.pt", run),
+        lambda run: shutil.copy("fast/checkpoint.pt", run),
         "belongs to another run",
         LEARNED,
     ),
