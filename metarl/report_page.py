@@ -8,11 +8,11 @@ from math import floor, log10
 
 import numpy as np
 
-from envs import FAMILIES, Param, TaskFamily
+from envs import Param, TaskFamily
 from metarl import report_figures as draw
 from metarl import report_html as html
 from metarl.evaluate import Evaluation
-from metarl.references import load_references
+from metarl.references import references_on
 from metarl.report_groups import Group, differing, words_of
 from metarl.report_runs import REPLAY, Run, splits
 from metarl.statistics import probability_of_improvement
@@ -95,7 +95,7 @@ def _family(part: Part, name: str) -> Iterator[str]:
 
 
 def _results(groups: Sequence[Group], part: Part, family: TaskFamily, name: str) -> Iterator[str]:
-    references = {split: _references(part.name, family, split) for split in splits(family)}
+    references = {split: _references(family, split) for split in splits(family)}
     yield html.heading(3, "Adaptation")
     caption = (
         f"Mean return on {_count(family.n_test, 'held-out test task')} against experience on the task. "
@@ -174,10 +174,9 @@ def _against_task(groups: Sequence[Group], family: TaskFamily, name: str) -> str
     return html.paragraph(f"Not drawn: {sum(sizes)} numbers vary between tasks, more than a plane can show.")
 
 
-def _references(name: str, family: TaskFamily, split: str) -> dict[str, float]:
+def _references(family: TaskFamily, split: str) -> dict[str, float]:
     """Mean returns of policies that do not adapt, as far as they have been measured on these tasks."""
-    known = load_references(name) if name in FAMILIES else None
-    known = known and known.on(family.tasks(split))
+    known = references_on(family, family.tasks(split))
     return {policy: float(np.mean(getattr(known, policy))) for policy in draw.REFERENCES} if known else {}
 
 

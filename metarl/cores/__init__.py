@@ -11,13 +11,13 @@ parameters and state go in, output and state come out, and no state that was giv
 * `inspect(params, state, x) -> traces`, as `unroll`: tensors (T, N, ...) worth looking at.
 """
 
+from metarl.cores.core import Core
 from metarl.cores.feedforward import Feedforward
 from metarl.cores.gru import GRU
 from metarl.cores.lstm import LSTM
 from metarl.cores.lstm_memory import LSTMMemory
 from metarl.cores.transformer import Transformer
 
-Core = Feedforward | GRU | LSTM | LSTMMemory | Transformer
 CORES: dict[str, type[Core]] = {
     "lstm-memory": LSTMMemory,
     "lstm": LSTM,
@@ -25,3 +25,5 @@ CORES: dict[str, type[Core]] = {
     "transformer": Transformer,
     "feedforward": Feedforward,
 }
+
+__all__ = ["CORES", "Core"]

@@ -6,25 +6,16 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from metarl.cores.core import Core, State
 from metarl.policies import Params, orthogonal
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Feedforward:
+class Feedforward(Core):
     """A tanh layer. It sees the step before as an input, and nothing earlier.
 
     State: nothing.
     """
-
-    n_in: int
-    width: int
-
-    @property
-    def n_out(self) -> int:
-        """Size of the output."""
-        return self.width
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters: orthogonal, no bias."""
@@ -44,7 +35,3 @@ class Feedforward:
     def unroll(self, params: Params, state: State, x: Tensor) -> Tensor:
         """All steps: x (T, N, n_in) to out (T, N, width)."""
         return torch.tanh(x @ params["feedforward/input"] + params["feedforward/bias"])
-
-    def inspect(self, params: Params, state: State, x: Tensor) -> dict[str, Tensor]:
-        """The output, "feedforward" (T, N, width)."""
-        return {"feedforward": self.unroll(params, state, x)}

@@ -5,25 +5,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metarl.cores.core import Core, State
 from metarl.policies import Params, orthogonal
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class GRU:
+class GRU(Core):
     """Gated recurrent unit (Cho et al. 2014), torch's kernels.
 
     State: "h", (N, width).
     """
-
-    n_in: int
-    width: int
-
-    @property
-    def n_out(self) -> int:
-        """Size of the output."""
-        return self.width
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters: orthogonal, no bias."""
@@ -46,10 +37,6 @@ class GRU:
     def unroll(self, params: Params, state: State, x: Tensor) -> Tensor:
         """All steps: x (T, N, n_in) to out (T, N, width)."""
         return torch.gru(x, state["h"][None], _weights(params), True, 1, 0.0, True, False, False)[0]
-
-    def inspect(self, params: Params, state: State, x: Tensor) -> dict[str, Tensor]:
-        """The output, "gru" (T, N, width)."""
-        return {"gru": self.unroll(params, state, x)}
 
 
 def _weights(params: Params) -> list[Tensor]:

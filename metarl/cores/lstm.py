@@ -5,25 +5,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metarl.cores.core import Core, State
 from metarl.policies import Params, orthogonal
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class LSTM:
+class LSTM(Core):
     """Long short-term memory (Hochreiter and Schmidhuber 1997), torch's kernels.
 
     State: "h" and "c", (N, width) each.
     """
-
-    n_in: int
-    width: int
-
-    @property
-    def n_out(self) -> int:
-        """Size of the output."""
-        return self.width
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters: orthogonal, with the forget gates open (Jozefowicz et al. 2015)."""
@@ -50,10 +41,6 @@ class LSTM:
         """All steps: x (T, N, n_in) to out (T, N, width)."""
         state = [state["h"][None], state["c"][None]]
         return torch.lstm(x, state, _weights(params), True, 1, 0.0, True, False, False)[0]
-
-    def inspect(self, params: Params, state: State, x: Tensor) -> dict[str, Tensor]:
-        """The output, "lstm" (T, N, width)."""
-        return {"lstm": self.unroll(params, state, x)}
 
 
 def _weights(params: Params) -> list[Tensor]:

@@ -5,24 +5,22 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from metarl.cores.core import Core, State
 from metarl.cores.lstm import LSTM
 from metarl.memory import ExternalMemory, Reading
 from metarl.policies import Params
 
-State = dict[str, Tensor]
 N_SLOTS, SLOT_DIM, N_HEADS = 8, 16, 4
 
 
 @dataclass(frozen=True)
-class LSTMMemory:
+class LSTMMemory(Core):
     """An LSTM that writes what it sees into slots, and reads them by attention at every step.
 
     Out: the LSTM's output and what was read, side by side, for the policy's fully connected layer.
     State: the LSTM's "h" and "c", (N, width) each, and "memory", (N, slots, slot_dim).
     """
 
-    n_in: int
-    width: int
     n_slots: int = N_SLOTS
     slot_dim: int = SLOT_DIM
     n_heads: int = N_HEADS

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, pad, scaled_dot_product_attention
 
 from envs import InputError
+from metarl.cores.core import Core, State
 from metarl.policies import Params, orthogonal
 
-State = dict[str, Tensor]
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, query, key, value -> what is seen
 N_LAYERS, N_HEADS = 2, 4
 LONGEST_WAVE = 1000.0  # steps per radian of the slowest rotary position
@@ -19,7 +19,7 @@ BLOCK = 32  # steps by which the cache grows
 
 
 @dataclass(frozen=True)
-class Transformer:
+class Transformer(Core):
     """Pre-norm blocks of causal attention with rotary positions (Vaswani 2017; Su et al. 2021).
 
     For acting, keys and values of past steps are kept, so that a step costs one row of attention. A
@@ -28,19 +28,12 @@ class Transformer:
     width), of which the first t count.
     """
 
-    n_in: int
-    width: int
     n_layers: int = N_LAYERS
     n_heads: int = N_HEADS
 
     def __post_init__(self):
         if self.width % (2 * self.n_heads):
             raise InputError(f"--width {self.width} must be a multiple of {2 * self.n_heads} here")
-
-    @property
-    def n_out(self) -> int:
-        """Size of the output."""
-        return self.width
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters; the blocks begin small beside the residual stream."""
@@ -87,10 +80,6 @@ class Transformer:
 
         t = torch.arange(len(x), device=x.device)[None]
         return self._blocks(params, x.transpose(0, 1), t, attend).transpose(0, 1)
-
-    def inspect(self, params: Params, state: State, x: Tensor) -> dict[str, Tensor]:
-        """The output, "transformer" (T, N, width)."""
-        return {"transformer": self.unroll(params, state, x)}
 
     def _blocks(self, params: Params, x: Tensor, t: Tensor, attend: Attend) -> Tensor:
         """Embedding and blocks: x (N, steps, n_in) at times t (N or 1, steps) to (N, steps, width)."""
