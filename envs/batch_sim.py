@@ -166,13 +166,13 @@ class BatchSim:
         np.copyto(r.qpos_before, r.qpos, where=where)
         self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
-        if self.succeeded is not None:
-            np.copyto(self.succeeded, self.success(), where=True if mask is None else mask)
         obs = family.observe(r).astype(np.float32)
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)
             terms = {name: np.array(term, float) for name, term in terms.items()}  # ours, not views
             reward = sum(terms.values()).astype(np.float32)
+            if self.succeeded is not None:
+                np.copyto(self.succeeded, self.success(), where=True if mask is None else mask)
         failed = self._failed(obs, reward)
         if failed.any():
             for array in (obs, reward, *terms.values()):

@@ -154,7 +154,7 @@ def learning(groups: Sequence[Group]) -> Figure:
         for j, style in enumerate(("--", "-")):
             y = [run.progress[run.return_columns[j]] for run in runs]
             look = {"color": _look(k)[0], "linestyle": style}
-            label = f"{group.label}: {_words(runs[0].return_columns[j])}"
+            label = f"{group.label}: {words_of_column(runs[0].return_columns[j])}"
             _curve(by_steps, [run.progress[STEP] / per_step for run in runs], y, look, label)
             _curve(by_time, [run.seconds / per_second for run in runs], y, look)
     by_steps.set(xlabel=f"{many}environment steps", ylabel="return on training tasks")
@@ -246,7 +246,7 @@ def _last(result: Evaluation) -> str:
     return f"{result.episodes_used[-1]} episode{'s' * (result.episodes_used[-1] != 1)}"
 
 
-def _words(name: str) -> str:
+def words_of_column(name: str) -> str:
     """A column of progress.csv in words: return/after_0, return/episode_2."""
     kind, _, number = name.removeprefix(RETURN).rpartition("_")
     if kind == "episode":

@@ -79,7 +79,7 @@ def _family(part: Part, name: str) -> Iterator[str]:
     if part.family is not None:
         judged = [group for group in part.groups if group.trainings]
         if judged:
-            yield from _results(judged, part, part.family, name)
+            yield from _results(judged, part.family, name)
     logged = [group for group in part.groups if any(run.progress for run in group.runs)]
     if logged:
         yield html.heading(3, "Learning")
@@ -94,7 +94,7 @@ def _family(part: Part, name: str) -> Iterator[str]:
     yield html.details("Versions", _versions(part.runs))
 
 
-def _results(groups: Sequence[Group], part: Part, family: TaskFamily, name: str) -> Iterator[str]:
+def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator[str]:
     references = {split: _references(family, split) for split in splits(family)}
     yield html.heading(3, "Adaptation")
     caption = (

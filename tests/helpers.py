@@ -13,6 +13,12 @@ PLAIN = {"learn_inner_lr": False, "gae_lambda": 1.0, "minibatches": 1, "fisher_s
 SMALL = MAMLConfig(n_tasks=3, n_episodes=2, hidden=(5,), inner_lr=0.3, **PLAIN)
 TINY = MAMLConfig(n_tasks=2, n_episodes=3, hidden=(4,), **PLAIN)  # for runs on PointGoal
 TINY_STEPS = 2 * 3 * 20 * 2  # environment steps of one of its iterations
+# The same size on the command line.
+SMALL_MAML = ["--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
+SMALL_RECURRENT = [
+    *("--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3", "--minibatches", "2"),
+    *("--width", "8", "--hidden", "4", "--n-threads", "1"),
+]
 
 
 def trajectories(

@@ -16,17 +16,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import TINY_STEPS
+from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
 from envs import FAMILIES
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.cli import Evaluate, Families, Report, Train, main
 
-SMALL = ["--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
-RECURRENT = [
-    *("--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3", "--minibatches", "2"),
-    *("--width", "8", "--hidden", "4", "--n-threads", "1"),
-]
 STEPS = ["--steps", str(TINY_STEPS)]
 PNG = b"\x89PNG\r\n"
 
@@ -36,23 +31,15 @@ def made(tmp_path_factory) -> Path:
     """A folder with run folders: not to be written to, see `runs`."""
     folder = tmp_path_factory.mktemp("made")
     for name, flags in {
-        "run": ["PointGoal", *SMALL],
-        "seed1": ["PointGoal", *SMALL, "--seed", "1"],
-        "other_config": ["PointGoal", *SMALL, "--hidden", "5"],
-        "other_family": ["SparsePointGoal", *SMALL],
-        "recurrent": ["SparsePointGoal", *RECURRENT],
-        "gru": ["PointGoal", *RECURRENT, "--core", "gru"],
+        "run": ["PointGoal", *SMALL_MAML],
+        "seed1": ["PointGoal", *SMALL_MAML, "--seed", "1"],
+        "other_config": ["PointGoal", *SMALL_MAML, "--hidden", "5"],
+        "other_family": ["SparsePointGoal", *SMALL_MAML],
+        "recurrent": ["SparsePointGoal", *SMALL_RECURRENT],
+        "gru": ["PointGoal", *SMALL_RECURRENT, "--core", "gru"],
     }.items():
         assert main(["train", *flags, *STEPS, "--out", str(folder / name)]) == 0
     return folder
-
-
-@pytest.fixture
-def runs(made, tmp_path, monkeypatch) -> Path:
-    """Copies of the run folders, in the current directory."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -162,17 +149,17 @@ def test_tensorboard_reads_what_was_logged(runs):
 
 
 def test_a_run_has_a_folder_by_default(runs):
-    assert main(["train", "PointGoal", *SMALL, *STEPS, "--seed", "5"]) == 0
+    assert main(["train", "PointGoal", *SMALL_MAML, *STEPS, "--seed", "5"]) == 0
     assert (runs / "runs" / "PointGoal-maml-5" / "checkpoint.pt").is_file()
 
 
 def test_steps_are_written_as_people_write_them(runs):
-    assert main(["train", "PointGoal", *SMALL, "--steps", "3e2", "--out", "new"]) == 0
+    assert main(["train", "PointGoal", *SMALL_MAML, "--steps", "3e2", "--out", "new"]) == 0
     assert json.loads((runs / "new" / "config.json").read_text())["steps"] == 300
 
 
 def test_tables_show_every_iteration(runs, capsys):
-    assert main(["train", "PointGoal", *SMALL, *STEPS, "--out", "new", "--tables"]) == 0
+    assert main(["train", "PointGoal", *SMALL_MAML, *STEPS, "--out", "new", "--tables"]) == 0
     assert "after_1" in capsys.readouterr().out
 
 
@@ -358,7 +345,7 @@ CONFIG_FLAGS = {
 @pytest.mark.parametrize("flag", CONFIG_FLAGS)
 def test_a_setting_out_of_range_is_refused_by_its_flag(refused, flag):
     for value in CONFIG_FLAGS[flag]:
-        said = refused("train", "PointGoal", *SMALL, *STEPS, "--out", "new", flag, value)
+        said = refused("train", "PointGoal", *SMALL_MAML, *STEPS, "--out", "new", flag, value)
         assert flag.lstrip("-") in said
         assert value in said or f"{float(value):g}" in said
 
@@ -389,7 +376,7 @@ RECURRENT_FLAGS = {
 @pytest.mark.parametrize("flag", RECURRENT_FLAGS)
 def test_a_recurrent_setting_out_of_range_is_refused_by_its_flag(refused, flag):
     for value in RECURRENT_FLAGS[flag]:
-        said = refused("train", "PointGoal", *RECURRENT, *STEPS, "--out", "new", flag, value)
+        said = refused("train", "PointGoal", *SMALL_RECURRENT, *STEPS, "--out", "new", flag, value)
         assert flag.lstrip("-") in said
         assert value in said or f"{float(value):g}" in said
 
@@ -400,15 +387,15 @@ def test_every_setting_is_checked(config, flags):
 
 
 def test_settings_that_do_not_fit_each_other_are_refused(refused):
-    argv = ["train", "PointGoal", *RECURRENT, *STEPS, "--out", "new"]
+    argv = ["train", "PointGoal", *SMALL_RECURRENT, *STEPS, "--out", "new"]
     assert "--minibatches 5 is more than --n-trials 4" in refused(*argv, "--minibatches", "5")
     assert "--width 12 must be a multiple of 8" in refused(*argv, "--core", "transformer", "--width", "12")
     assert "use at least 240" in refused(*argv[:-2], "--out", "new", "--steps", "239")
 
 
 def test_a_flag_of_another_learner_is_refused(refused):
-    assert "--inner-lr" in refused("train", "PointGoal", *RECURRENT, "--inner-lr", "1")
-    assert "--n-trials" in refused("train", "PointGoal", *SMALL, "--n-trials", "4")
+    assert "--inner-lr" in refused("train", "PointGoal", *SMALL_RECURRENT, "--inner-lr", "1")
+    assert "--n-trials" in refused("train", "PointGoal", *SMALL_MAML, "--n-trials", "4")
 
 
 def test_more_minibatches_than_tasks_are_refused(refused):
@@ -418,12 +405,12 @@ def test_more_minibatches_than_tasks_are_refused(refused):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_without_cuda_is_refused(refused):
-    said = refused("train", "PointGoal", *SMALL, *STEPS, "--device", "cuda")
+    said = refused("train", "PointGoal", *SMALL_MAML, *STEPS, "--device", "cuda")
     assert "there is no CUDA device here; use --device cpu" in said
 
 
 def test_a_budget_below_one_iteration_is_refused(refused):
-    said = refused("train", "PointGoal", *SMALL, "--steps", str(TINY_STEPS - 1), "--out", "new")
+    said = refused("train", "PointGoal", *SMALL_MAML, "--steps", str(TINY_STEPS - 1), "--out", "new")
     assert f"use at least {TINY_STEPS}" in said
 
 
@@ -568,7 +555,7 @@ def test_a_damaged_config_is_refused(refused, runs, damage, command):
 
 
 def test_a_folder_that_holds_a_run_is_replaced_only_by_force(refused, runs):
-    argv = ["train", "PointGoal", *SMALL, *STEPS, "--seed", "9", "--out", "run"]
+    argv = ["train", "PointGoal", *SMALL_MAML, *STEPS, "--seed", "9", "--out", "run"]
     assert "already holds a run: go on with --resume run, replace it with --force" in refused(*argv)
     (runs / "run" / "old").mkdir()
     assert main([*argv, "--force"]) == 0
@@ -579,16 +566,16 @@ def test_a_folder_that_holds_a_run_is_replaced_only_by_force(refused, runs):
 
 
 def test_a_forced_run_that_cannot_be_leaves_the_old_one(refused):
-    refused("train", "PointGoal", *SMALL, "--steps", "3", "--out", "run", "--force")
-    refused("train", "PointGaol", *SMALL, *STEPS, "--out", "run", "--force")
-    refused("train", "PointGoal", *SMALL, *STEPS, "--out", "run", "--force", "--gamma", "3")
+    refused("train", "PointGoal", *SMALL_MAML, "--steps", "3", "--out", "run", "--force")
+    refused("train", "PointGaol", *SMALL_MAML, *STEPS, "--out", "run", "--force")
+    refused("train", "PointGoal", *SMALL_MAML, *STEPS, "--out", "run", "--force", "--gamma", "3")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "config.json"])
 def test_a_folder_that_holds_other_files_is_refused_even_with_force(refused, runs, name):
     (runs / "mine").mkdir()
     (runs / "mine" / name).write_text('{"my": "file"}')
-    argv = ["train", "PointGoal", *SMALL, *STEPS, "--out"]
+    argv = ["train", "PointGoal", *SMALL_MAML, *STEPS, "--out"]
     for force in ([], ["--force"]):
         assert "holds files that are not a run" in refused(*argv, "mine", *force)
         assert "is a file" in refused(*argv, f"mine/{name}", *force)
@@ -661,7 +648,7 @@ def progress_of(run: Path) -> list[int]:
 
 def test_ctrl_c_finishes_the_iteration_saves_and_can_be_gone_on_from(start, tmp_path):
     run = tmp_path / "run"
-    process = start(run, *SMALL)
+    process = start(run, *SMALL_MAML)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import TINY_STEPS
+from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
 from envs import FAMILIES, InputError
 from metarl import Evaluation, evaluate
@@ -23,11 +23,6 @@ from metarl.report_runs import Run, read_run
 from metarl.run_folder import RunFolder
 from metarl.statistics import iqm, probability_of_improvement, stratified_bootstrap
 
-SMALL = ["--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
-RECURRENT = [
-    *("--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3", "--minibatches", "2"),
-    *("--width", "8", "--hidden", "4", "--n-threads", "1"),
-]
 GIF = b"GIF89a" + bytes(20)
 MP4 = b"\0\0\0\x20ftypisom"
 NASTY = 'go<b>al" & $x^2_$'
@@ -116,32 +111,23 @@ def made(tmp_path_factory) -> Path:
     mine = folder / "mine.py"
     mine.write_text(MINE)
     for name, flags in {
-        "run": ["PointGoal", *SMALL],
-        "seed1": ["PointGoal", *SMALL, "--seed", "1"],
-        "fast": ["PointGoal", *SMALL, "--inner-lr", "5"],
-        "sparse": ["SparsePointGoal", *SMALL],
-        "recurrent": ["SparsePointGoal", *RECURRENT],
-        "one": [f"{mine}:One", *SMALL],
-        "ring": [f"{mine}:Ring", *SMALL],
-        "three": [f"{mine}:Three", *SMALL],
+        "run": ["PointGoal", *SMALL_MAML],
+        "seed1": ["PointGoal", *SMALL_MAML, "--seed", "1"],
+        "fast": ["PointGoal", *SMALL_MAML, "--inner-lr", "5"],
+        "sparse": ["SparsePointGoal", *SMALL_MAML],
+        "recurrent": ["SparsePointGoal", *SMALL_RECURRENT],
+        "one": [f"{mine}:One", *SMALL_MAML],
+        "ring": [f"{mine}:Ring", *SMALL_MAML],
+        "three": [f"{mine}:Three", *SMALL_MAML],
     }.items():
         assert main(["train", *flags, "--steps", str(TINY_STEPS), "--out", str(folder / name)]) == 0
     return folder
 
 
-@pytest.fixture
-def runs(made, tmp_path, monkeypatch) -> Path:
-    """Copies of the run folders, in the current directory."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(autouse=True)
 def no_references(monkeypatch) -> None:
     """Whatever has been measured on the families, the tables here hold runs only."""
-    for user in ("metarl.report_page", "metarl.references"):
-        monkeypatch.setattr(f"{user}.load_references", lambda family: None)
+    monkeypatch.setattr("metarl.references.load_references", lambda family: None)
 
 
 @pytest.fixture
@@ -265,7 +251,6 @@ def test_references_are_lines_and_rows_and_give_a_score(report, monkeypatch):
         tasks = [dict(task) for task in FAMILIES[family]().tasks("test")]
         return References(family, tasks, *([level] * len(tasks) for level in (-40.0, -15.0, -5.0)), [], {})
 
-    monkeypatch.setattr("metarl.report_page.load_references", known)
     monkeypatch.setattr("metarl.references.load_references", known)
     page = report("run", "one")
     *_, rows = blocks = page.returns("PointGoal").values()
