@@ -95,7 +95,7 @@ class FamilyEnv(gymnasium.Env):
             "task": dict(self.sim.tasks[0]),
             "reward_terms": {name: float(term[0]) for name, term in step.terms.items()},
         }
-        success = self.sim.success()
+        success = self.sim.succeeded
         if success is not None:
             info["success"] = bool(success[0])
         return step.obs[0], float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info
@@ -233,9 +233,9 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
         info: dict[str, Any] = {"task": task, "_task": everyone}
         if step is not None:
             info |= {"reward_terms": dict(step.terms), "_reward_terms": everyone.copy()}
-            success = self.sim.success()
+            success = self.sim.succeeded
             if success is not None:
-                info |= {"success": success, "_success": everyone.copy()}
+                info |= {"success": success.copy(), "_success": everyone.copy()}
         return info
 
 
