@@ -1,5 +1,8 @@
 """The world: robots, parameterised families of tasks, and batches of their simulations."""
 
+import envs.mujoco_import  # noqa: F401 (before anything else of MuJoCo's)
+
+# isort: split
 from envs.batch_sim import BatchSim, Step
 from envs.catalogue import load_family
 from envs.distributions import AnnulusRadius, Choice, LogUniform, Uniform
@@ -7,6 +10,7 @@ from envs.errors import InputError
 from envs.families import FAMILIES
 from envs.family import Param, Task, TaskFamily
 from envs.gym_env import FamilyEnv, FamilyVectorEnv, register_envs
+from envs.markers import Marker, View
 from envs.readings import Readings
 from envs.render import FrameRenderer
 
@@ -20,12 +24,14 @@ __all__ = [
     "FrameRenderer",
     "InputError",
     "LogUniform",
+    "Marker",
     "Param",
     "Readings",
     "Step",
     "Task",
     "TaskFamily",
     "Uniform",
+    "View",
     "load_family",
     "register_envs",
 ]

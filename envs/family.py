@@ -12,6 +12,7 @@ import numpy as np
 
 from envs.distributions import Distribution
 from envs.errors import InputError, unknown
+from envs.markers import Marker, View
 from envs.mjlog import no_log_file
 from envs.readings import Readings
 from envs.variation import Variation
@@ -103,6 +104,7 @@ class TaskFamily:
         n_test, n_ood: sizes of the fixed held-out lists.
         disjoint: False where train and held-out tasks cannot differ (two directions).
         derived: MjData fields beyond qpos and qvel that the functions read ("site_xpos", ...).
+        view: from where pictures are taken; None takes the model's camera "track" or "top", or follows.
     """
 
     mjcf: ClassVar[str | Path]
@@ -114,6 +116,7 @@ class TaskFamily:
     n_ood: ClassVar[int] = 20
     disjoint: ClassVar[bool] = True
     derived: ClassVar[tuple[str, ...]] = ()
+    view: ClassVar[View | None] = None
 
     # What a family defines.
 
@@ -148,6 +151,10 @@ class TaskFamily:
     def success(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Which simulations are at their goal now, (N,) bool; None if the family has no such notion."""
         return None
+
+    def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """What pictures of the state in `data` show of the task: its goal, a speed, what is broken."""
+        return ()
 
     # What follows from it.
 

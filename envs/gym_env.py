@@ -101,11 +101,11 @@ class FamilyEnv(gymnasium.Env):
         return step.obs[0], float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info
 
     def render(self) -> np.ndarray | None:
-        """Draw the present state: (height, width, 3) uint8; None without a render mode."""
+        """Draw the state and the task's goal: (height, width, 3) uint8; None without a render mode."""
         if self.render_mode is None:
             return None
         self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
-        return self._renderer.frame(self.sim.state[0])
+        return self._renderer.frame(self.sim.state[0], self.sim.tasks[0])
 
     def close(self) -> None:
         """Free what rendering took."""
@@ -198,11 +198,11 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
         return obs, step.reward, step.terminated, step.truncated, info
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """Draw every simulation's present state: N frames (height, width, 3) uint8."""
+        """Draw every simulation's present state and goal: N frames (height, width, 3) uint8."""
         if self.render_mode is None:
             return None
         self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
-        return tuple(self._renderer.frame(state) for state in self.sim.state)
+        return tuple(map(self._renderer.frame, self.sim.state, self.sim.tasks))
 
     def close_extras(self, **_: Any) -> None:
         """Free what rendering took."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+import mujoco
 import numpy as np
 
 from envs.distributions import Choice, Uniform
 from envs.families.gymnasium_robot import GymnasiumRobot
-from envs.family import Param
+from envs.family import Param, Task
+from envs.markers import Marker
 from envs.readings import Readings
 
 X = 0  # coordinate of the root along the track
@@ -29,6 +31,11 @@ class HalfCheetah(GymnasiumRobot):
         """All of qpos but x, and qvel: (N, 17)."""
         return np.concatenate([r.qpos[:, 1:], r.qvel], axis=1)
 
+    def arrow(self, data: mujoco.MjData, length: float) -> Marker:
+        """An arrow above the robot, so long and along the track."""
+        x, y, z = data.body("torso").xpos
+        return Marker("arrow", (x, y, z + 0.7), (0.03,), to=(x + length, y, z + 0.7))
+
 
 class HalfCheetahVel(HalfCheetah):
     """Run at a hidden velocity v ~ U(0, 3) m/s: -|v_x - v| - 0.05 ||a||^2.
@@ -49,6 +56,11 @@ class HalfCheetahVel(HalfCheetah):
             "velocity": -np.abs(r.velocity(X) - task["velocity"]),
             "control": -CONTROL_COST * np.square(action).sum(axis=1),
         }
+
+    def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """An arrow as long as half a second's way, and a post that goes at the asked velocity."""
+        pace = Marker("cylinder", (task["velocity"] * data.time, 0.3, 0.5), (0.03, 0.5))
+        return self.arrow(data, task["velocity"] / 2), pace
 
 
 class HalfCheetahDir(HalfCheetah):
@@ -71,3 +83,7 @@ class HalfCheetahDir(HalfCheetah):
             "velocity": task["direction"] * r.velocity(X),
             "control": -CONTROL_COST * np.square(action).sum(axis=1),
         }
+
+    def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """The direction."""
+        return (self.arrow(data, task["direction"]),)

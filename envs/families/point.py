@@ -1,13 +1,14 @@
 """A point that is moved in the plane: the smallest family, whose optimum is known in closed form."""
 
 from collections.abc import Mapping
-from math import pi
+from math import cos, pi, sin
 
 import mujoco
 import numpy as np
 
 from envs.distributions import Uniform
-from envs.family import Param, TaskFamily
+from envs.family import Param, Task, TaskFamily
+from envs.markers import Marker
 from envs.readings import Readings
 
 # The servos are stiff against the mass, so that an action of 1 moves the point 0.1 m a step, the
@@ -17,12 +18,12 @@ POINT = """
   <option timestep="0.1" integrator="implicitfast" gravity="0 0 0"/>
   <asset>
     <texture name="grid" type="2d" builtin="checker" rgb1=".8 .8 .8" rgb2=".7 .7 .7" width="64" height="64"/>
-    <material name="grid" texture="grid" texrepeat="4 4"/>
+    <material name="grid" texture="grid" texrepeat="8 8"/>
   </asset>
   <worldbody>
     <light directional="true" diffuse=".5 .5 .5" specular="0 0 0"/>
     <camera name="top" pos="0 0 4"/>
-    <geom name="floor" type="plane" size="2 2 .1" material="grid" contype="0" conaffinity="0"/>
+    <geom name="floor" type="plane" size="4 4 .1" material="grid" contype="0" conaffinity="0"/>
     <body name="point" pos="0 0 .05">
       <joint name="x" type="slide" axis="1 0 0"/>
       <joint name="y" type="slide" axis="0 1 0"/>
@@ -63,6 +64,10 @@ class PointGoal(TaskFamily):
         """Minus the distance to the goal."""
         return {"distance": -np.hypot(r.qpos[:, 0] - task["goal_x"], r.qpos[:, 1] - task["goal_y"])}
 
+    def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """The goal."""
+        return (Marker("cylinder", (task["goal_x"], task["goal_y"], 0.0), (0.06, 0.01)),)
+
     def optimum(self, goal: np.ndarray) -> np.ndarray:
         """Return of the best policy told the goal, (K,) for goals (K, 2): full speed, then stay."""
         moved = STEP * np.arange(1, self.horizon + 1)
@@ -89,6 +94,10 @@ class SparsePointGoal(PointGoal):
     def success(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """Within the radius."""
         return self._distance(r, task) <= NEAR
+
+    def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """Where there is reward."""
+        return (Marker("cylinder", (cos(task["angle"]), sin(task["angle"]), 0.0), (NEAR, 0.01)),)
 
     def optimum(self, goal: np.ndarray) -> np.ndarray:
         """Not known in closed form here."""

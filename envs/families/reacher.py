@@ -1,14 +1,15 @@
 """Reacher (Gymnasium's MJCF): a two-link arm reaches for a hidden target."""
 
 from collections.abc import Mapping
-from math import pi
+from math import cos, pi, sin
 
 import mujoco
 import numpy as np
 
 from envs.distributions import AnnulusRadius, Uniform
 from envs.families.gymnasium_robot import ASSETS, GymnasiumRobot
-from envs.family import Param
+from envs.family import Param, Task
+from envs.markers import Marker
 from envs.mjlog import no_console
 from envs.readings import Readings
 
@@ -49,6 +50,11 @@ class ReacherGoal(GymnasiumRobot):
         """Cosine and sine of the joint angles, joint velocities, fingertip x and y: (N, 8)."""
         tip = r.body_position("fingertip")[:, :2]
         return np.concatenate([np.cos(r.qpos), np.sin(r.qpos), r.qvel, tip], axis=1)
+
+    def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """The target."""
+        x, y = task["radius"] * cos(task["angle"]), task["radius"] * sin(task["angle"])
+        return (Marker("sphere", (x, y, 0.01), (0.012,)),)
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
