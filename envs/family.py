@@ -54,9 +54,19 @@ class Param:
             beyond = "" if self.ood is None else f" (train) or {self.ood} (out of distribution)"
             raise InputError(f"{self.name}={bad:g} is out of range: use {self.train}{beyond}, {self.unit}")
 
+    @property
+    def sign(self) -> str:
+        """What its numbers do: "=" set, "*" scale, "+" are added."""
+        return {"set": "=", "scale": "*", "add": "+"}[self.mode] if self.field else "="
+
+    def words(self, numbers: np.ndarray) -> str:
+        """Its numbers, or their range, for people."""
+        sign = self.sign.replace("=", "")
+        low, high = f"{sign}{numbers.min():.3g}", f"{sign}{numbers.max():.3g}"
+        return f"{self.name} {low if low == high else f'{low} to {high}'} {self.unit}".rstrip()
+
     def __str__(self) -> str:
-        sign = {"set": "=", "scale": "*", "add": "+"}[self.mode] if self.field else "="
-        return f"{self.name} {sign}{self.train} {self.unit}".rstrip()
+        return f"{self.name} {self.sign}{self.train} {self.unit}".rstrip()
 
 
 class Task(Mapping[str, float | tuple[float, ...]]):
@@ -267,6 +277,10 @@ class TaskFamily:
             dist = p.ood if split == "ood" and p.ood is not None else p.train
             columns[p.name] = dist.sample(rng, (n, self.size(p)))
         return [Task({p.name: self._shape(p, columns[p.name][i]) for p in self.params}) for i in range(n)]
+
+    def words(self, task: Task) -> str:
+        """A task in a few words: "velocity 2.5 m/s", "body_mass *0.31 to *2.9"."""
+        return ", ".join(p.words(np.ravel(task[p.name])) for p in self.params)
 
     def stack(self, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
         """The numbers of N tasks by parameter: (N,), or (N, size) where each element has one."""

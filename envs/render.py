@@ -74,6 +74,18 @@ def add_markers(scene: mujoco.MjvScene, markers: Iterable[Marker]) -> None:
         scene.ngeom += 1
 
 
+def viewing_model(family: TaskFamily) -> mujoco.MjModel:
+    """A copy of a family's robot that viewers look at from where pictures are taken."""
+    model = copy.copy(family.model)
+    camera = _camera(family, model)
+    if camera.type == mujoco.mjtCamera.mjCAMERA_FIXED:
+        model.vis.global_.cameraid = camera.fixedcamid
+    model.vis.global_.azimuth, model.vis.global_.elevation = camera.azimuth, camera.elevation
+    if camera.type == mujoco.mjtCamera.mjCAMERA_FREE:
+        model.stat.center[:] = camera.lookat
+    return model
+
+
 def _camera(family: TaskFamily, model: mujoco.MjModel) -> mujoco.MjvCamera:
     camera = mujoco.MjvCamera()
     mujoco.mjv_defaultFreeCamera(model, camera)

@@ -1,10 +1,10 @@
 """Agent: a learner at work on a family. What users hold, train, save and load."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -13,10 +13,20 @@ from envs import BatchSim, InputError, TaskFamily, load_family
 from metarl.evaluate import Adapter
 from metarl.files import write_atomically
 from metarl.progress import progress
+from metarl.trajectories import Trajectories
 
 FORMAT = "metarl-checkpoint-1"
 CHECKPOINT = "checkpoint.pt"  # its name in a run folder
 Callback = Callable[["Agent", dict[str, float]], bool | None]
+
+
+class AgentAdapter(Adapter, Protocol):
+    """An agent as the evaluator sees it, and as pictures show it."""
+
+    deterministic: bool  # act by the mean
+
+    def title(self, column: int) -> str:
+        """When a column's episodes are played, in words."""
 
 
 class Agent:
@@ -77,7 +87,7 @@ class Agent:
         """Sample, learn once, and return numbers to log."""
         raise NotImplementedError
 
-    def adapter(self) -> Adapter:
+    def adapter(self) -> AgentAdapter:
         """This agent as the evaluator sees it."""
         raise NotImplementedError
 
@@ -85,6 +95,20 @@ class Agent:
     def evaluation_size(self) -> tuple[int, int]:
         """Columns of an evaluation, and episodes of a task in each, unless somebody asks for others."""
         raise NotImplementedError
+
+    @property
+    def trained_column(self) -> int:
+        """The column of an evaluation that training has worked for."""
+        raise NotImplementedError
+
+    @property
+    def shown_columns(self) -> tuple[int, ...]:
+        """The columns that pictures show side by side: before, and after what training has worked for."""
+        return tuple(sorted({0, self.trained_column}))
+
+    def attention(self, episodes: Sequence[Trajectories], k: int) -> list[np.ndarray] | None:
+        """How an external memory was read in row k of episodes, (L, slots) each; None without one."""
+        return None
 
     # What follows from it.
 

@@ -1,4 +1,4 @@
-"""The command line: families, train, evaluate, report. Bad input gives one line and exit status 2."""
+"""The command line: families, train, evaluate, render, report. Bad input gives one line and exit status 2."""
 
 import io
 import json
@@ -19,12 +19,14 @@ from rich.table import Table
 
 from envs import FAMILIES, InputError, Task, TaskFamily
 from envs.errors import unknown
+from envs.gl import use_opengl
 from metarl.evaluate import Evaluation, evaluate
 from metarl.files import write_json
 from metarl.learners import LEARNERS
 from metarl.meta_lstm_agent import MetaLSTM
 from metarl.plots import plot_adaptation, plot_probe
 from metarl.probe import probe
+from metarl.render import CLIPS, PAGES, record_rollouts, run_live, telling_tasks, write_clip, write_page
 from metarl.report import write_report
 from metarl.run_folder import RunConfig, RunFolder
 from metarl.train import train
@@ -164,8 +166,8 @@ class Evaluate:
             if value is not None and not 1 <= value <= 10_000:
                 raise InputError(f"{flag} {value} is out of range; use 1 to 10000")
         for path in (self.json, self.plot, self.probe):
-            if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-                raise InputError(f"cannot write a file {path} there; give the path of a file to write")
+            if path is not None:
+                _check_writable(path)
         for flag, path in (("--plot", self.plot), ("--probe", self.probe)):
             if path is not None and path.suffix.lower() not in PLOT_SUFFIXES:
                 raise InputError(f"{flag} {path}: use a name that ends in {' '.join(PLOT_SUFFIXES)}")
@@ -173,7 +175,8 @@ class Evaluate:
         if self.probe is not None and not isinstance(agent, MetaLSTM):
             raise InputError(f"--probe looks into a memory, and a {asked.learner} policy has none")
         family = agent.family
-        split, tasks = self._tasks(family)
+        split = "given" if self.task else self.split
+        tasks = parse_tasks(family, self.task) if self.task else _split_tasks(family, split, self.seed)
         columns, episodes = agent.evaluation_size
         result = evaluate(
             agent.adapter(),
@@ -197,13 +200,6 @@ class Evaluate:
             plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
         return 0
 
-    def _tasks(self, family: TaskFamily) -> tuple[str, list[Task]]:
-        if self.task:
-            return "given", parse_tasks(family, self.task)
-        if self.split == "train" and family.n_train is None:
-            return "train", family.sample(np.random.default_rng(self.seed), family.n_test)
-        return self.split, family.tasks(self.split)
-
 
 @dataclass
 class Report:
@@ -225,6 +221,71 @@ class Report:
             print(f"missing: {words}")
         print(f"page: {self.out}")
         return 0
+
+
+@dataclass
+class Render:
+    """Show what adaptation did: the same held-out tasks before and after, side by side."""
+
+    run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """a run folder"""
+    task: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """which task, as name=value (name=v1,v2,... where it takes several numbers); a name that comes again,
+    or another --task, begins another task (default: two of the held-out tasks)"""
+    split: Literal["test", "train", "ood"] = "test"
+    """where the default tasks come from"""
+    show: tuple[int, ...] = ()
+    """what stands side by side: numbers of gradient steps, or of episodes from 0 (default: before and after
+    the steps of training, or the episodes of a trial)"""
+    out: tuple[Path, ...] = ()
+    """what to write, one or several: .mp4, .gif, or .html to orbit and play in a browser (default: render.mp4
+    and replay.html in the run folder)"""
+    size: tuple[int, int] = (480, 360)
+    """width and height of one picture, pixels"""
+    live: bool = False
+    """open a viewer instead, in which the task can be changed while the policy adapts"""
+    seed: int = 0
+    """of initial states and exploration"""
+    n_threads: int = 0
+    """physics threads, 0 for one per CPU"""
+
+    def run(self) -> int:
+        """Render."""
+        _check_common(self.seed, self.n_threads)
+        for path in self.out:
+            _check_writable(path)
+            if path.suffix.lower() not in CLIPS + PAGES:
+                raise InputError(f"--out {path}: use a name that ends in {' '.join(CLIPS + PAGES)}")
+        if not all(64 <= n <= 4096 and n % 2 == 0 for n in self.size):
+            raise InputError(f"--size {self.size[0]} {self.size[1]}: use even numbers from 64 to 4096")
+        if any(not 0 <= column <= 100 for column in self.show):
+            raise InputError(f"--show {' '.join(map(str, self.show))}: use numbers from 0 to 100")
+        _, agent = RunFolder(self.run_folder).load("cpu", self.n_threads)
+        if self.task:
+            tasks = parse_tasks(agent.family, self.task)
+        else:
+            tasks = telling_tasks(agent.family, _split_tasks(agent.family, self.split, self.seed))
+        if self.live:
+            return run_live(agent, tasks[0], self.seed)
+        out = self.out or self._default()
+        rollouts = record_rollouts(agent, tasks, self.show or agent.shown_columns, self.seed)
+        for path in out:
+            if path.suffix.lower() in CLIPS:
+                write_clip(rollouts, agent.family, path, *self.size, progress_bar=True)
+            else:
+                write_page(rollouts, agent.family, path)
+            print(f"wrote {path}")
+        return 0
+
+    def _default(self) -> tuple[Path, ...]:
+        """A clip, where one can be drawn, and a page."""
+        page = self.run_folder / "replay.html"
+        try:
+            use_opengl()
+        except InputError as error:
+            print(f"no clip: {error}", file=sys.stderr)
+            return (page,)
+        return self.run_folder / "render.mp4", page
 
 
 def parse_tasks(family: TaskFamily, groups: Sequence[Sequence[str]]) -> list[Task]:
@@ -308,6 +369,7 @@ def _commands(argv: Sequence[str]) -> Any:
         Annotated[Families, tyro.conf.subcommand("families")]
         | Annotated[training, tyro.conf.subcommand("train")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Render, tyro.conf.subcommand("render")]
         | Annotated[Report, tyro.conf.subcommand("report")]
     )
 
@@ -317,6 +379,18 @@ def _check_common(seed: int, n_threads: int | None) -> None:
         raise InputError(f"--seed {seed} is out of range; use 0 or more, below 2^63")
     if n_threads is not None and not 0 <= n_threads <= 1024:
         raise InputError(f"--n-threads {n_threads} is out of range; use 0 for one per CPU, at most 1024")
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise InputError(f"cannot write a file {path} there; give the path of a file to write")
+
+
+def _split_tasks(family: TaskFamily, split: str, seed: int) -> list[Task]:
+    """A split's tasks; fresh ones where training has no fixed list."""
+    if split == "train" and family.n_train is None:
+        return family.sample(np.random.default_rng(seed), family.n_test)
+    return family.tasks(split)
 
 
 def _absolute(family: str) -> str:

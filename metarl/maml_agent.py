@@ -75,6 +75,11 @@ class MAML(Agent):
         """0 to 3 gradient steps, each with as many episodes as in training."""
         return 4, self.config.n_episodes
 
+    @property
+    def trained_column(self) -> int:
+        """After as many gradient steps as in training."""
+        return self.config.inner_steps
+
     def adapt(
         self,
         task_or_env: Mapping[str, Any] | gymnasium.Env,
@@ -183,13 +188,22 @@ class MAMLPolicy:
 
 
 class MAMLAdapter:
-    """MAML as the evaluator sees it: every column is paid for by one more gradient step."""
+    """MAML as the evaluator sees it: every column is paid for by one more gradient step.
+
+    Args:
+        learner: whose parameters.
+        deterministic: act by the mean, which a gradient step can learn nothing from.
+    """
 
     column = "gradient steps"
     shares_episodes = True
 
-    def __init__(self, learner: MAMLLearner):
-        self.learner = learner
+    def __init__(self, learner: MAMLLearner, deterministic: bool = False):
+        self.learner, self.deterministic = learner, deterministic
+
+    def title(self, column: int) -> str:
+        """When a column's episodes are played, in words."""
+        return f"after {column} gradient step{'s' * (column > 1)}" if column else "before adaptation"
 
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks."""
@@ -199,7 +213,9 @@ class MAMLAdapter:
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation, with what has been learned so far."""
         learner = self.learner
-        return collect(sim, learner.policy, self.params, learner.normaliser, rng, noise_rng=self.rng)
+        return collect(
+            sim, learner.policy, self.params, learner.normaliser, rng, self.deterministic, self.rng
+        )
 
     def adapt(self, episodes: Trajectories) -> None:
         """Take in what the last column's episodes taught."""

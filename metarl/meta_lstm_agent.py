@@ -14,7 +14,7 @@ from metarl.collect_trials import Player, collect_episode, collect_trials
 from metarl.meta_lstm import MetaLSTMLearner
 from metarl.meta_lstm_config import MetaLSTMConfig
 from metarl.recurrent_policy import Memory
-from metarl.trajectories import Trajectories
+from metarl.trajectories import Trajectories, Trials
 
 N_TRIALS = 10  # of each task in an evaluation
 PREDICTION_SEED = 0
@@ -82,6 +82,30 @@ class MetaLSTM(Agent):
     def evaluation_size(self) -> tuple[int, int]:
         """The episodes of a trial, in a few trials of each task."""
         return self.config.n_episodes, N_TRIALS
+
+    @property
+    def trained_column(self) -> int:
+        """The last episode of a trial."""
+        return self.config.n_episodes - 1
+
+    @property
+    def shown_columns(self) -> tuple[int, ...]:
+        """Every episode of a trial, at most four."""
+        return tuple(range(self.config.n_episodes))[:4]
+
+    def attention(self, episodes: Sequence[Trajectories], k: int) -> list[np.ndarray] | None:
+        """How the memory was read in row k of a trial's episodes, (L, slots) each, mean over heads."""
+        lengths = [int(e.valid[:, k].sum()) for e in episodes]
+        trial = Trials.empty(sum(lengths), 1, self.family.obs_dim, self.family.action_dim)
+        for name in ("obs", "action", "reward", "episode_start"):
+            rows = [getattr(e, name)[:n, k] for e, n in zip(episodes, lengths, strict=True)]
+            getattr(trial, name)[:, 0] = np.concatenate(rows)
+        with torch.inference_mode():
+            traces = self.learner.policy.inspect(self.learner.params, self.learner.inputs(trial))
+        if "attention" not in traces:
+            return None
+        weights = traces["attention"][:, 0].mean(dim=1).cpu().numpy()
+        return np.split(weights, np.cumsum(lengths)[:-1])
 
     def adapt(
         self,
@@ -221,6 +245,10 @@ class MetaLSTMAdapter:
     def __init__(self, agent: MetaLSTM, deterministic: bool = True):
         self.agent, self.deterministic = agent, deterministic
         self.player: Player | None = None
+
+    def title(self, column: int) -> str:
+        """When a column's episodes are played, in words."""
+        return f"episode {column + 1}"
 
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks."""
