@@ -1,20 +1,14 @@
 """Settings of every test."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from envs import InputError
+from envs.gl import use_opengl
 from metarl.collect import torch_threads
-
-DRAW = """
-import mujoco
-model = mujoco.MjModel.from_xml_string("<mujoco/>")
-mujoco.Renderer(model, 8, 8).close()
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +20,20 @@ def one_torch_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def gl() -> None:
-    """Skip where nothing can be drawn: a failed OpenGL context may end the process, so ask another."""
-    if subprocess.run([sys.executable, "-c", DRAW], capture_output=True, check=False).returncode:
-        pytest.skip("no OpenGL here: install libegl1 and libgl1 and set MUJOCO_GL=egl to run this test")
+    """Skip where nothing can be drawn."""
+    try:
+        use_opengl()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A browser; skip where there is none."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium here: install chromium to run this test")
+    return found
 
 
 @pytest.fixture

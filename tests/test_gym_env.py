@@ -314,16 +314,3 @@ def test_a_vector_env_renders_one_frame_a_simulation(gl):
     assert [f.shape for f in frames] == [(48, 64, 3)] * 3
     assert not np.array_equal(frames[0], frames[1]) and not np.array_equal(frames[0], frames[2])
     env.close()
-
-
-def test_without_opengl_rendering_says_how_to_get_it_and_everything_else_works():
-    code = (
-        "import envs; e = envs.FamilyEnv('PointGoal', render_mode='rgb_array'); e.reset(); e.step([0, 0])\n"
-        "try: e.render()\n"
-        "except envs.InputError as error: print(error)"
-    )
-    bare = {"PATH": "", "HOME": "/nonexistent"}  # no display, no MUJOCO_GL
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=bare)
-    if not out.stdout:
-        pytest.skip("this machine draws without being asked how")
-    assert "set MUJOCO_GL=egl" in out.stdout and out.stdout.count("\n") == 1

@@ -360,15 +360,6 @@ def test_a_report_leaves_the_runs_as_they_are(report, runs):
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
 
 
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """A browser; skip where there is none."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium here: install chromium to run this test")
-    return found
-
-
 def test_a_browser_shows_the_page_and_complains_of_nothing(everything, chromium, tmp_path):
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
     says = ["--enable-logging=stderr", "--v=0", "--dump-dom"]

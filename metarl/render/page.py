@@ -45,6 +45,7 @@ def write_page(rollouts: Sequence[Sequence[Rollout]], family: TaskFamily, path: 
         server = viser.ViserServer("127.0.0.1", verbose=False)
         try:
             html = _record(server, [r for row in rollouts for r in row], family)
+            html = html.replace("<title>Viser</title>", f"<title>metarl: {family.name}</title>")
         finally:
             server.stop()
     write_atomically(path, lambda file: file.write(html.encode()))
