@@ -61,4 +61,4 @@ class Marker:
         mujoco.mjv_initGeom(geom, KINDS[self.kind], size, position, turn, np.array(self.colour))
         if self.to is not None:
             mujoco.mjv_connector(geom, KINDS[self.kind], self.size[0], position, np.array(self.to))
-        geom.category, geom.emission = mujoco.mjtCatBit.mjCAT_DECOR, 0.5
+        geom.category, geom.emission = mujoco.mjtCatBit.mjCAT_DECOR, 0.3

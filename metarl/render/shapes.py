@@ -14,6 +14,7 @@ except ImportError:
 
 VISIBLE_GROUPS = 3  # geoms of groups 0 to 2 are drawn, as in MuJoCo's own viewer
 GEOM = mujoco.mjtGeom
+UNPAINTED = (0.5, 0.5, 0.5, 1.0)  # MuJoCo's colour of a geom that was given none
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,14 @@ def _arrow(along: np.ndarray, width: float) -> "trimesh.Trimesh":
 
 
 def _colour(model: mujoco.MjModel, g: int) -> tuple[float, float, float, float]:
-    material = model.geom_matid[g]
-    rgba = model.geom_rgba[g] if material < 0 else model.mat_rgba[material]
+    """A geom's own colour, or else its material's, with the mean of its texture."""
+    rgba, material = model.geom_rgba[g], model.geom_matid[g]
+    if material >= 0 and (rgba == UNPAINTED).all():
+        rgba = model.mat_rgba[material].copy()
+        texture = model.mat_texid[material, mujoco.mjtTextureRole.mjTEXROLE_RGB]
+        if texture >= 0:
+            first, width = model.tex_adr[texture], model.tex_nchannel[texture]
+            size = model.tex_height[texture] * model.tex_width[texture] * width
+            pixels = model.tex_data[first : first + size].reshape(-1, width)
+            rgba[:3] *= pixels[:, :3].mean(axis=0) / 255
     return tuple(float(x) for x in rgba)
