@@ -45,19 +45,26 @@ class Options:
     variants: tuple[str, ...] = tuple(VARIANTS)
     """which ones"""
     out: Path | None = None
-    """folder for the agents and the returns, made if it is not there"""
+    """folder for the agents and the returns, made if it is not there; a later call goes on from there"""
     n_threads: int = 0
     """physics threads, 0 for one per CPU"""
     config: tyro.conf.OmitArgPrefixes[MetaLSTMConfig] = field(default_factory=MetaLSTMConfig)
 
 
 def returns_of(options: Options, variant: str, seed: int) -> np.ndarray:
-    """Train once; returns on held-out tasks, (tasks, episodes)."""
+    """Train once, or take what an earlier call has trained; returns on held-out tasks, (tasks, episodes)."""
     config = replace(options.config, **VARIANTS[variant])
     agent = MetaLSTM(options.family, config, seed=seed, n_threads=options.n_threads)
-    agent.learn(int(options.steps), progress_bar=True)
-    if options.out is not None:
-        agent.save(options.out / f"{variant.replace(' ', '-')}-{seed}.pt")
+    saved = options.out and options.out / f"{variant.replace(' ', '-')}-{seed}.pt"
+    if saved and saved.exists():
+        found = MetaLSTM.load(saved, n_threads=options.n_threads)
+        if found.header() != agent.header():
+            raise InputError(f"{saved} was trained with other settings; give another --out")
+        agent = found
+    if agent.num_timesteps + agent.steps_per_iteration <= options.steps:
+        agent.learn(int(options.steps), progress_bar=True)
+        if saved:
+            agent.save(saved)
     tasks, (columns, n) = agent.family.tasks("test"), agent.evaluation_size
     return np.array(evaluate(agent.adapter(), agent.family, tasks, columns, n).returns)
 
