@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from metarl.logs import STEP
 from metarl.plots import AFTER, BEFORE
-from metarl.report_figures import words_of_column
-from metarl.report_runs import read_run
+from metarl.report.figures import words_of_column
+from metarl.report.runs import read_run
 
 
 def main(out: str, *folders: str) -> None:

@@ -18,8 +18,8 @@ from metarl import Evaluation, evaluate
 from metarl.cli import main
 from metarl.references import References
 from metarl.report import write_report
-from metarl.report_groups import pool
-from metarl.report_runs import Run, read_run
+from metarl.report.groups import pool
+from metarl.report.runs import Run, read_run
 from metarl.run_folder import RunFolder
 from metarl.statistics import iqm, probability_of_improvement, stratified_bootstrap
 
@@ -239,8 +239,8 @@ def test_other_settings_are_another_learner_and_who_is_better_is_told(report):
     page = report("run", "fast", "seed1")
     names = ["maml, inner_lr 0.1 (2 trainings)", "maml, inner_lr 5.0"]
     assert list(page.returns("PointGoal")) == names
-    one = np.array([judged("run").returns, judged("seed1").returns])[..., -1]
-    chance, interval = probability_of_improvement(one, np.array([judged("fast").returns])[..., -1])
+    one = np.array([judged("run").returns, judged("seed1").returns])[..., 1]  # one step, as trained
+    chance, interval = probability_of_improvement(one, np.array([judged("fast").returns])[..., 1])
     _, row = page.tables["PointGoal", "Who is better"]
     assert row[:2] == ["maml, inner_lr 0.1", "maml, inner_lr 5.0"]
     assert numbers(row[2]) == pytest.approx([chance, *interval], abs=0.0051)

@@ -19,11 +19,12 @@ from envs import AnnulusRadius, Choice, Param, TaskFamily
 from metarl.evaluate import Evaluation
 from metarl.logs import STEP
 from metarl.plots import AFTER, BEFORE, LATER
-from metarl.report_groups import Group
-from metarl.report_runs import RETURN
+from metarl.report.groups import Group
+from metarl.report.runs import RETURN
 
 COLOURS = (AFTER, BEFORE, LATER, "#CC79A7", "#D55E00", "#56B4E9")  # Okabe and Ito
 MARKERS = "osD^vP"  # of groups, beside the colour
+LABELS = {"test": "test tasks", "ood": "out of distribution"}
 REFERENCES = {"oracle": "--", "average": "-.", "random": ":"}
 INK, SOFT = "#0a0b0c", "#0d0e0f"  # stand for the page's colours: of text, and of what lies behind it
 WIDTH, LETTER = 9.4, 0.075  # inches: of every figure, so that letters have one size, and of a letter
@@ -94,7 +95,7 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
             result, filled = group.results[split], split == "test"
             value = np.array([task[param.name] for task in result.tasks])
             order = np.argsort(value)
-            for column, colour, marker in ((0, BEFORE, "s"), (-1, AFTER, "o")):
+            for column, colour, marker in ((0, BEFORE, "s"), (group.trained_column, AFTER, "o")):
                 returns = group.returns(split)[:, order, column]  # (trainings, tasks)
                 face = colour if filled else "none"
                 when = "before adaptation" if column == 0 else "after adaptation"
@@ -116,13 +117,13 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
 def against_two(groups: Sequence[Group], splits: Sequence[str], family: TaskFamily) -> Figure:
     """Return after adaptation, as a colour, over the two numbers that vary; a panel a group."""
     figure, panels = _panels(groups, 2.9, layout="compressed")
-    results = [[group.results[split] for split in splits] for group in groups]
-    shown = np.concatenate([np.array(result.returns)[:, -1] for row in results for result in row])
+    adapted = [[group.returns(s)[..., group.trained_column].mean(axis=0) for s in splits] for group in groups]
+    shown = np.concatenate([returns for row in adapted for returns in row])
     colours = ScalarMappable(Normalize(shown.min(), shown.max()), "cividis")
-    for panel, row in zip(panels, results, strict=True):
-        for result, marker, label in zip(row, "os", ("test tasks", "out of distribution"), strict=False):
-            x, y, names = _place(result, family)
-            colour = colours.to_rgba(np.array(result.returns)[:, -1])
+    for panel, group, row in zip(panels, groups, adapted, strict=True):
+        for split, returns, marker in zip(splits, row, "os", strict=False):
+            x, y, names = _place(group.results[split], family)
+            colour, label = colours.to_rgba(returns), LABELS[split]
             panel.scatter(x, y, s=70, c=colour, marker=marker, edgecolors=INK, linewidths=0.5, label=label)
         panel.set(xlabel=names[0], ylabel=names[1] if panel is panels[0] else "")
         panel.set_aspect("equal" if names[0].partition("(")[2] == names[1].partition("(")[2] else "auto")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from metarl.evaluate import Evaluation
-from metarl.report_runs import Run
+from metarl.report.runs import Run
 from metarl.statistics import iqm, stratified_bootstrap
 
 LONGEST = 32  # characters of settings in a label
@@ -42,6 +42,11 @@ class Group:
         """The label, and how many trainings there are of it."""
         n = len(self.trainings)
         return self.label if n == 1 else f"{self.label} ({n or 'no'} trainings)"
+
+    @property
+    def trained_column(self) -> int:
+        """The column of the evaluations that training has worked for, the same for all."""
+        return self.trainings[0].trained_column
 
     def returns(self, split: str) -> np.ndarray:
         """Returns on a split, (trainings, tasks, columns)."""

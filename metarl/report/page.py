@@ -9,12 +9,12 @@ from math import floor, log10
 import numpy as np
 
 from envs import Param, TaskFamily
-from metarl import report_figures as draw
-from metarl import report_html as html
 from metarl.evaluate import Evaluation
 from metarl.references import references_on
-from metarl.report_groups import Group, differing, words_of
-from metarl.report_runs import REPLAY, Run, splits
+from metarl.report import figures as draw
+from metarl.report import html
+from metarl.report.groups import Group, differing, words_of
+from metarl.report.runs import REPLAY, Run, splits
 from metarl.statistics import probability_of_improvement
 
 EMBEDDED = 8_000_000  # bytes of clips that a page may hold
@@ -151,12 +151,15 @@ def _returns(titles: Sequence[str], results: Sequence[Evaluation], references: M
 def _improvement(groups: Sequence[Group]) -> Iterator[str]:
     rows = []
     for one, other in combinations(groups, 2):
-        chance, interval = probability_of_improvement(*(g.returns("test")[..., -1] for g in (one, other)))
+        chance, interval = probability_of_improvement(
+            *(g.returns("test")[..., g.trained_column] for g in (one, other))
+        )
         rows.append([one.label, other.label, _interval(chance, interval, 2)])
     yield html.table(["first", "second", "P(first > second)"], rows, 2)
     yield html.paragraph(
         "How likely a training of the first has a higher return than one of the second on a held-out test "
-        "task, each after all its adaptation in the table; the steps that it takes may differ.",
+        "task, each after the gradient steps, or in the episode, that its training has worked for; the "
+        "experience that this takes may differ.",
         "faint",
     )
 

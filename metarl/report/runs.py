@@ -33,6 +33,7 @@ class Run:
         clips: videos and replays in the folder.
         steps: environment steps that the checkpoint has been trained for; None without one.
         evaluations: by split; empty without a checkpoint that fits.
+        trained_column: of the evaluations, the one that training has worked for.
         missing: what is missing, in words.
     """
 
@@ -44,6 +45,7 @@ class Run:
     clips: list[Path] = field(default_factory=list)
     steps: int | None = None
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    trained_column: int = 0
     missing: list[str] = field(default_factory=list)
 
     def miss(self, what: str) -> None:
@@ -132,7 +134,7 @@ def evaluate_run(run: Run, family: TaskFamily, n_threads: int, seed: int) -> Non
     except ValueError as error:  # a checkpoint that does not fit, or a policy whose actions are no numbers
         run.miss(f"not evaluated: {error}")
         return
-    run.steps = agent.num_timesteps
+    run.steps, run.trained_column = agent.num_timesteps, agent.trained_column
     if agent.num_timesteps + agent.steps_per_iteration <= run.config.steps:
         run.miss(f"training is not finished: {run.steps:,} of {run.config.steps:,} environment steps")
 

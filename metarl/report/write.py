@@ -6,9 +6,9 @@ from pathlib import Path
 from envs import InputError
 from metarl.files import write_atomically
 from metarl.progress import progress
-from metarl.report_groups import Group, group
-from metarl.report_page import Part, report_page
-from metarl.report_runs import evaluate_run, find_family, read_run
+from metarl.report.groups import Group, group
+from metarl.report.page import Part, report_page
+from metarl.report.runs import evaluate_run, find_family, read_run
 
 
 def write_report(
