@@ -15,24 +15,29 @@ from metarl.plots import AFTER, BEFORE
 from metarl.report.figures import words_of_column
 from metarl.report.runs import read_run
 
+POINTS = 400  # of a curve, at most
+
 
 def main(out: str, *folders: str) -> None:
     """Read the runs and draw one panel a family and learner."""
     curves = defaultdict(list)
     for folder in folders:
         run = read_run(Path(folder))
+        if not run.progress:
+            sys.exit("; ".join(run.missing))
         first, last = run.return_columns
         columns = [run.progress[k] for k in (STEP, first, last)]
         curves[run.config.family, run.config.learner, first, last].append(columns)
     figure = Figure(figsize=(3.4 * len(curves), 3.2), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(curves)))
     for panel, ((family, learner, *names), seeds) in zip(panels, curves.items(), strict=True):
-        length = min(len(seed[0]) for seed in seeds)
-        data = np.array([[column[:length] for column in seed] for seed in seeds])  # seeds, columns, rows
-        x = data[0, 0] / 1e6
+        # Episodes that end early give every seed steps of its own: all are read off where all have been.
+        ends = max(steps[0] for steps, *_ in seeds), min(steps[-1] for steps, *_ in seeds)
+        x = np.linspace(*ends, min(POINTS, min(len(steps) for steps, *_ in seeds)))
         for k, (colour, name) in enumerate(zip((BEFORE, AFTER), names, strict=True), start=1):
-            panel.plot(x, data[:, k].mean(axis=0), color=colour, label=words_of_column(name))
-            panel.fill_between(x, data[:, k].min(0), data[:, k].max(0), color=colour, alpha=0.25, lw=0)
+            y = np.array([np.interp(x, seed[0], seed[k]) for seed in seeds])
+            panel.plot(x / 1e6, y.mean(axis=0), color=colour, label=words_of_column(name))
+            panel.fill_between(x / 1e6, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.25, lw=0)
         panel.set_title(f"{family}, {learner}, {len(seeds)} seeds", fontsize=10)
         panel.set_xlabel("million environment steps")
         panel.set_ylabel("return on training tasks")
