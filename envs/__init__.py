@@ -5,7 +5,7 @@ import envs.mujoco_import  # noqa: F401 (before anything else of MuJoCo's)
 # isort: split
 from envs.batch_sim import BatchSim, Step
 from envs.catalogue import load_family
-from envs.distributions import AnnulusRadius, Choice, LogUniform, Uniform
+from envs.distributions import AnnulusRadius, Choice, Either, LogUniform, OneWeak, Uniform
 from envs.errors import InputError
 from envs.families import FAMILIES
 from envs.family import Param, Task, TaskFamily
@@ -19,12 +19,14 @@ __all__ = [
     "AnnulusRadius",
     "BatchSim",
     "Choice",
+    "Either",
     "FamilyEnv",
     "FamilyVectorEnv",
     "FrameRenderer",
     "InputError",
     "LogUniform",
     "Marker",
+    "OneWeak",
     "Param",
     "Readings",
     "Step",

@@ -65,6 +65,7 @@ class BatchSim:
         self._readings = Readings(family.model, bind("qpos"), bind("qvel"), bind, family.dt)
         for name in family.derived:
             bind(name)
+        self._readings.before = {name: bind(name).copy() for name in family.remembered}
         self._stage = mujoco.mjtStage.mjSTAGE_VEL if family.derived else mujoco.mjtStage.mjSTAGE_NONE
         self._task_values: dict[str, np.ndarray] = {}
         # Where each simulation's last step has ended, at the goal or not; None if the family has none.
@@ -78,7 +79,7 @@ class BatchSim:
 
     @property
     def state(self) -> np.ndarray:
-        """Integration state, (N, nstate), live: record it to render later, write it to set it."""
+        """Integration state, (N, nstate), live: record it to render later; write it, then `refresh`."""
         return self.batch.state
 
     @property
@@ -137,12 +138,20 @@ class BatchSim:
         r = self._readings
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
         r.qpos[ids], r.qvel[ids] = qpos, qvel
-        r.qpos_before[ids] = qpos
         self.elapsed[ids] = 0
         if self.succeeded is not None:
             self.succeeded[ids] = False
+        return self.refresh(ids)
+
+    def refresh(self, ids: np.ndarray | None = None) -> np.ndarray:
+        """Let the readings follow states of simulations `ids` that were written by hand; obs of all."""
+        ids = np.arange(self.n_sims) if ids is None else np.asarray(ids)
+        r = self._readings
+        r.qpos_before[ids] = r.qpos[ids]
         if self.family.derived:
             self.batch.forward(ids, stage=self._stage)
+        for name, value in r.before.items():
+            value[ids] = r.field(name)[ids]
         return self.family.observe(r).astype(np.float32)
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
@@ -164,6 +173,9 @@ class BatchSim:
         where = True if mask is None else mask[:, None]
         np.copyto(self._ctrl, self._centre + self._half * action, where=where)
         np.copyto(r.qpos_before, r.qpos, where=where)
+        for name, value in r.before.items():
+            now = r.field(name)
+            np.copyto(value, now, where=True if mask is None else mask.reshape(-1, *[1] * (now.ndim - 1)))
         self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
         obs = family.observe(r).astype(np.float32)

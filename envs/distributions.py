@@ -80,4 +80,64 @@ class Choice:
         return "{" + ", ".join(f"{v:g}" for v in self.values) + "}"
 
 
-Distribution = Uniform | Choice
+@dataclass(frozen=True)
+class Either:
+    """One of several ranges, as likely as it is long."""
+
+    ranges: tuple[Uniform, ...]
+
+    @property
+    def low(self) -> float:
+        """Smallest value."""
+        return min(r.low for r in self.ranges)
+
+    @property
+    def high(self) -> float:
+        """Largest value."""
+        return max(r.high for r in self.ranges)
+
+    def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+        """Draw an array of this size."""
+        length = np.array([r.high - r.low for r in self.ranges])
+        which = rng.choice(len(length), size, p=length / length.sum())
+        return np.choose(which, [r.sample(rng, size) for r in self.ranges])
+
+    def contains(self, value: np.ndarray) -> np.ndarray:
+        """Which values lie in one of the ranges, elementwise."""
+        return np.any([r.contains(value) for r in self.ranges], axis=0)
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.ranges))
+
+
+@dataclass(frozen=True)
+class OneWeak(Uniform):
+    """For a parameter with a number for each of several parts: 1 for all but one group of parts.
+
+    The parts of that group, drawn from `groups`, share a number uniform on [low, high].
+
+    Attributes:
+        groups: indices of the parts that are weak together.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+
+    def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+        """Draw an array (n, parts)."""
+        n, _ = size
+        out = np.ones(size)
+        which, strength = rng.integers(len(self.groups), size=n), rng.uniform(self.low, self.high, n)
+        for row, k, value in zip(out, which, strength, strict=True):
+            row[list(self.groups[k])] = value
+        return out
+
+    def contains(self, value: np.ndarray) -> np.ndarray:
+        """Which values lie in the closed support or are 1, elementwise."""
+        return super().contains(value) | (np.asarray(value) == 1)
+
+    def __str__(self) -> str:
+        parts = ", ".join("+".join(map(str, group)) for group in self.groups)
+        return f"U({self.low:g}, {self.high:g}) on one of {parts}"
+
+
+Distribution = Uniform | Choice | Either

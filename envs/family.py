@@ -27,17 +27,21 @@ class Param:
 
     A goal is read by the family's reward. A dynamics parameter names a field of the model (see
     `envs.variation`), the objects it applies to (None: all), and whether its numbers set the field,
-    scale it or are added to it; `each` gives every element of the field a number of its own.
+    scale it or are added to it; `each` gives every element of the field a number of its own, and `axis`
+    picks one column of a field that has several (0: the x of a position, the sliding of a friction).
+    Held-out tasks are drawn as training tasks are, unless `test` says otherwise.
     """
 
     name: str
     unit: str
     train: Distribution
     ood: Distribution | None = None
+    test: Distribution | None = None
     field: str | None = None
     objects: tuple[str, ...] | None = None
     mode: Literal["set", "scale", "add"] = "scale"
     each: bool = False
+    axis: int | None = None
 
     @property
     def kind(self) -> Literal["goal", "dynamics"]:
@@ -45,14 +49,20 @@ class Param:
         return "goal" if self.field is None else "dynamics"
 
     def check(self, value: np.ndarray) -> None:
-        """Raise `InputError` unless every number lies where training or the ood set can draw it."""
-        legal = self.train.contains(value)
-        if self.ood is not None:
-            legal = legal | self.ood.contains(value)
+        """Raise `InputError` unless every number lies where one of the splits can draw it."""
+        known = {"train": self.train, "test": self.test, "out of distribution": self.ood}
+        known = {name: dist for name, dist in known.items() if dist is not None}
+        legal = np.any([dist.contains(value) for dist in known.values()], axis=0)
         if not np.all(legal):
             bad = np.asarray(value)[~legal].flat[0]
-            beyond = "" if self.ood is None else f" (train) or {self.ood} (out of distribution)"
-            raise InputError(f"{self.name}={bad:g} is out of range: use {self.train}{beyond}, {self.unit}")
+            words = (
+                [f"{dist} ({name})" for name, dist in known.items()] if len(known) > 1 else [str(self.train)]
+            )
+            raise InputError(f"{self.name}={bad:g} is out of range: use {' or '.join(words)}, {self.unit}")
+
+    def distribution(self, split: Split) -> Distribution:
+        """From what a split's tasks are drawn."""
+        return {"train": None, "test": self.test, "ood": self.ood}[split] or self.train
 
     @property
     def sign(self) -> str:
@@ -114,6 +124,7 @@ class TaskFamily:
         n_test, n_ood: sizes of the fixed held-out lists.
         disjoint: False where train and held-out tasks cannot differ (two directions).
         derived: MjData fields beyond qpos and qvel that the functions read ("site_xpos", ...).
+        remembered: those of `derived` whose values before the step are read, too.
         view: from where pictures are taken; None takes the model's camera "track" or "top", or follows.
     """
 
@@ -126,6 +137,7 @@ class TaskFamily:
     n_ood: ClassVar[int] = 20
     disjoint: ClassVar[bool] = True
     derived: ClassVar[tuple[str, ...]] = ()
+    remembered: ClassVar[tuple[str, ...]] = ()
     view: ClassVar[View | None] = None
 
     # What a family defines.
@@ -200,7 +212,7 @@ class TaskFamily:
     def variations(self) -> dict[str, Variation]:
         """Where each dynamics parameter writes, by name."""
         return {
-            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each)
+            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each, p.axis)
             for p in self.params
             if p.field is not None
         }
@@ -274,8 +286,7 @@ class TaskFamily:
     def _draw(self, rng: np.random.Generator, n: int, split: Split) -> list[Task]:
         columns = {}
         for p in self.params:
-            dist = p.ood if split == "ood" and p.ood is not None else p.train
-            columns[p.name] = dist.sample(rng, (n, self.size(p)))
+            columns[p.name] = p.distribution(split).sample(rng, (n, self.size(p)))
         return [Task({p.name: self._shape(p, columns[p.name][i]) for p in self.params}) for i in range(n)]
 
     def words(self, task: Task) -> str:

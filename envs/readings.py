@@ -12,6 +12,7 @@ class Readings:
     Attributes:
         qpos, qvel: (N, nq), (N, nv) now.
         qpos_before: (N, nq) before the step just taken.
+        before: fields that the family lists in `remembered`, before the step just taken.
         dt: seconds per step.
     """
 
@@ -25,6 +26,7 @@ class Readings:
     ):
         self.model, self.qpos, self.qvel, self.dt = model, qpos, qvel, dt
         self.qpos_before = qpos.copy()
+        self.before: dict[str, np.ndarray] = {}
         self.field = field
 
     @classmethod

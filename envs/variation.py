@@ -60,6 +60,7 @@ class Variation:
         objects: tuple[str, ...] | None,
         mode: str,
         each: bool,
+        axis: int | None = None,
     ):
         if field not in FIELDS:
             raise unknown("model field", field, FIELDS)
@@ -69,8 +70,11 @@ class Variation:
         value = getattr(model, field)
         width = int(np.prod(value.shape[1:], dtype=int))
         names, rows = _rows(model, field, objects)
-        index = (rows[:, None] * width + np.arange(width)).ravel()
-        labels = [n if width == 1 else f"{n}.{i}" for n in names for i in range(width)]
+        if axis is not None and not 0 <= axis < width:
+            raise InputError(f"{field} has no axis {axis}; use 0 to {width - 1}")
+        columns = np.arange(width) if axis is None else np.array([axis])
+        index = (rows[:, None] * width + columns).ravel()
+        labels = [n if width == 1 else f"{n}.{i}" for n in names for i in columns]
         keep = np.ones(len(index), bool)
         if mode == "scale":  # scaling a zero changes nothing: such elements are not a parameter
             keep = value.ravel()[index] != 0

@@ -200,6 +200,7 @@ def test_a_vector_env_equals_single_envs_from_the_same_states(name):
     for i, env in enumerate(singles):
         env.reset(seed=0)
         env.sim.state[0] = vector.sim.state[i]
+        env.sim.refresh()
     live = np.ones(n, bool)
     for action in np.random.default_rng(0).uniform(-1, 1, (family.horizon, n, family.action_dim)):
         obs, reward, terminated, truncated, info = vector.step(action)

@@ -23,8 +23,26 @@ SAME = {
         "Walker2d-v5",
         {**VELOCITY, "control": ("reward_ctrl", 1.0), "healthy": ("reward_survive", 1.0)},
     ),
+    "AntDir": ("Ant-v5", {"control": ("reward_ctrl", 1.0)}),
+    "HumanoidDir": ("Humanoid-v5", {"control": ("reward_ctrl", 1.0)}),
 }
-TASK = {"HalfCheetahDir": {"direction": 1.0}, "HalfCheetahVel": {"velocity": 2.0}}
+TASK = {
+    "AntDir": {"direction": 0.0},
+    "HalfCheetahDir": {"direction": 1.0},
+    "HalfCheetahVel": {"velocity": 2.0},
+    "HumanoidDir": {"direction": 0.0},
+}
+
+CENTRE = {"AntDir": (1.0, "root"), "HumanoidDir": (0.25, "mass")}  # whose velocity is paid, and how much
+
+
+def centre(theirs) -> dict[str, float]:
+    """The x of the root and of the centre of mass, now."""
+    data = mujoco.MjData(theirs.model)
+    data.qpos[:] = theirs.data.qpos
+    mujoco.mj_kinematics(theirs.model, data)
+    mujoco.mj_comPos(theirs.model, data)
+    return {"root": data.qpos[0], "mass": data.subtree_com[0, 0]}
 
 
 def beside(name: str, theirs, seed: int) -> BatchSim:
@@ -35,6 +53,7 @@ def beside(name: str, theirs, seed: int) -> BatchSim:
     sim.reset(np.random.default_rng(seed))
     integration = mujoco.mjtState.mjSTATE_INTEGRATION
     mujoco.mj_getState(theirs.model, theirs.data, sim.state[0], integration)
+    sim.refresh()
     return sim
 
 
@@ -48,16 +67,22 @@ def test_states_observations_rewards_and_ends_are_gymnasiums(name, seed):
     assert sim.family.dt == theirs.dt
     fell = False
     for action in np.random.default_rng(seed).uniform(-1, 1, (STEPS, theirs.model.nu)).astype(np.float32):
-        obs, _, terminated, _, info = theirs.step(action)
+        before = centre(theirs)
+        obs, _, terminated, _, info = theirs.step(action * theirs.model.actuator_ctrlrange[:, 1])
         step = sim.step(action[None])
+        if name in CENTRE:  # theirs reads positions one substep late
+            factor, of = CENTRE[name]
+            velocity = (centre(theirs)[of] - before[of]) / theirs.dt
+            np.testing.assert_allclose(step.terms["velocity"][0], factor * velocity, rtol=1e-6, atol=1e-9)
         np.testing.assert_array_equal(sim.readings.qpos[0], theirs.data.qpos)
         np.testing.assert_array_equal(sim.readings.qvel[0], theirs.data.qvel)
-        np.testing.assert_array_equal(step.obs[0], obs.astype(np.float32))
+        # Theirs adds inertias and forces to what Ant and Humanoid see.
+        np.testing.assert_array_equal(step.obs[0], obs[: sim.family.obs_dim].astype(np.float32))
         assert step.terminated[0] == terminated
         for ours, (key, factor) in terms.items():
             np.testing.assert_allclose(step.terms[ours][0], factor * info[key], rtol=1e-6, atol=1e-12)
         fell |= bool(terminated)
-    assert fell is (name != "HalfCheetahDir")  # so that both answers were compared
+    assert fell is not name.startswith(("HalfCheetah", "Ant"))  # so that both answers were compared
 
 
 def test_the_velocity_that_half_cheetah_is_asked_for_is_gymnasiums_velocity():

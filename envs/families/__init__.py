@@ -1,7 +1,15 @@
 """The catalogue: every family by name. Adding one is its file and one line here."""
 
-from envs.families.half_cheetah import HalfCheetahDir, HalfCheetahVel
+from envs.families.ant import AntDamage, AntDir, AntFwdBack, AntGoal, AntVel
+from envs.families.half_cheetah import (
+    HalfCheetahDamage,
+    HalfCheetahDir,
+    HalfCheetahPayload,
+    HalfCheetahVel,
+    HalfCheetahVelGap,
+)
 from envs.families.hopper import HopperRandParams
+from envs.families.humanoid import HumanoidDir
 from envs.families.point import PointGoal, SparsePointGoal
 from envs.families.reacher import ReacherGoal
 from envs.families.walker2d import Walker2dRandParams
@@ -14,8 +22,17 @@ FAMILIES: dict[str, type[TaskFamily]] = {
         SparsePointGoal,
         ReacherGoal,
         HalfCheetahVel,
+        HalfCheetahVelGap,
         HalfCheetahDir,
+        HalfCheetahDamage,
+        HalfCheetahPayload,
         HopperRandParams,
         Walker2dRandParams,
+        AntVel,
+        AntDir,
+        AntFwdBack,
+        AntGoal,
+        AntDamage,
+        HumanoidDir,
     )
 }

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from envs.distributions import Choice, Uniform
+from envs.distributions import Choice, Either, OneWeak, Uniform
 from envs.families.gymnasium_robot import GymnasiumRobot
 from envs.family import Param, Task
-from envs.markers import Marker
+from envs.markers import HARM, Marker
 from envs.readings import Readings
 
 X = 0  # coordinate of the root along the track
@@ -87,3 +87,87 @@ class HalfCheetahDir(HalfCheetah):
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """The direction."""
         return (self.arrow(data, task["direction"]),)
+
+
+class HalfCheetahVelGap(HalfCheetahVel):
+    """Run at a hidden velocity: trained at the two ends, 0 to 0.5 and 2.5 to 3 m/s, tested between them.
+
+    Reward as HalfCheetahVel's. The split of latent dynamics mixture (Lee and Chung 2021).
+    """
+
+    params = (
+        Param(
+            "velocity",
+            "m/s",
+            Either((Uniform(0, 0.5), Uniform(2.5, 3))),
+            test=Uniform(0.5, 2.5),
+        ),
+    )
+
+
+class HalfCheetahForward(HalfCheetah):
+    """Run forward: v_x - 0.05 ||a||^2, with whatever a family varies of the robot."""
+
+    def reward(
+        self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Forward velocity and control cost."""
+        return {
+            "velocity": r.velocity(X),
+            "control": -CONTROL_COST * np.square(action).sum(axis=1),
+        }
+
+
+MOTORS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")  # and the bodies that they move
+
+
+class HalfCheetahDamage(HalfCheetahForward):
+    """Run forward with one weak motor, hidden which: v_x - 0.05 ||a||^2.
+
+    The motor has a fraction ~ U(0, 1) of its strength. Trained on four motors and tested on the other
+    two, the back shin's and the front foot's.
+    """
+
+    params = (
+        Param(
+            "strength",
+            "",
+            OneWeak(0, 1, ((0,), (2,), (3,), (4,))),
+            test=OneWeak(0, 1, ((1,), (5,))),
+            field="actuator_gear",
+            each=True,
+        ),
+    )
+
+    def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """The joint of the weak motor."""
+        weak = [name for name, strength in zip(MOTORS, task["strength"], strict=True) if strength < 1]
+        return tuple(Marker("sphere", tuple(data.body(name).xpos), (0.08,), colour=HARM) for name in weak)
+
+
+class HalfCheetahPayload(HalfCheetahForward):
+    """Run forward with a hidden load on the torso: v_x - 0.05 ||a||^2.
+
+    The torso weighs 0.5 to 2 times as much, its inertia with it, and its centre of mass is shifted by up
+    to 0.2 m along it. Out of distribution: 2 to 3 times, and 0.2 to 0.3 m.
+    """
+
+    params = (
+        Param("load", "", Uniform(0.5, 2), ood=Uniform(2, 3), field="body_mass", objects=("torso",)),
+        Param(
+            "shift",
+            "m",
+            Uniform(-0.2, 0.2),
+            ood=Either((Uniform(-0.3, -0.2), Uniform(0.2, 0.3))),
+            field="body_ipos",
+            objects=("torso",),
+            mode="add",
+            axis=0,
+        ),
+    )
+
+    def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """The load, where it weighs and as large as it weighs."""
+        turn, at = data.body("torso").xmat.reshape(3, 3), data.body("torso").xpos
+        size = 0.12 * task["load"] ** (1 / 3)
+        return (Marker("box", tuple(at + turn @ (task["shift"], 0, 0.05 + size)), (size,) * 3, colour=HARM),)
