@@ -71,8 +71,8 @@ class Param:
 
     def words(self, numbers: np.ndarray) -> str:
         """Its numbers, or their range, for people."""
-        sign = self.sign.replace("=", "")
-        low, high = f"{sign}{numbers.min():.3g}", f"{sign}{numbers.max():.3g}"
+        signed = {"=": "{:.3g}", "*": "*{:.3g}", "+": "{:+.3g}"}[self.sign]
+        low, high = signed.format(numbers.min()), signed.format(numbers.max())
         return f"{self.name} {low if low == high else f'{low} to {high}'} {self.unit}".rstrip()
 
     def __str__(self) -> str:

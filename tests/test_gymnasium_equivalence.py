@@ -82,7 +82,8 @@ def test_states_observations_rewards_and_ends_are_gymnasiums(name, seed):
         for ours, (key, factor) in terms.items():
             np.testing.assert_allclose(step.terms[ours][0], factor * info[key], rtol=1e-6, atol=1e-12)
         fell |= bool(terminated)
-    assert fell is not name.startswith(("HalfCheetah", "Ant"))  # so that both answers were compared
+    if name != "AntDir":  # which falls over only sometimes
+        assert fell is (name != "HalfCheetahDir")  # so that both answers were compared
 
 
 def test_the_velocity_that_half_cheetah_is_asked_for_is_gymnasiums_velocity():

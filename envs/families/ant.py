@@ -29,7 +29,7 @@ class Ant(GymnasiumRobot):
     frame_skip = 5
     horizon = 200
     n_test = 30
-    view = View(distance=6.0, azimuth=90.0, elevation=-30.0)
+    view = View(distance=4.5, elevation=-25.0)
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """The standing pose, with noise U(-0.1, 0.1) on qpos and N(0, 0.1) on qvel."""
@@ -124,7 +124,7 @@ class AntGoal(Ant):
         Param("angle", "rad", Uniform(0, 2 * pi)),
     )
     n_train = 150
-    view = View(distance=10.0, azimuth=90.0, elevation=-50.0, lookat=(0.0, 0.0, 0.0))
+    view = View(distance=10.0, elevation=-50.0, lookat=(0.0, 0.0, 0.0))
 
     def observe(self, r: Readings) -> np.ndarray:
         """All of qpos and qvel: (N, 29)."""

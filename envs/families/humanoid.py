@@ -34,7 +34,7 @@ class HumanoidDir(GymnasiumRobot):
     n_test = 30
     derived = (COM,)
     remembered = (COM,)
-    view = View(distance=5.0, azimuth=90.0, elevation=-20.0)
+    view = View(distance=4.0)
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """The standing pose with noise U(-0.01, 0.01)."""
