@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from envs import BatchSim, load_family
+from envs.families.arm import fetch_assets
 
 pytest.importorskip("imageio", reason="Gymnasium's own MuJoCo environments import imageio")
 
@@ -153,3 +154,48 @@ def test_initial_states_are_drawn_from_gymnasiums_range():
         drawn = np.array(drawn)
         np.testing.assert_allclose(ours.mean(0), drawn.mean(0), atol=0.35 * drawn.std(0).max())
         np.testing.assert_allclose(ours.std(0), drawn.std(0), rtol=0.25)
+
+
+@pytest.mark.parametrize("name", ["ArmReach", "ArmPush"])
+def test_the_arms_hand_begins_where_fetch_leads_it_to(name):
+    family = load_family(name)
+    model = mujoco.MjModel.from_xml_path(str(fetch_assets() / family.file))
+    data = mujoco.MjData(model)
+    for joint, value in {"slide0": 0.405, "slide1": 0.48, "slide2": 0.0}.items():
+        data.joint(f"robot0:{joint}").qpos[0] = value
+    model.eq_data[0, 3:10] = 0, 0, 0, 1, 0, 0, 0  # as it resets its welds
+    mujoco.mj_forward(model, data)
+    lead = -0.498, 0.005, -0.431 + family.extra_height
+    data.mocap_pos[0] = data.site("robot0:grip").xpos + np.array(lead)
+    data.mocap_quat[0] = 1, 0, 1, 0
+    mujoco.mj_step(model, data, nstep=10 * 20)
+    np.testing.assert_allclose(family.hand_at_rest, data.site("robot0:grip").xpos, rtol=0, atol=0.02)
+
+
+def test_an_arms_hand_goes_as_fast_as_told_and_takes_the_fingertips_along():
+    family = load_family("ArmReach")
+    sim = BatchSim(family, 3, 1)
+    sim.set_tasks(family.tasks("test")[:3])
+    start = sim.reset(np.random.default_rng(0))
+    for _ in range(5):
+        step = sim.step(0.5 * np.eye(3))
+    moved = step.obs[:, 3:6] - start[:, 3:6]
+    np.testing.assert_allclose(moved, 0.5 * 5 * family.dt * np.eye(3), atol=0.01)
+    tips = step.obs[:, :3] - start[:, :3]
+    np.testing.assert_allclose(tips, moved, atol=0.03)
+
+
+def test_a_block_is_pushed_and_success_is_within_five_centimetres():
+    family = load_family("ArmPush")
+    sim = BatchSim(family, 1, 1)
+    sim.set_tasks([family.task({"goal_x": 0.15, "goal_y": 0.0})])
+    qpos, qvel = family.initial_state(np.random.default_rng(0), 1)
+    first = family.block[0]
+    qpos[0, first : first + 2] = family.hand_at_rest[:2] + np.array([0.08, 0.0])
+    sim.set_state(qpos, qvel)
+    distances = []
+    for t in range(25):
+        step = sim.step(np.array([[0.5 if t < 8 else 0.0, 0.0, 0.0]]))
+        distances.append(-step.terms["distance"][0])
+    assert distances[0] == pytest.approx(0.07, abs=0.01) and min(distances) < 0.05
+    assert (step.terms["success"][0] == 1) == bool(sim.succeeded[0]) == (distances[-1] < 0.05)

@@ -1,6 +1,7 @@
 """The catalogue: every family by name. Adding one is its file and one line here."""
 
 from envs.families.ant import AntDamage, AntDir, AntFwdBack, AntGoal, AntVel
+from envs.families.arm import ArmPush, ArmPushRandParams, ArmReach
 from envs.families.half_cheetah import (
     HalfCheetahDamage,
     HalfCheetahDir,
@@ -34,5 +35,8 @@ FAMILIES: dict[str, type[TaskFamily]] = {
         AntGoal,
         AntDamage,
         HumanoidDir,
+        ArmReach,
+        ArmPush,
+        ArmPushRandParams,
     )
 }

@@ -13,6 +13,7 @@ from metarl.render.extent import Extent, Frame
 from metarl.render.rollouts import Rollout
 from metarl.render.shapes import Shape, marker_shape, robot_shapes
 
+BOX = 12  # triangles; the edges of what has no more are sharp
 WORDS = 48  # characters, at most, about a task
 LIGHT, DARK = (0.86, 0.87, 0.88, 1.0), (0.72, 0.74, 0.76, 1.0)
 
@@ -86,6 +87,7 @@ class Lane:
             shape.faces,
             color=tuple(round(255 * c) for c in colour),
             opacity=None if opacity >= 1 else opacity,
+            flat_shading=len(shape.faces) <= BOX,
         )
 
     def place(self, x: float, y: float) -> None:
