@@ -8,7 +8,9 @@ import numpy as np
 from mujoco.batch import Batch
 
 from envs import variation
+from envs.errors import NotFiniteError
 from envs.family import Task, TaskFamily
+from envs.mjlog import no_warnings
 from envs.readings import Readings
 
 # A simulation MuJoCo had to reset by itself because its state was no longer usable.
@@ -44,6 +46,30 @@ class Step:
     failed: np.ndarray
 
 
+KEPT_FAILURES = 10  # of a BatchSim, the first ones
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The step that a simulation did not survive; `envs.failures.replay` takes it again.
+
+    Attributes:
+        task: the simulation's.
+        state: (nstate,) before the step, a row of `BatchSim.state`.
+        action: (action_dim,) as it was carried out.
+        elapsed: steps of the episode before it.
+    """
+
+    task: Task
+    state: np.ndarray
+    action: np.ndarray
+    elapsed: int
+
+    def __post_init__(self):
+        for name in ("state", "action"):
+            object.__setattr__(self, name, np.array(getattr(self, name), float))
+
+
 class BatchSim:
     """N simulations of one family, each with its own task and, where dynamics vary, its own model.
 
@@ -53,13 +79,20 @@ class BatchSim:
         family: the family.
         n_sims: N.
         n_threads: physics threads; 0 is one per CPU.
+
+    Attributes:
+        n_failures: simulations that have blown up so far.
+        failures: the first of them, to be looked at and replayed.
     """
 
     def __init__(self, family: TaskFamily, n_sims: int, n_threads: int = 0):
         self.family, self.n_sims = family, n_sims
         self.tasks: list[Task] = []
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset
+        self.n_failures, self.failures = 0, []
         self.batch = Batch(family.model, n_sims, n_threads)
+        no_warnings()  # a simulation that blows up is counted, and a thousand lines about it help nobody
+        self._state_before = self.batch.state.copy()
         bind = self.batch.bind
         self._ctrl = bind("ctrl")
         self._readings = Readings(family.model, bind("qpos"), bind("qvel"), bind, family.dt)
@@ -162,17 +195,22 @@ class BatchSim:
             mask: (N,) bool, which simulations move; None is all.
 
         Raises:
-            ValueError: an action has the wrong shape or is not a number.
+            ValueError: an action has the wrong shape.
+            NotFiniteError: an action is not a number.
         """
         r, family = self._readings, self.family
         if np.shape(action) != self._ctrl.shape:
             raise ValueError(f"actions have shape {self._ctrl.shape}, not {np.shape(action)}")
         if np.isnan(action).any():  # MuJoCo would quietly take 0 instead
-            raise ValueError(f"action of simulation {np.isnan(action).any(axis=1).argmax()} is not a number")
+            i = np.isnan(action).any(axis=1).argmax()
+            raise NotFiniteError(
+                f"action of simulation {i} is not a number; the policy is damaged or has diverged"
+            )
         action = np.clip(action, -1.0, 1.0)
         where = True if mask is None else mask[:, None]
         np.copyto(self._ctrl, self._centre + self._half * action, where=where)
         np.copyto(r.qpos_before, r.qpos, where=where)
+        np.copyto(self._state_before, self.batch.state)
         for name, value in r.before.items():
             now = r.field(name)
             np.copyto(value, now, where=True if mask is None else mask.reshape(-1, *[1] * (now.ndim - 1)))
@@ -187,6 +225,7 @@ class BatchSim:
                 np.copyto(self.succeeded, self.success(), where=True if mask is None else mask)
         failed = self._failed(obs, reward)
         if failed.any():
+            self._keep(failed if mask is None else failed & mask, action)
             for array in (obs, reward, *terms.values()):
                 array[failed] = 0.0
         terminated = family.terminated(r) | failed
@@ -196,6 +235,13 @@ class BatchSim:
     def success(self) -> np.ndarray | None:
         """Which simulations are at their goal now, (N,) bool, where the family defines it."""
         return self.family.success(self._readings, self._task_values)
+
+    def _keep(self, failed: np.ndarray, action: np.ndarray) -> None:
+        """Count failures, and remember the first ones."""
+        self.n_failures += int(failed.sum())
+        for i in np.flatnonzero(failed)[: KEPT_FAILURES - len(self.failures)]:
+            elapsed = int(self.elapsed[i]) - 1
+            self.failures.append(Failure(self.tasks[i], self._state_before[i], action[i], elapsed))
 
     def _failed(self, obs: np.ndarray, reward: np.ndarray) -> np.ndarray:
         # MuJoCo's counters start again when it resets a simulation, so a second failure shows no rise:

@@ -8,6 +8,14 @@ class InputError(ValueError):
     """Bad input from a person: one line that says what is wrong and names the cure."""
 
 
+class NotFiniteError(InputError):
+    """Something that has to be a number is none: a policy is damaged or has diverged."""
+
+
+class DamagedError(InputError):
+    """A file that was once good, and is not."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """An `InputError` for a name that is not among the known ones, with the closest match."""
     known = list(known)

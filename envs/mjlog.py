@@ -13,6 +13,13 @@ def no_log_file() -> None:
     config.set()
 
 
+def no_warnings() -> None:
+    """Stop MuJoCo from writing about simulations anywhere."""
+    config = mujoco.MjLogConfig.get()
+    config.logto_console = config.logto_file = False
+    config.set()
+
+
 @contextmanager
 def no_console() -> Iterator[None]:
     """Hide MuJoCo's warnings for a while, e.g. about robots that are not ours to mend."""

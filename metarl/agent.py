@@ -2,20 +2,24 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves
 
 from envs import BatchSim, InputError, TaskFamily, load_family
+from envs.errors import DamagedError, NotFiniteError
 from metarl.evaluate import Adapter
 from metarl.files import write_atomically
 from metarl.progress import progress
 from metarl.trajectories import Trajectories
 
 FORMAT = "metarl-checkpoint-1"
+MAX_SKIPPED = 10  # updates in a row that were not finite, and training stops
 CHECKPOINT = "checkpoint.pt"  # its name in a run folder
 Callback = Callable[["Agent", dict[str, float]], bool | None]
 
@@ -45,6 +49,8 @@ class Agent:
         num_timesteps: environment steps taken so far, over all resumes.
         iterations: finished iterations.
         total_timesteps: the budget of the last `learn`, for schedules.
+        skipped: updates that were taken back because they were not finite.
+        skipped_in_a_row: those since the last one that was kept.
     """
 
     name: ClassVar[str]
@@ -64,6 +70,7 @@ class Agent:
         self.seed, self.device, self.n_threads = seed, _device(device), n_threads
         self.rng = np.random.default_rng(seed)
         self.num_timesteps = self.iterations = self.total_timesteps = 0
+        self.skipped = self.skipped_in_a_row = 0
         self.learner = self.build_learner()
         self._sim: BatchSim | None = None
 
@@ -137,12 +144,38 @@ class Agent:
         with progress("meta-training", total_timesteps, shown=progress_bar) as bar:
             bar.update(self.num_timesteps)
             while self.num_timesteps + self.steps_per_iteration <= total_timesteps:
-                stats = self.iterate()
+                stats = self._iterate_or_skip()
                 self.iterations += 1
-                bar.update(self.num_timesteps, self.headline(stats))
+                bar.update(self.num_timesteps, "" if self.skipped_in_a_row else self.headline(stats))
                 if callback is not None and callback(self, stats) is False:
                     break
         return self
+
+    def _iterate_or_skip(self) -> dict[str, float]:
+        """One iteration; if it ends in numbers that are not finite, nothing was learned in it.
+
+        Raises:
+            InputError: that has happened too often in a row.
+        """
+        before = deepcopy(self.learner.state_dict())
+        try:
+            stats = self.iterate()
+        except NotFiniteError:
+            stats, finite = {}, False
+        else:
+            finite = _is_finite(self.learner.state_dict())
+        if finite:
+            self.skipped_in_a_row = 0
+            return stats
+        self.learner.load_state_dict(before)
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row >= MAX_SKIPPED:
+            raise InputError(
+                f"{MAX_SKIPPED} updates in a row ended in numbers that are not finite, and none of them was "
+                "kept; go on from the last checkpoint with smaller steps (a lower learning rate)"
+            )
+        return {**{k: v for k, v in stats.items() if np.isfinite(v)}, "learn/skipped": float(self.skipped)}
 
     def check_budget(self, total_timesteps: int) -> None:
         """Raise InputError if a fresh agent could not do a single iteration in so many steps."""
@@ -168,6 +201,7 @@ class Agent:
             "rng": json.dumps(self.rng.bit_generator.state),
             "num_timesteps": self.num_timesteps,
             "iterations": self.iterations,
+            "skipped": self.skipped,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -175,6 +209,7 @@ class Agent:
         self.learner.load_state_dict(state["learner"])
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.num_timesteps, self.iterations = int(state["num_timesteps"]), int(state["iterations"])
+        self.skipped = int(state.get("skipped", 0))  # not in files of before it was counted
 
     def header(self) -> dict[str, Any]:
         """What identifies the agent: enough to build it again."""
@@ -225,6 +260,8 @@ class Agent:
             raise InputError(f"{path} was trained on {content['family']}, not on {self.family_name}")
         try:
             self.load_state_dict(content["state"])
+            if not _is_finite(content["state"]):
+                raise ValueError("its numbers are not finite")
         except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path} does not fit its own settings ({reason}); it is damaged") from None
@@ -241,13 +278,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names no common type for the many ways a file can be damaged
-        raise InputError(
+        raise DamagedError(
             f"{path} is not a readable checkpoint ({type(error).__name__}); use another copy or train again"
         ) from None
     needed = {"format", "family", "learner", "seed", "config", "state"}
     if not isinstance(content, dict) or not needed <= set(content) or content["format"] != FORMAT:
         raise InputError(f"{path} is not a checkpoint of metarl in the format {FORMAT}")
     return content
+
+
+def _is_finite(state: Any) -> bool:
+    """Whether all floating-point numbers in a nest of tensors are finite."""
+    tensors = [x for x in tree_leaves(state) if torch.is_tensor(x) and x.is_floating_point()]
+    return all(bool(torch.isfinite(x).all()) for x in tensors)
 
 
 def _device(name: str) -> str:

@@ -21,7 +21,7 @@ from envs import FAMILIES, InputError, Task, TaskFamily
 from envs.errors import unknown
 from envs.gl import use_opengl
 from metarl.evaluate import Evaluation, evaluate
-from metarl.files import write_json
+from metarl.files import sweep, write_json
 from metarl.learners import LEARNERS
 from metarl.meta_lstm_agent import MetaLSTM
 from metarl.plots import plot_adaptation, plot_probe
@@ -102,12 +102,13 @@ class Train:
         agent.check_budget(steps)
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
         folder = RunFolder(self.out or default)
-        folder.create(self.force)
         asked = RunConfig(family, self.learner, steps, self.seed, device, n_threads, asdict(self.config))
-        folder.write_config(asked)
-        folder.write_surroundings(agent.family)
-        agent.save(folder.checkpoint)
-        return self._train(agent, folder, steps)
+        with folder.locked():
+            folder.clear(self.force)
+            folder.write_config(asked)
+            folder.write_surroundings(agent.family)
+            agent.save(folder.checkpoint)
+            return self._train(agent, folder, steps)
 
     def _resume(self) -> int:
         if self.family is not None or self.out is not None or self.force:
@@ -115,12 +116,15 @@ class Train:
         if (self.config, self.seed) != (type(self.config)(), 0):
             raise InputError("--resume goes on with the run's own settings; leave the other flags out")
         folder = RunFolder(self.resume)
-        asked, agent = folder.load(self.device, self.n_threads)
-        steps = int(self.steps or asked.steps)
-        if steps < agent.num_timesteps:
-            raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
-        folder.write_config(RunConfig(**{**vars(asked), "steps": steps}))
-        return self._train(agent, folder, steps)
+        folder.read_config()
+        with folder.locked():
+            sweep(folder.path)
+            asked, agent = folder.load(self.device, self.n_threads)
+            steps = int(self.steps or asked.steps)
+            if steps < agent.num_timesteps:
+                raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
+            folder.write_config(RunConfig(**{**vars(asked), "steps": steps}))
+            return self._train(agent, folder, steps)
 
     def _train(self, agent: Any, folder: RunFolder, steps: int) -> int:
         finished = train(agent, folder, steps, self.tables)

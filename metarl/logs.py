@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from metarl.files import write_atomically
 
 PROGRESS = "progress.csv"
-STEP = "time/timesteps"
+STEP, SECONDS = "time/timesteps", "time/seconds"
 
 
 class _ResumedCSV(CSVOutputFormat):
@@ -57,6 +57,15 @@ def make_logger(folder: Path, until: int, stdout: bool) -> Logger:
     if stdout:
         formats.append(HumanOutputFormat(sys.stdout))
     return Logger(str(folder), formats)
+
+
+def seconds_until(folder: Path, until: int) -> float:
+    """Seconds of training that a run folder has logged up to a step."""
+    rows = _rows_until(folder / PROGRESS, until)
+    try:
+        return float(rows[-1][SECONDS])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return 0.0
 
 
 def _rows_until(path: Path, until: int) -> list[dict[str, str]]:

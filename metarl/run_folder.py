@@ -1,22 +1,29 @@
 """The run folder: everything about a training run, and nothing that is not about it."""
 
+import fcntl
 import json
+import os
 import platform
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, get_origin
 
 from envs import InputError, TaskFamily
-from envs.errors import unknown
+from envs.errors import DamagedError, unknown
 from envs.family import SPLITS
 from metarl.agent import CHECKPOINT, Agent, read_checkpoint
-from metarl.files import write_json
+from metarl.files import keep, write_json
 from metarl.learners import LEARNERS
 
 PACKAGES = ("metarl", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
 CONFIG, TASKS, VERSIONS = "config.json", "tasks.json", "versions.json"
+FAILURES = "failures.json"  # simulations that blew up, if any did
+PREVIOUS = "checkpoint.previous.pt"
 
 
 @dataclass(frozen=True)
@@ -43,15 +50,42 @@ class RunFolder:
         """The checkpoint's file."""
         return self.path / CHECKPOINT
 
-    def create(self, force: bool) -> None:
-        """Make the folder, or clear the run that is in it if forced.
+    @property
+    def previous(self) -> Path:
+        """The file of the checkpoint before the last one."""
+        return self.path / PREVIOUS
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, which is made if it is not there.
+
+        Raises:
+            InputError: another training is at work in it, or there can be no such folder.
+        """
+        if self.path.is_file():
+            raise InputError(f"{self.path} is a file; give another --out")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise InputError(f"cannot make {self.path}: {error.strerror}; give another --out") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however it ends
+            yield
+        except BlockingIOError:
+            raise InputError(
+                f"another training is at work in {self.path}; wait, or give another --out"
+            ) from None
+        finally:
+            os.close(descriptor)
+
+    def clear(self, force: bool) -> None:
+        """Make room for a new run: remove the one that is in the folder if forced.
 
         Raises:
             InputError: there is something already.
         """
-        if self.path.is_file():
-            raise InputError(f"{self.path} is a file; give another --out")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if any(self.path.iterdir()):
             try:
                 self.read_config()
             except InputError:
@@ -63,10 +97,11 @@ class RunFolder:
                 )
             for child in self.path.iterdir():
                 shutil.rmtree(child) if child.is_dir() else child.unlink()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot make {self.path}: {error.strerror}; give another --out") from None
+
+    def save(self, agent: Agent) -> None:
+        """Write the checkpoint, and keep the one before."""
+        keep(self.checkpoint, self.previous)
+        agent.save(self.checkpoint)
 
     def write_config(self, config: RunConfig) -> None:
         """Write what was asked for."""
@@ -102,18 +137,30 @@ class RunFolder:
         return config
 
     def load(self, device: str | None = None, n_threads: int | None = None) -> tuple[RunConfig, Agent]:
-        """The config and the agent as its checkpoint left it.
+        """The config and the agent as its checkpoint left it, or the one before if that is damaged.
 
         Raises:
             InputError: the folder is no run, or something in it is damaged or foreign.
         """
         config = self.read_config()
-        content = read_checkpoint(self.checkpoint)
+        try:
+            return self._load(config, self.checkpoint, device, n_threads)
+        except DamagedError as error:
+            if not self.previous.is_file():
+                raise
+            found = self._load(config, self.previous, device, n_threads)
+            print(f"{error}: taking {self.previous}, of {found[1].num_timesteps} steps", file=sys.stderr)
+            return found
+
+    def _load(
+        self, config: RunConfig, path: Path, device: str | None, n_threads: int | None
+    ) -> tuple[RunConfig, Agent]:
+        content = read_checkpoint(path)
         kind = LEARNERS[config.learner]
         settings = kind.make_config(config.config)
         asked = config.learner, config.seed, vars(settings)
         if (content["learner"], content["seed"], content["config"]) != asked:
-            raise InputError(f"{self.checkpoint} belongs to another run than {self.path / CONFIG}")
+            raise InputError(f"{path} belongs to another run than {self.path / CONFIG}")
         agent = kind(
             config.family,
             settings,
@@ -121,7 +168,7 @@ class RunFolder:
             config.device if device is None else device,
             config.n_threads if n_threads is None else n_threads,
         )
-        agent.restore(self.checkpoint, content)
+        agent.restore(path, content)
         return config, agent
 
 

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from envs.failures import to_json
 from metarl.agent import Agent
-from metarl.logs import STEP, make_logger
-from metarl.run_folder import RunFolder
+from metarl.files import write_json
+from metarl.logs import SECONDS, STEP, make_logger, seconds_until
+from metarl.run_folder import FAILURES, RunFolder
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
 
 @dataclass
 class Stop:
-    """Whether somebody pressed Ctrl-C."""
+    """Whether somebody pressed Ctrl-C, or a machine wants to shut down."""
 
     asked: bool = field(default=False)
 
@@ -23,7 +25,7 @@ class Stop:
 def train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool = False) -> bool:
     """Meta-train an agent up to a budget, keeping the run folder up to date.
 
-    A first Ctrl-C ends training after the iteration in progress; the checkpoint is then exact.
+    A first Ctrl-C or SIGTERM ends training after the iteration in progress; the checkpoint is then exact.
 
     Args:
         agent: new, or restored from the folder's checkpoint.
@@ -34,43 +36,55 @@ def train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool = 
     Returns:
         False if it was interrupted.
     """
+    before = seconds_until(folder.path, agent.num_timesteps)
     logger = make_logger(folder.path, agent.num_timesteps, tables)
     begun, begun_at, saved = time.monotonic(), agent.num_timesteps, time.monotonic()
+    n_known = 0
 
     def after_iteration(agent: Agent, stats: dict[str, float]) -> bool:
-        nonlocal saved
+        nonlocal saved, n_known
         seconds = time.monotonic() - begun
         logger.record(STEP, agent.num_timesteps)
         logger.record("time/iterations", agent.iterations)
-        logger.record("time/seconds", round(seconds, 3))
+        logger.record(SECONDS, round(before + seconds, 3))
         logger.record("time/fps", round((agent.num_timesteps - begun_at) / seconds, 1))
+        logger.record("simulation/failures", agent.sim.n_failures)
         for key, value in stats.items():
             logger.record(key, value)
         logger.dump(agent.num_timesteps)
+        if len(agent.sim.failures) > n_known:
+            n_known = len(agent.sim.failures)
+            write_json(folder.path / FAILURES, to_json(agent.sim.failures))
         if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-            agent.save(folder.checkpoint)
+            folder.save(agent)
             saved = time.monotonic()
         return not stop.asked
 
-    with _ctrl_c() as stop:
-        agent.learn(total_timesteps, after_iteration, progress_bar=not tables)
-        agent.save(folder.checkpoint)
-    logger.close()
+    try:
+        with _asked_to_stop() as stop:
+            agent.learn(total_timesteps, after_iteration, progress_bar=not tables)
+            folder.save(agent)
+    finally:
+        logger.close()
     return not stop.asked
 
 
 @contextmanager
-def _ctrl_c() -> Iterator[Stop]:
-    """Turn the first Ctrl-C into a wish to stop; a second one interrupts as usual."""
+def _asked_to_stop() -> Iterator[Stop]:
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop; a second one interrupts as usual."""
     stop = Stop()
 
     def handle(signum: int, frame: object) -> None:
         stop.asked = True
-        signal.signal(signal.SIGINT, before)
+        restore()
         print("\nstopping after this iteration; Ctrl-C again to stop at once", flush=True)
 
-    before = signal.signal(signal.SIGINT, handle)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

@@ -21,6 +21,7 @@ from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 from envs import FAMILIES
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.cli import Evaluate, Families, Report, Train, main
+from metarl.run_folder import PREVIOUS
 
 STEPS = ["--steps", str(TINY_STEPS)]
 PNG = b"\x89PNG\r\n"
@@ -39,6 +40,7 @@ def made(tmp_path_factory) -> Path:
         "gru": ["PointGoal", *SMALL_RECURRENT, "--core", "gru"],
     }.items():
         assert main(["train", *flags, *STEPS, "--out", str(folder / name)]) == 0
+        (folder / name / PREVIOUS).unlink()  # so that there is nothing to fall back to
     return folder
 
 

@@ -20,7 +20,7 @@ from metarl.references import References
 from metarl.report import write_report
 from metarl.report.groups import pool
 from metarl.report.runs import Run, read_run
-from metarl.run_folder import RunFolder
+from metarl.run_folder import PREVIOUS, RunFolder
 from metarl.statistics import iqm, probability_of_improvement, stratified_bootstrap
 
 GIF = b"GIF89a" + bytes(20)
@@ -121,6 +121,7 @@ def made(tmp_path_factory) -> Path:
         "three": [f"{mine}:Three", *SMALL_MAML],
     }.items():
         assert main(["train", *flags, "--steps", str(TINY_STEPS), "--out", str(folder / name)]) == 0
+        (folder / name / PREVIOUS).unlink()  # so that there is nothing to fall back to
     return folder
 
 
@@ -410,7 +411,7 @@ DAMAGES = {
     ),
     "checkpoint without a number": (
         lambda run: nan(run / "checkpoint.pt"),
-        "not evaluated: action of simulation 0 is not a number",
+        "its numbers are not finite",
         LEARNED,
     ),
     "no progress": (lambda run: (run / "progress.csv").unlink(), "no progress.csv", EVALUATED),

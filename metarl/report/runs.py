@@ -12,10 +12,10 @@ import numpy as np
 from envs import InputError, Task, TaskFamily, load_family
 from envs.family import Split
 from metarl.evaluate import Evaluation, evaluate
-from metarl.logs import PROGRESS, STEP
+from metarl.logs import PROGRESS, SECONDS, STEP
 from metarl.run_folder import CONFIG, TASKS, VERSIONS, RunConfig, RunFolder
 
-RETURN, SECONDS = "return/", "time/seconds"  # columns of progress.csv
+RETURN = "return/"  # columns of progress.csv
 REPLAY = "replay.html"
 CLIPS = {".gif": (0, b"GIF8"), ".mp4": (4, b"ftyp")}  # what such a file has, and where
 

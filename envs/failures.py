@@ -1,0 +1,46 @@
+"""Simulations that blew up: what is needed to see one do it again."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from envs.batch_sim import BatchSim, Failure, Step
+from envs.errors import InputError
+from envs.family import TaskFamily
+
+
+def to_json(failures: Sequence[Failure]) -> list[dict[str, Any]]:
+    """Plain values, from which `load_failures` makes the same failures again."""
+    return [
+        {**asdict(f), "task": dict(f.task), "state": f.state.tolist(), "action": f.action.tolist()}
+        for f in failures
+    ]
+
+
+def load_failures(path: str | Path, family: TaskFamily) -> list[Failure]:
+    """The failures in a file that a training has written.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another robot.
+    """
+    try:
+        rows = json.loads(Path(path).read_text())
+        found = [Failure(family.task(r["task"]), r["state"], r["action"], int(r["elapsed"])) for r in rows]
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} holds no failures of {family.name}: {error}") from None
+    return found
+
+
+def replay(family: TaskFamily, failure: Failure) -> Step:
+    """Take the step after which a simulation was no longer usable once more, in a simulation of its own."""
+    sim = BatchSim(family, 1, 1)
+    sim.set_tasks([failure.task])
+    if sim.state.shape[1:] != failure.state.shape or failure.action.shape != (family.action_dim,):
+        raise InputError(f"the failure is of another robot than {family.name}")
+    sim.state[0] = failure.state
+    sim.refresh()
+    return sim.step(failure.action[None])

@@ -1,0 +1,278 @@
+"""Nothing lost: kills, damaged files, two trainings in one folder, numbers that are not finite."""
+
+import csv
+import hashlib
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import SMALL_MAML, SMALL_RECURRENT
+
+from envs import BatchSim, InputError, load_family
+from envs.failures import load_failures, replay
+from envs.families.point import PointGoal
+from metarl.agent import MAX_SKIPPED
+from metarl.cli import main
+from metarl.files import UNFINISHED, sweep, write_atomically
+from metarl.learners import LEARNERS
+from metarl.run_folder import FAILURES, PREVIOUS, RunFolder
+
+LEARNER = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
+# A checkpoint after every iteration, so that many kills hit the writing of one.
+OFTEN = "import sys, metarl.train as t; t.SECONDS_BETWEEN_CHECKPOINTS = 0; from metarl.cli import main; "
+STEPS = "9600"
+
+
+def train(*words: str) -> int:
+    return main(["train", *words])
+
+
+@pytest.fixture(params=LEARNER)
+def learner(request) -> list[str]:
+    """The flags of a small training of each learner."""
+    return LEARNER[request.param]
+
+
+# Kills.
+
+
+def weights(run: Path) -> str:
+    """A hash of everything in a checkpoint that goes on."""
+    _, agent = RunFolder(run).load()
+    digest = hashlib.sha256()
+    for tensor in torch.utils._pytree.tree_leaves(agent.state_dict()):
+        digest.update(tensor.numpy().tobytes() if torch.is_tensor(tensor) else repr(tensor).encode())
+    return digest.hexdigest()
+
+
+def killed_and_resumed(run: Path, flags: list[str], n_kills: int, seed: int) -> int:
+    """Train with SIGKILLs at random moments; returns how many hit a training at work."""
+    rng, hit = random.Random(seed), 0
+    command = [sys.executable, "-c", OFTEN + "sys.exit(main(sys.argv[1:]))", "train"]
+    begin = [*command, "PointGoal", *flags, "--steps", STEPS, "--out", str(run)]
+    for k in range(n_kills + 1):
+        started = (run / "checkpoint.pt").exists()
+        if not started:
+            shutil.rmtree(run, ignore_errors=True)
+        words = (
+            [*command, "--resume", str(run)] if started else [*begin, *(["--force"] if run.exists() else [])]
+        )
+        child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if k < n_kills:
+            before = (run / "progress.csv").stat().st_mtime if (run / "progress.csv").exists() else 0
+            while child.poll() is None and not (
+                (run / "progress.csv").exists() and (run / "progress.csv").stat().st_mtime > before
+            ):
+                time.sleep(0.005)  # until it has begun to train
+            time.sleep(rng.uniform(0, 0.25))
+            hit += child.poll() is None
+            child.send_signal(signal.SIGKILL)
+        error = child.communicate(timeout=120)[1]
+        assert child.returncode in (0, -signal.SIGKILL), error
+    return hit
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with open(run / "progress.csv") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_any_moment_ends_as_one_that_never_was(tmp_path, learner):
+    assert train("PointGoal", *learner, "--steps", STEPS, "--out", str(tmp_path / "whole")) == 0
+    hit = killed_and_resumed(tmp_path / "killed", learner, n_kills=10, seed=0)
+    assert hit >= 5
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    whole, killed = rows(tmp_path / "whole"), rows(tmp_path / "killed")
+    clock = ("time/seconds", "time/fps")
+    assert [{k: v for k, v in row.items() if k not in clock} for row in killed] == [
+        {k: v for k, v in row.items() if k not in clock} for row in whole
+    ]
+    seconds = [float(row["time/seconds"]) for row in killed]
+    assert seconds == sorted(seconds)
+    assert not list((tmp_path / "killed").glob(f".*{UNFINISHED}"))
+
+
+def test_a_shutdown_ends_training_after_the_iteration(tmp_path):
+    command = [sys.executable, "-m", "metarl", "train", "PointGoal", *SMALL_MAML, "--steps", "9e6"]
+    child = subprocess.Popen([*command, "--out", str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "progress.csv").exists() or len(rows(tmp_path / "run")) < 2:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGTERM)
+    said = child.communicate(timeout=60)[0]
+    assert child.returncode == 130 and "go on with: metarl train --resume" in said
+    _, agent = RunFolder(tmp_path / "run").load()
+    assert agent.num_timesteps == float(rows(tmp_path / "run")[-1]["time/timesteps"])
+
+
+# Files.
+
+
+def test_a_file_has_the_mode_that_the_user_wants_and_a_failed_write_changes_nothing(tmp_path):
+    path = tmp_path / "file"
+    before = os.umask(0o027)
+    try:
+        write_atomically(path, lambda file: file.write(b"old"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+    def fail(file):
+        file.write(b"new")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_half_written_is_swept_and_nothing_else(tmp_path):
+    left, mine = tmp_path / f".checkpoint.pt.1-2{UNFINISHED}", tmp_path / ".mine"
+    left.touch(), mine.touch()
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_the_checkpoint_before_is_kept_and_taken_where_the_last_is_damaged(tmp_path, learner, capsys):
+    run = tmp_path / "run"
+    if "meta-lstm" in learner:  # whose learning rate depends on the budget, which is raised here
+        learner = [*learner, "--lr-schedule", "constant"]
+    assert train("PointGoal", *learner, "--steps", "2400", "--out", str(run)) == 0
+    assert train("--resume", str(run), "--steps", "4800") == 0
+    damaged = (run / "checkpoint.pt").read_bytes()[:-1000]
+    (run / "checkpoint.pt").write_bytes(damaged)
+    capsys.readouterr()
+    assert train("--resume", str(run)) == 0
+    said = capsys.readouterr().err
+    assert f"taking {run / PREVIOUS}, of " in said and said.count("\n") == 1
+    straight = tmp_path / "straight"
+    assert train("PointGoal", *learner, "--steps", "4800", "--out", str(straight)) == 0
+    assert weights(run) == weights(straight)
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train("PointGoal", *SMALL_MAML, "--steps", "240", "--out", str(run)) == 0
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    with RunFolder(run).locked():
+        for words in (["--resume", str(run)], ["PointGoal", *SMALL_MAML, "--out", str(run), "--force"]):
+            capsys.readouterr()
+            assert train(*words, "--steps", "480") == 2
+            assert "another training is at work in" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert train("--resume", str(run), "--steps", "480") == 0
+
+
+# Numbers that are not finite.
+
+
+DIVERGING = """
+import numpy as np
+from envs.families.point import PointGoal
+
+
+class Diverging(PointGoal):
+    'A point whose reward is no number when it goes far to the right.'
+
+    def reward(self, r, action, task):
+        trap = np.where(r.qpos[:, 0] > 0.3, np.nan, 0.0)
+        return {**super().reward(r, action, task), "trap": trap}
+"""
+
+
+@pytest.mark.parametrize("name", LEARNER)
+def test_a_simulation_that_blows_up_is_counted_and_kept_and_poisons_nothing(name, tmp_path):
+    source = tmp_path / "mine.py"
+    source.write_text(DIVERGING)
+    run = tmp_path / "run"
+    assert train(f"{source}:Diverging", *LEARNER[name], "--steps", "4800", "--out", str(run)) == 0
+    assert float(rows(run)[-1]["simulation/failures"]) > 0
+    _, agent = RunFolder(run).load()  # which checks that all its numbers are finite
+    failures = load_failures(run / FAILURES, agent.family)
+    assert 0 < len(failures) <= 10
+    for failure in failures:
+        step = replay(agent.family, failure)
+        assert step.failed[0] and step.terminated[0]
+    with pytest.raises(InputError, match="holds no failures"):
+        load_failures(run / "config.json", agent.family)
+
+
+def test_the_others_are_as_if_nothing_had_happened(tmp_path):
+    (tmp_path / "mine.py").write_text(DIVERGING)
+    sims = [BatchSim(f, 2, 1) for f in (PointGoal(), load_family(f"{tmp_path / 'mine.py'}:Diverging"))]
+    for sim in sims:
+        sim.set_tasks(sim.family.tasks("test")[:2])
+        sim.reset(np.random.default_rng(0))
+    for _ in range(5):
+        well, ill = (sim.step(np.array([[-0.5, 0.0], [1.0, 0.0]])) for sim in sims)
+    np.testing.assert_array_equal(well.obs[0], ill.obs[0])
+    assert ill.failed.tolist() == [False, True] and sims[1].n_failures == 2
+    assert ill.reward[1] == 0 and sims[0].n_failures == 0
+
+
+def poison(agent, after: int, for_how_long: int) -> None:
+    """Let some updates of an agent end in parameters that are not numbers."""
+    update, calls = agent.learner.update, []
+
+    def poisoned(*args):
+        stats = update(*args)
+        calls.append(None)
+        if after < len(calls) <= after + for_how_long:
+            tensors = getattr(agent.learner, "meta", None) or agent.learner.params
+            with torch.no_grad():
+                next(iter(tensors.values())).fill_(float("nan"))
+        return stats
+
+    agent.learner.update = poisoned
+
+
+@pytest.mark.parametrize("name", LEARNER)
+def test_an_update_that_is_not_finite_is_taken_back_and_counted(name, tmp_path):
+    run = tmp_path / "run"
+    assert train("PointGoal", *LEARNER[name], "--steps", "240", "--out", str(run)) == 0
+    _, agent = RunFolder(run).load()
+    poison(agent, after=1, for_how_long=2)
+    seen = []
+    agent.learn(agent.num_timesteps + 6 * agent.steps_per_iteration, lambda a, stats: seen.append(stats))
+    assert [stats.get("learn/skipped") for stats in seen] == [None, 1.0, 2.0, None, None, None]
+    assert agent.skipped == 2 and agent.skipped_in_a_row == 0
+    again = LEARNERS[name]("PointGoal", agent.config)
+    again.load_state_dict(agent.state_dict())
+    assert again.skipped == 2
+
+
+@pytest.mark.parametrize("name", LEARNER)
+def test_training_that_only_diverges_stops_with_a_clear_line_and_a_good_checkpoint(
+    name, tmp_path, capsys, monkeypatch
+):
+    kind, run = LEARNERS[name], tmp_path / "run"
+    build = kind.build_learner
+
+    def built(self):
+        self.learner = build(self)
+        poison(self, after=3, for_how_long=10**6)
+        return self.learner
+
+    monkeypatch.setattr(kind, "build_learner", built)
+    capsys.readouterr()
+    assert train("PointGoal", *LEARNER[name], "--steps", "90000", "--out", str(run)) == 2
+    assert f"{MAX_SKIPPED} updates in a row" in capsys.readouterr().err
+    monkeypatch.setattr(kind, "build_learner", build)
+    assert len(rows(run)) == 3 + MAX_SKIPPED - 1
+    RunFolder(run).load()
+
+
+def test_training_touches_no_global_generator(tmp_path, learner):
+    state = np.random.get_state()[1].copy(), torch.get_rng_state()
+    assert train("PointGoal", *learner, "--steps", "480", "--out", str(tmp_path / "run")) == 0
+    np.testing.assert_array_equal(np.random.get_state()[1], state[0])
+    assert torch.equal(torch.get_rng_state(), state[1])
