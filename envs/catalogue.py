@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 
 from envs.errors import InputError, unknown
@@ -33,7 +34,11 @@ def _from_file(path: Path, class_name: str) -> TaskFamily:
     spec = importlib.util.spec_from_file_location(module_name, path.resolve())
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # so that dataclasses and pickling in the file work
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a file of somebody's own can fail in any way
+        line = getattr(error, "lineno", None) or traceback.extract_tb(error.__traceback__)[-1].lineno
+        raise InputError(f"{path} does not load: {type(error).__name__}: {error} (line {line})") from None
     families = {
         n: c
         for n, c in vars(module).items()

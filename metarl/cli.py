@@ -1,4 +1,4 @@
-"""The command line: families, train, evaluate, render, report. Bad input gives one line and exit status 2."""
+"""The command line: families, check, train, evaluate, render, report. Bad input gives one line and exit 2."""
 
 import io
 import json
@@ -17,7 +17,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from envs import FAMILIES, InputError, Task, TaskFamily
+from envs import FAMILIES, InputError, Task, TaskFamily, load_family
+from envs.check import Trial, check, try_agent
 from envs.errors import unknown
 from envs.gl import use_opengl
 from metarl.evaluate import Evaluation, evaluate
@@ -58,6 +59,29 @@ class Families:
             table.add_row(row["family"], *counts, tasks, "\n".join(row["varies"]))
         _show(table)
         return 0
+
+
+@dataclass
+class Check:
+    """Try the laws that every family has to keep, and show what agents get that know nothing."""
+
+    family: tyro.conf.Positional[str]
+    """a name from `metarl families`, or my_robot.py:MyFamily"""
+
+    def run(self) -> int:
+        """Check; the status is 2 if something is wrong."""
+        family = load_family(self.family)
+        findings = []
+        for finding in check(family):
+            findings.append(finding)
+            print(f"{'WRONG' if finding.problem else 'ok':6}{finding.law}", flush=True)
+            if finding.problem:
+                print(f"      {finding.problem}")
+        wrong = sum(finding.problem is not None for finding in findings)
+        if not wrong:
+            _show(_trials([try_agent(family, agent) for agent in ("zero", "random")]))
+        print(f"{family.name}: {wrong or 'nothing'} wrong")
+        return 2 if wrong else 0
 
 
 @dataclass
@@ -371,6 +395,7 @@ def _commands(argv: Sequence[str]) -> Any:
     training.__doc__ = Train.__doc__
     return (
         Annotated[Families, tyro.conf.subcommand("families")]
+        | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[training, tyro.conf.subcommand("train")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Render, tyro.conf.subcommand("render")]
@@ -431,6 +456,18 @@ def _table(result: Evaluation) -> Table:
         low, high = result.gain_ci95[k]
         gain = f"{result.gain[k]:+.1f} [{low:+.1f}, {high:+.1f}]" if k else ""
         table.add_row(str(k), str(result.episodes_used[k]), *numbers, gain)
+    return table
+
+
+def _trials(trials: Sequence[Trial]) -> Table:
+    table = Table(title="an episode of agents that know nothing, 64 training tasks", box=SIMPLE_HEAD)
+    for name in ("actions", "return", "steps", "reward terms a step", "blew up", "steps/s"):
+        table.add_column(name, justify="left" if name == "reward terms a step" else "right", no_wrap=True)
+    for t in trials:
+        spread = f"{t.returns.mean():.1f} ± {t.returns.std():.1f}"
+        terms = "\n".join(f"{name} {mean:+.3g}" for name, mean in t.terms.items())
+        numbers = [f"{t.lengths.mean():.0f}", terms, str(t.failures), f"{t.steps_per_second:,.0f}"]
+        table.add_row(t.agent, spread, *numbers)
     return table
 
 

@@ -29,7 +29,7 @@ from metarl.run_folder import FAILURES, PREVIOUS, RunFolder
 LEARNER = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
 # A checkpoint after every iteration, so that many kills hit the writing of one.
 OFTEN = "import sys, metarl.train as t; t.SECONDS_BETWEEN_CHECKPOINTS = 0; from metarl.cli import main; "
-STEPS = "9600"
+STEPS = "4800"
 
 
 def train(*words: str) -> int:
@@ -89,8 +89,8 @@ def rows(run: Path) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_a_training_killed_at_any_moment_ends_as_one_that_never_was(tmp_path, learner):
     assert train("PointGoal", *learner, "--steps", STEPS, "--out", str(tmp_path / "whole")) == 0
-    hit = killed_and_resumed(tmp_path / "killed", learner, n_kills=10, seed=0)
-    assert hit >= 5
+    hit = killed_and_resumed(tmp_path / "killed", learner, n_kills=5, seed=0)
+    assert hit >= 2
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
     whole, killed = rows(tmp_path / "whole"), rows(tmp_path / "killed")
     clock = ("time/seconds", "time/fps")

@@ -61,6 +61,8 @@ class FetchArm(TaskFamily):
                 if any(name in joint.name for name in FIXED):
                     spec.delete(joint)
             for geom in spec.geoms:
+                if geom.name == OBJECT:
+                    geom.priority = 1  # its friction counts, not the larger one of two that touch
                 if geom.name.startswith("robot0:") and "finger" not in geom.name:
                     geom.contype = geom.conaffinity = 0
             spec.delete(spec.site("target0"))

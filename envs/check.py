@@ -1,0 +1,307 @@
+"""What can be wrong with a family, found and said in plain words before anybody trains on it for hours."""
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.batch_sim import BatchSim
+from envs.errors import InputError
+from envs.family import Param, Task, TaskFamily
+from envs.readings import Readings
+
+N, STEPS = 64, 40  # simulations and steps of a check
+SAME = 1e-12
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        law: what has to hold.
+        problem: what is wrong, and what to do about it; None where the law holds.
+    """
+
+    law: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What an agent that knows nothing gets.
+
+    Attributes:
+        agent: which.
+        returns: (N,) of one episode each.
+        lengths: (N,) steps.
+        terms: mean of each reward term over all steps.
+        failures: simulations that blew up.
+        steps_per_second: environment steps, all simulations together.
+    """
+
+    agent: str
+    returns: np.ndarray
+    lengths: np.ndarray
+    terms: dict[str, float]
+    failures: int
+    steps_per_second: float
+
+
+def check(family: TaskFamily) -> Iterator[Finding]:
+    """Try the laws that every family has to keep, and stop where the others make no sense."""
+    for law, find in CHECKS.items():
+        try:
+            with np.errstate(all="ignore"):  # what is not finite is found by a check of its own
+                problem = find(family)
+        except InputError as error:
+            problem = str(error)
+        except Exception as error:  # a family of somebody's own can fail in any way
+            problem = _in_words(error)
+        yield Finding(law, problem)
+        if problem is not None and law in FIRST:
+            return
+
+
+def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Trial:
+    """Let an agent play an episode on each of n training tasks.
+
+    Args:
+        family: the family.
+        agent: "zero", or "random" for uniform actions.
+        n: simulations.
+        seed: of everything.
+    """
+    rng = np.random.default_rng(seed)
+    sim = BatchSim(family, n)
+    sim.set_tasks(family.sample(rng, n))
+    sim.reset(rng)
+    live, returns, lengths = np.ones(n, bool), np.zeros(n), np.zeros(n, int)
+    terms: dict[str, float] = {}
+    begun = time.perf_counter()
+    while live.any():
+        action = rng.uniform(-1, 1, (n, family.action_dim)) if agent == "random" else _zeros(family, n)
+        step = sim.step(action, live)
+        returns += np.where(live, step.reward, 0)
+        lengths += live
+        for name, term in step.terms.items():
+            terms[name] = terms.get(name, 0.0) + float(term[live].sum())
+        live = live & ~step.terminated & ~step.truncated
+    seconds = time.perf_counter() - begun
+    means = {name: total / lengths.sum() for name, total in terms.items()}
+    return Trial(agent, returns, lengths, means, sim.n_failures, lengths.sum() / seconds)
+
+
+# The checks: None, or what is wrong.
+
+
+def _compiles(family: TaskFamily) -> str | None:
+    if not family.model.nu:
+        return "the robot has no actuators: add some to the MJCF file"
+    if not family.params:
+        return "nothing varies: give the class `params`"
+    if not (np.ndim(family.horizon) == 0 and family.horizon >= 1 and family.frame_skip >= 1):
+        return "horizon and frame_skip must be whole numbers of at least 1"
+    _ = family.variations  # finds the bodies, joints, geoms and actuators that are named
+    return None
+
+
+def _shapes(family: TaskFamily) -> str | None:
+    sim = _started(family)
+    r, zero = sim.readings, _zeros(family, N)
+    qpos, qvel = family.initial_state(np.random.default_rng(0), N)
+    wanted = {"qpos": (N, family.model.nq), "qvel": (N, family.model.nv)}
+    for name, value in (("qpos", qpos), ("qvel", qvel)):
+        if np.shape(value) != wanted[name]:
+            return f"initial_state gives {name} of shape {np.shape(value)}, not {wanted[name]}"
+    obs = family.observe(r)
+    if np.ndim(obs) != 2 or len(obs) != N:
+        return f"observe gives shape {np.shape(obs)}: it must be (N, numbers), here N = {N}"
+    terms = family.reward(r, zero, sim.task_values)
+    if not isinstance(terms, dict) or not terms:
+        return f"reward gives {type(terms).__name__}, not a dict of named terms whose sum is the reward"
+    for name, term in terms.items():
+        if np.shape(term) != (N,):
+            return (
+                f"reward term {name!r} has shape {np.shape(term)}: it must be ({N},), one number a simulation"
+            )
+    ended = family.terminated(r)
+    if np.shape(ended) != (N,) or np.asarray(ended).dtype != bool:
+        return f"terminated must give ({N},) bool, not {np.shape(ended)} {np.asarray(ended).dtype}"
+    success = family.success(r, sim.task_values)
+    if success is not None and np.shape(success) != (N,):
+        return f"success must give ({N},) bool, not {np.shape(success)}"
+    return None
+
+
+def _finite(family: TaskFamily) -> str | None:
+    sim = _started(family)
+    for action in _actions(family):
+        step = sim.step(action)
+        if step.failed.any():
+            i = step.failed.argmax()
+            return (
+                f"after {sim.elapsed[i]} steps of random actions a simulation blew up or gave numbers that "
+                f"are not finite, on task {dict(sim.tasks[i])}: a smaller timestep, more damping or narrower "
+                "ranges help; look at observe and reward for divisions by zero and logarithms"
+            )
+    return None
+
+
+def _pure(family: TaskFamily) -> str | None:
+    sim = _started(family)
+    live = sim.readings
+
+    def locked(array: np.ndarray) -> np.ndarray:
+        view = array.view()
+        view.flags.writeable = False
+        return view
+
+    r = Readings(
+        family.model, locked(live.qpos), locked(live.qvel), lambda name: locked(live.field(name)), family.dt
+    )
+    r.qpos_before, r.before = locked(live.qpos_before), {k: locked(v) for k, v in live.before.items()}
+    task = {name: locked(value) for name, value in sim.task_values.items()}
+    try:
+        family.observe(r), family.reward(r, locked(_zeros(family, N)), task), family.terminated(r)
+        family.success(r, task)
+    except ValueError as error:
+        if "read-only" in str(error):
+            return f"{_in_words(error)}: copy an array before changing it"
+        raise
+    return None
+
+
+def _alone(family: TaskFamily) -> str | None:
+    together, alone = _started(family), BatchSim(family, 1, 1)
+    alone.set_tasks([together.tasks[N - 1]])
+    alone.state[0] = together.state[N - 1]
+    alone.refresh()
+    for action in _actions(family)[:5]:
+        both, one = together.step(action), alone.step(action[-1:])
+        if not np.allclose(both.obs[-1], one.obs[0], equal_nan=True):
+            return "observe mixes simulations: a row must depend on its own simulation only (axis=1, not 0)"
+        if not np.allclose(both.reward[-1], one.reward[0], equal_nan=True):
+            return "reward mixes simulations: every number must depend on its own simulation only"
+    return None
+
+
+def _hidden(family: TaskFamily) -> str | None:
+    first, second = _two_tasks(family)
+    obs = [_same_start(family, task)[1] for task in (first, second)]
+    if np.abs(obs[0] - obs[1]).max() > SAME:
+        i = int(np.abs(obs[0] - obs[1]).max(axis=0).argmax())
+        return (
+            f"the task can be seen in the observation, number {i}: two tasks that begin in the same state "
+            "look different at once; what the policy is told it need not adapt to"
+        )
+    return None
+
+
+def _matters(family: TaskFamily) -> str | None:
+    first, second = _two_tasks(family)
+    seen = [_play(_same_start(family, task)[0], _actions(family)) for task in (first, second)]
+    if np.abs(seen[0] - seen[1]).max() <= SAME:
+        return (
+            f"the task does not matter: the same actions give the same observations and rewards on "
+            f"{dict(first)} and {dict(second)}; use the task in reward, or vary dynamics that act"
+        )
+    return None
+
+
+def _every_parameter(family: TaskFamily) -> str | None:
+    base = dict(family.tasks("test")[0])
+    for param in family.params:
+        seen = []
+        for value in _two_values(param):
+            task = family.task({**base, param.name: value})
+            seen.append(_play(_same_start(family, task)[0], _actions(family)))
+        if np.abs(seen[0] - seen[1]).max() <= SAME:
+            what = "dynamics that act" if param.kind == "dynamics" else "use it in reward"
+            return (
+                f"{param.name} changes nothing in {STEPS} steps of random actions: {what}, or leave it out ("
+                "a mass that never moves; of two geoms that touch, the larger friction counts)"
+            )
+    return None
+
+
+def _splits(family: TaskFamily) -> str | None:
+    test = family.tasks("test")
+    if len(set(test)) < len(test):
+        return f"the {len(test)} held-out tasks are not all different: fewer (n_test), or a wider range"
+    if family.disjoint and set(test) & set(family.sample(np.random.default_rng(0), 200)):
+        return "held-out tasks are also trained on: set disjoint = False if that cannot be helped"
+    return None
+
+
+CHECKS: dict[str, Callable[[TaskFamily], str | None]] = {
+    "the robot compiles, and what varies is found in it": _compiles,
+    "functions give arrays of the right shape": _shapes,
+    "numbers stay finite under random actions": _finite,
+    "functions change nothing that they read": _pure,
+    "a simulation does not depend on the others": _alone,
+    "the task cannot be seen in the first observation": _hidden,
+    "the task matters": _matters,
+    "everything that varies matters": _every_parameter,
+    "held-out tasks differ, and are not trained on": _splits,
+}
+FIRST = list(CHECKS)[:2]  # without which the others have nothing to go by
+
+
+# Parts.
+
+
+def _started(family: TaskFamily) -> BatchSim:
+    rng = np.random.default_rng(0)
+    sim = BatchSim(family, N, 1)
+    sim.set_tasks(family.sample(rng, N))
+    sim.reset(rng)
+    return sim
+
+
+def _actions(family: TaskFamily) -> np.ndarray:
+    """Random ones, of which half go on as they began, (STEPS, N, action_dim)."""
+    actions = np.random.default_rng(1).uniform(-1, 1, (STEPS, N, family.action_dim))
+    actions[:, ::2] = actions[0, ::2]
+    return actions
+
+
+def _zeros(family: TaskFamily, n: int) -> np.ndarray:
+    return np.zeros((n, family.action_dim))
+
+
+def _two_tasks(family: TaskFamily) -> tuple[Task, Task]:
+    """Two that differ as much as held-out ones do."""
+    tasks = family.tasks("test")
+    first = family.params[0].name
+    ranked = sorted(tasks, key=lambda task: float(np.mean(task[first])))
+    return ranked[0], ranked[-1]
+
+
+def _two_values(param: Param) -> tuple[float, float]:
+    """Two that differ, also where the range is that of an angle and its ends are one."""
+    low, high = param.train.low, param.train.high
+    inside = low + 0.4 * (high - low)
+    return low, inside if param.train.contains(np.array(inside)) else high
+
+
+def _same_start(family: TaskFamily, task: Task) -> tuple[BatchSim, np.ndarray]:
+    """Simulations of one task that always begin in the same states, and their first observations."""
+    sim = BatchSim(family, N, 1)
+    sim.set_tasks([task] * N)
+    return sim, sim.reset(np.random.default_rng(0))
+
+
+def _play(sim: BatchSim, actions: np.ndarray) -> np.ndarray:
+    """Observations and rewards of all steps, (STEPS, N, obs_dim + 1)."""
+    steps = [sim.step(action) for action in actions]
+    return np.stack([np.concatenate([s.obs, s.reward[:, None]], axis=1) for s in steps]).astype(float)
+
+
+def _in_words(error: Exception) -> str:
+    """An exception, and where in somebody's code it was raised."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/envs/" not in f.filename]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{place}"

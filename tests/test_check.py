@@ -1,0 +1,126 @@
+"""Laws of `metarl check`: what is wrong with a family is found and said in plain words."""
+
+import re
+
+import numpy as np
+import pytest
+
+from envs import FAMILIES, load_family
+from envs.check import CHECKS, check
+from envs.families.half_cheetah import HalfCheetahVel
+from metarl.cli import main
+
+GOOD = """
+import numpy as np
+from envs import Param, TaskFamily, Uniform
+import mujoco
+
+XML = '''
+<mujoco>
+  <option timestep=".01"/>
+  <worldbody>
+    <body name="cart"><joint name="x" type="slide" axis="1 0 0" damping="1"/><geom size=".1" mass="1"/></body>
+  </worldbody>
+  <actuator><motor joint="x" gear="20" ctrllimited="true" ctrlrange="-1 1"/></actuator>
+</mujoco>
+'''
+
+
+class Cart(TaskFamily):
+    "Go to a hidden place."
+
+    params = (Param("goal", "m", Uniform(-1, 1)), Param("load", "", Uniform(0.5, 2), field="body_mass"))
+    horizon = 50
+
+    def build_model(self):
+        return mujoco.MjModel.from_xml_string(XML)
+
+    def initial_state(self, rng, n):
+        return rng.uniform(-0.1, 0.1, (n, 1)), np.zeros((n, 1))
+
+    def observe(self, r):
+        return np.concatenate([r.qpos, r.qvel], axis=1)
+
+    def reward(self, r, action, task):
+        return {"distance": -np.abs(r.qpos[:, 0] - task["goal"])}
+"""
+OBSERVE, REWARD = (
+    "np.concatenate([r.qpos, r.qvel], axis=1)",
+    '{"distance": -np.abs(r.qpos[:, 0] - task["goal"])}',
+)
+SPOILED = {
+    "a body named wrongly": (
+        'field="body_mass"',
+        'field="body_mass", objects=("crat",)',
+        "did you mean 'cart'?",
+    ),
+    "a field named wrongly": ('"body_mass"', '"body_mas"', "did you mean 'body_mass'?"),
+    "no actuators": (
+        '<motor joint="x" gear="20" ctrllimited="true" ctrlrange="-1 1"/>',
+        "",
+        "has no actuators",
+    ),
+    "MJCF that is none": ("<mujoco>", "<mujoko>", "rror"),
+    "a reward that is one array": (REWARD, "-np.abs(r.qpos[:, 0])", "not a dict of named terms"),
+    "a reward of the wrong shape": (REWARD, '{"d": -np.abs(r.qpos)}', "reward term 'd' has shape (64, 1)"),
+    "an error of one's own": (REWARD, '{"d": task["gaol"]}', "KeyError: 'gaol' ("),
+    "a flat observation": (OBSERVE, "r.qpos[:, 0]", "observe gives shape (64,)"),
+    "a logarithm of nothing": (OBSERVE, "np.log(np.concatenate([r.qpos, r.qvel], axis=1))", "not finite"),
+    "observe that writes": (OBSERVE, "np.add(r.qpos, 1, out=r.qpos)", "read-only"),
+    "observe that mixes": (OBSERVE, "r.qpos - r.qpos.mean()", "observe mixes simulations"),
+    "a goal that nobody reads": (REWARD, '{"distance": -np.abs(r.qpos[:, 0])}', "goal changes nothing"),
+    "one task only": ("Uniform(-1, 1)), Param", "Uniform(1, 1)), Param", "the task"),
+    "a file that is no Python": ("import mujoco", "import mujoco as", "does not load: SyntaxError"),
+}
+
+
+@pytest.fixture
+def checked(tmp_path, capsys):
+    """What `metarl check` says about a family in a file, and its exit status."""
+
+    def run(source: str) -> tuple[int, str]:
+        (tmp_path / "mine.py").write_text(source)
+        status = main(["check", f"{tmp_path / 'mine.py'}:Cart"])
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    return run
+
+
+def test_a_good_family_passes_and_shows_what_agents_get_that_know_nothing(checked):
+    status, said = checked(GOOD)
+    assert status == 0 and said.count("ok    ") == len(CHECKS) and "WRONG" not in said
+    assert re.search(r"zero +-\d", said) and re.search(r"random +-\d", said) and "distance -" in said
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_what_is_wrong_is_said_in_plain_words(checked, name):
+    good, bad, words = SPOILED[name]
+    assert GOOD.count(good) >= 1
+    status, said = checked(GOOD.replace(good, bad, 1))
+    assert status == 2 and words in said and "Traceback" not in said
+
+
+class Seen(HalfCheetahVel):
+    """A cheetah that is told its velocity by where it begins to look."""
+
+    def observe(self, r):
+        told = self.tasks_seen if hasattr(self, "tasks_seen") else 0.0
+        return np.concatenate([super().observe(r), np.full((len(r.qpos), 1), told)], axis=1)
+
+    def stack(self, tasks):
+        self.tasks_seen = tasks[0]["velocity"]
+        return super().stack(tasks)
+
+
+def test_a_task_that_can_be_seen_is_found():
+    found = {finding.law: finding.problem for finding in check(Seen())}
+    assert (
+        "can be seen in the observation, number 17"
+        in found["the task cannot be seen in the first observation"]
+    )
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_every_family_of_the_catalogue_passes(name):
+    assert [finding for finding in check(load_family(name)) if finding.problem] == []
