@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from metarl.logs import STEP
 from metarl.plots import AFTER, BEFORE
-from metarl.report.figures import words_of_column
+from metarl.report.figures import words_of_progress
 from metarl.report.runs import read_run
 
 POINTS = 400  # of a curve, at most
@@ -36,7 +36,7 @@ def main(out: str, *folders: str) -> None:
         x = np.linspace(*ends, min(POINTS, min(len(steps) for steps, *_ in seeds)))
         for k, (colour, name) in enumerate(zip((BEFORE, AFTER), names, strict=True), start=1):
             y = np.array([np.interp(x, seed[0], seed[k]) for seed in seeds])
-            panel.plot(x / 1e6, y.mean(axis=0), color=colour, label=words_of_column(name))
+            panel.plot(x / 1e6, y.mean(axis=0), color=colour, label=words_of_progress(name))
             panel.fill_between(x / 1e6, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.25, lw=0)
         panel.set_title(f"{family}, {learner}, {len(seeds)} seeds", fontsize=10)
         panel.set_xlabel("million environment steps")

@@ -186,11 +186,16 @@ def test_the_table_holds_the_numbers_of_an_evaluation(report):
     assert list(sparse) == ["maml", "meta-lstm"]
     assert_shows(sparse["maml"], judged("sparse"))
     assert_shows(sparse["meta-lstm"], judged("recurrent"))
-    assert [row["adaptation"] for row in sparse["maml"]][:2] == ["none", "after 1 gradient step"]
+    assert [row["adaptation"] for row in sparse["maml"]] == [
+        "before adaptation",
+        "after 1 gradient step, as trained",
+        "after 2 gradient steps",
+        "after 3 gradient steps",
+    ]
     assert [row["adaptation"] for row in sparse["meta-lstm"]] == [
-        "none",
+        "before adaptation",
         "after 1 episode",
-        "after 2 episodes",
+        "after 2 episodes, as trained",
     ]
     assert_shows(page.returns("One")["maml"], judged("one"))
     assert_shows(page.returns("One", "tasks out of distribution")["maml"], judged("one", "ood"))
@@ -250,16 +255,20 @@ def test_other_settings_are_another_learner_and_who_is_better_is_told(report):
 def test_references_are_lines_and_rows_and_give_a_score(report, monkeypatch):
     def known(family: str) -> References | None:
         tasks = [dict(task) for task in FAMILIES[family]().tasks("test")]
-        return References(family, tasks, *([level] * len(tasks) for level in (-40.0, -15.0, -5.0)), [], {})
+        levels = ([level] * len(tasks) for level in (-40.0, -15.0, -5.0))
+        curves = [{"task": task, "env_steps": [500, 10**6], "returns": [-40, -5]} for task in tasks[:2]]
+        return References(family, tasks, *levels, curves, {})
 
     monkeypatch.setattr("metarl.references.load_references", known)
     page = report("run", "one")
     *_, rows = blocks = page.returns("PointGoal").values()
-    assert [numbers(row["mean return"]) for row in rows] == [[-5], [-15], [-40]]
+    assert [numbers(row["mean return"])[0] for row in rows] == [-5, -15, -40]
+    assert [numbers(row["score"]) for row in rows] == [[1], [0.71], [0]]
     for row in next(iter(blocks)):
         score = (numbers(row["mean return"])[0] + 40) / 35
         assert numbers(row["score"]) == pytest.approx([score], abs=0.01)
-    assert {"oracle", "average", "random"} <= {word.strip() for word in page.words}
+    words = {word.strip() for word in page.words}
+    assert {"oracle", "average", "random", "from scratch on one task (2 of them)", "100,000"} <= words
     assert "score" not in page.returns("One")["maml"][0]  # a family of the user's own has none
 
 
@@ -290,6 +299,7 @@ def test_there_is_a_picture_of_everything_that_can_be_drawn(everything):
         "angle (rad)",  # of SparsePointGoal
         "goal_x (m)",
         "radius cos angle (m)",  # of Ring
+        "range of training",
         "Not drawn: 3 numbers vary between tasks",
     ):
         assert words in page.text

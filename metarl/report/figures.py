@@ -4,7 +4,9 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from functools import wraps
+from itertools import product
 from textwrap import fill
 
 import matplotlib
@@ -13,24 +15,32 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle, Wedge
 from matplotlib.ticker import NullLocator
 
 from envs import AnnulusRadius, Choice, Param, TaskFamily
+from envs.distributions import Distribution
 from metarl.evaluate import Evaluation
 from metarl.logs import STEP
 from metarl.plots import AFTER, BEFORE, LATER
+from metarl.references import References
 from metarl.report.groups import Group
 from metarl.report.runs import RETURN
 
 COLOURS = (AFTER, BEFORE, LATER, "#CC79A7", "#D55E00", "#56B4E9")  # Okabe and Ito
 MARKERS = "osD^vP"  # of groups, beside the colour
 LABELS = {"test": "test tasks", "ood": "out of distribution"}
+TRAINED = "range of training"
 REFERENCES = {"oracle": "--", "average": "-.", "random": ":"}
 INK, SOFT = "#0a0b0c", "#0d0e0f"  # stand for the page's colours: of text, and of what lies behind it
+FAINT = "#8a8a8a"  # seen on light and on dark pages
 WIDTH, LETTER = 9.4, 0.075  # inches: of every figure, so that letters have one size, and of a letter
 PER_ROW = 3  # panels
 MANY = 8  # times as much experience as another needs a logarithmic axis
 FEW = 3  # rows, of which each is marked
+WINDOWS = 20  # of a learning curve, over which its moving mean is taken
+MOST_TICKS = 9
 STYLE = {
     **{f"{part}.color": INK for part in ("text", "xtick", "ytick")},
     **{f"axes.{part}color": INK for part in ("label", "edge")},
@@ -60,12 +70,13 @@ def _drawn(draw: Callable[..., Figure]) -> Callable[..., str]:
 
 
 @_drawn
-def adaptation(groups: Sequence[Group], references: Mapping[str, float], family: TaskFamily) -> Figure:
+def adaptation(groups: Sequence[Group], references: References | None, family: TaskFamily) -> Figure:
     """Mean return on the test tasks, and its interval, against experience on the new task.
 
     Args:
         groups: evaluated ones.
-        references: returns of policies that do not adapt, by name; horizontal lines.
+        references: horizontal lines for policies that do not adapt, and curves of those that learn from
+            scratch.
         family: whose tasks.
     """
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
@@ -74,10 +85,18 @@ def adaptation(groups: Sequence[Group], references: Mapping[str, float], family:
     for k, (group, result) in enumerate(zip(groups, results, strict=True)):
         colour, marker = _look(k)
         axes.fill_between(result.env_steps_used, *np.array(result.ci95).T, color=colour, alpha=0.2, lw=0)
-        axes.plot(result.env_steps_used, result.mean, f"{marker}-", color=colour, ms=5, label=group.title)
-    for name, value in references.items():
-        axes.axhline(value, color=INK, linestyle=REFERENCES[name], linewidth=1, label=name)
-    _experience(axes, [steps for result in results for steps in result.env_steps_used])
+        axes.plot(result.env_steps_used, result.mean, f"{marker}-", color=colour, ms=4, label=group.title)
+        k = group.trained_column
+        axes.plot(result.env_steps_used[k], result.mean[k], marker, color=colour, ms=9)
+    used = [steps for result in results for steps in result.env_steps_used]
+    for name, linestyle in REFERENCES.items() if references else ():
+        value = np.mean(getattr(references, name))
+        axes.axhline(value, color=INK, linestyle=linestyle, linewidth=1, label=name)
+    if references and references.scratch:
+        x, y = ([np.array(c[name]) for c in references.scratch] for name in ("env_steps", "returns"))
+        _curve(axes, x, y, {"color": INK, "linestyle": "-"}, f"from scratch on one task ({len(x)} of them)")
+        used += [steps[-1] for steps in x]
+    _experience(axes, used)
     axes.set_ylabel(f"return over {family.horizon} steps")
     _legend(figure, axes)
     return figure
@@ -88,14 +107,15 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
     """Return before and after adaptation against the one number that varies; a panel a group."""
     (param,) = family.params
     figure, panels = _panels(groups, 3.2, sharey=True)
-    for panel, group in zip(panels, groups, strict=True):
-        if not isinstance(param.train, Choice):
-            panel.axvspan(param.train.low, param.train.high, color=SOFT, lw=0, label="range of training")
+    for g, (panel, group) in enumerate(zip(panels, groups, strict=True)):
+        columns = {0: (FAINT, "s"), group.trained_column: (_look(g)[0], "o")}
+        for k, (low, high) in enumerate(_ranges(param.train)):
+            panel.axvspan(low, high, color=SOFT, lw=0, label=None if k else TRAINED)
         for split in splits:
             result, filled = group.results[split], split == "test"
             value = np.array([task[param.name] for task in result.tasks])
             order = np.argsort(value)
-            for column, colour, marker in ((0, BEFORE, "s"), (group.trained_column, AFTER, "o")):
+            for column, (colour, marker) in columns.items():
                 returns = group.returns(split)[:, order, column]  # (trainings, tasks)
                 face = colour if filled else "none"
                 when = "before adaptation" if column == 0 else "after adaptation"
@@ -109,7 +129,7 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
             panel.set_xticks(param.train.values)
         panel.set_xlabel(_axis(param))
     panels[0].set_ylabel(f"return over {family.horizon} steps")
-    _legend(figure, panels[0])
+    _legend(figure, panels[0], _look(0)[0])
     return figure
 
 
@@ -121,6 +141,7 @@ def against_two(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
     shown = np.concatenate([returns for row in adapted for returns in row])
     colours = ScalarMappable(Normalize(shown.min(), shown.max()), "cividis")
     for panel, group, row in zip(panels, groups, adapted, strict=True):
+        _ground(panel, family, splits)
         for split, returns, marker in zip(splits, row, "os", strict=False):
             x, y, names = _place(group.results[split], family)
             colour, label = colours.to_rgba(returns), LABELS[split]
@@ -132,8 +153,7 @@ def against_two(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
     bar = figure.colorbar(colours, ax=panels, label=words, aspect=20 * n_rows, pad=0.02)
     bar.solids.set_rasterized(True)
     bar.outline.set_visible(False)
-    if len(splits) > 1:
-        _legend(figure, panels[0])
+    _legend(figure, panels[0])
     return figure
 
 
@@ -155,7 +175,7 @@ def learning(groups: Sequence[Group]) -> Figure:
         for j, style in enumerate(("--", "-")):
             y = [run.progress[run.return_columns[j]] for run in runs]
             look = {"color": _look(k)[0], "linestyle": style}
-            label = f"{group.label}: {words_of_column(runs[0].return_columns[j])}"
+            label = f"{group.label}: {words_of_progress(runs[0].return_columns[j])}"
             _curve(by_steps, [run.progress[STEP] / per_step for run in runs], y, look, label)
             _curve(by_time, [run.seconds / per_second for run in runs], y, look)
     by_steps.set(xlabel=f"{many}environment steps", ylabel="return on training tasks")
@@ -180,8 +200,7 @@ def _panels(
     for panel in panels[len(groups) :]:
         panel.remove()
     for panel, group in zip(panels, groups, strict=False):
-        words = f"{group.label}, after {_last(group.results['test'])}"
-        panel.set_title(fill(words, 32))
+        panel.set_title(fill(f"{group.label}, {group.adapted}", 32))
     return figure, list(panels[: len(groups)])
 
 
@@ -189,10 +208,40 @@ def _place(result: Evaluation, family: TaskFamily) -> tuple[np.ndarray, np.ndarr
     """Where the tasks of a family of two numbers lie in a plane, (K,) each, and what its axes are."""
     first, second = family.params
     x, y = (np.array([task[param.name] for task in result.tasks]) for param in family.params)
-    if not (isinstance(first.train, AnnulusRadius) and second.unit == "rad"):
+    if not _is_polar(family):
         return x, y, [_axis(first), _axis(second)]
     names = [f"{first.name} {f} {second.name} ({first.unit})" for f in ("cos", "sin")]
     return x * np.cos(y), x * np.sin(y), names
+
+
+def _ground(axes: Axes, family: TaskFamily, splits: Sequence[str]) -> None:
+    """The part of the plane from which tasks are drawn: an area in training, dashed lines beyond."""
+    dists = [param.train for param in family.params]
+    for k, shape in enumerate(_shapes(family, dists)):
+        shape.set(facecolor=SOFT, lw=0, label=None if k else TRAINED)
+        axes.add_patch(shape)
+    if "ood" in splits:
+        for shape in _shapes(family, [param.ood or param.train for param in family.params]):
+            shape.set(fill=False, edgecolor=INK, lw=0.7, ls=":")
+            axes.add_patch(shape)
+
+
+def _shapes(family: TaskFamily, dists: Sequence[Distribution]) -> list[Patch]:
+    """Where two numbers lie that are drawn from these."""
+    pairs = product(*map(_ranges, dists))
+    if not _is_polar(family):
+        return [Rectangle((a, b), a_end - a, b_end - b) for (a, a_end), (b, b_end) in pairs]
+    return [Wedge((0, 0), a_end, *np.degrees(angles), width=a_end - a) for (a, a_end), angles in pairs]
+
+
+def _ranges(dist: Distribution) -> list[tuple[float, float]]:
+    """The intervals on which a distribution lives; none if it is a choice."""
+    return [] if isinstance(dist, Choice) else [(d.low, d.high) for d in getattr(dist, "ranges", (dist,))]
+
+
+def _is_polar(family: TaskFamily) -> bool:
+    first, second = family.params
+    return isinstance(first.train, AnnulusRadius) and second.unit == "rad"
 
 
 def _experience(axes: Axes, steps: Sequence[float]) -> None:
@@ -201,6 +250,8 @@ def _experience(axes: Axes, steps: Sequence[float]) -> None:
     label = "environment steps used on the new task"
     if most > MANY * least > 0:
         ticks = [s for p in range(9) for s in (10**p, 2 * 10**p, 5 * 10**p) if least <= s <= most]
+        if len(ticks) > MOST_TICKS:
+            ticks = [10**p for p in range(9) if least <= 10**p <= most]
         axes.set_xscale("symlog", linthresh=least, linscale=0.5)
         axes.set_xticks([0, *ticks], [f"{s:,}" for s in (0, *ticks)])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -215,20 +266,35 @@ def _curve(
     look: Mapping[str, str],
     label: str | None = None,
 ) -> None:
-    """Draw a curve of each run and, where there are several, the mean of those that go so far."""
+    """Draw each run's curve and, above, its moving mean; of several, the mean of those that go so far."""
     marker = "." if max(map(len, x)) < FEW else ""
-    if len(x) > 1:
+    if len(x) > 1 or len(x[0]) > WINDOWS:
         for one, other in zip(x, y, strict=True):
-            axes.plot(one, other, **look, lw=0.7, alpha=0.45, marker=marker)
+            axes.plot(one, other, **{**look, "linestyle": "-"}, lw=0.6, alpha=0.35, marker=marker)
+        y = [_moving_mean(other) for other in y]
+    if len(x) > 1:
         grid = np.linspace(max(one.min() for one in x), max(one.max() for one in x), 200)
         seen = [np.interp(grid, *pair, right=np.nan) for pair in zip(x, y, strict=True)]
         x, y = [grid], [np.ma.masked_invalid(seen).mean(axis=0)]
     axes.plot(x[0], y[0], **look, lw=1.6, marker=marker, label=label)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    """A legend below, in as many columns as fit."""
+def _moving_mean(y: np.ndarray) -> np.ndarray:
+    """Mean over a window around each value; not a number where there is none in it."""
+    window = np.ones(max(1, len(y) // WINDOWS))
+    known = np.isfinite(y)
+    counts = np.convolve(known, window, "same")
+    sums = np.convolve(np.where(known, y, 0), window, "same")
+    return np.divide(sums, counts, out=np.full(len(y), np.nan), where=counts > 0.5)
+
+
+def _legend(figure: Figure, axes: Axes, own: str = "") -> None:
+    """A legend below, in as many columns as fit; the axes' own colour, which others lack, is left out."""
     handles, labels = axes.get_legend_handles_labels()
+    for k, handle in enumerate(handles):
+        if isinstance(handle, Line2D) and handle.get_color() == own:
+            handles[k] = copy(handle)
+            handles[k].set(color=INK, markerfacecolor="none" if handle.get_mfc() == "none" else INK)
     n_columns = int(figure.get_figwidth() / (0.6 + LETTER * max(map(len, labels))))
     n_rows = -(-len(labels) // max(n_columns, 1))
     figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // n_rows))
@@ -243,11 +309,7 @@ def _axis(param: Param) -> str:
     return f"{param.name} ({param.unit})" if param.unit else param.name
 
 
-def _last(result: Evaluation) -> str:
-    return f"{result.episodes_used[-1]} episode{'s' * (result.episodes_used[-1] != 1)}"
-
-
-def words_of_column(name: str) -> str:
+def words_of_progress(name: str) -> str:
     """A column of progress.csv in words: return/after_0, return/episode_2."""
     kind, _, number = name.removeprefix(RETURN).rpartition("_")
     if kind == "episode":

@@ -48,6 +48,11 @@ class Group:
         """The column of the evaluations that training has worked for, the same for all."""
         return self.trainings[0].trained_column
 
+    @property
+    def adapted(self) -> str:
+        """When that column's episodes are played, in words."""
+        return words_of_column(self.results["test"], self.trained_column)
+
     def returns(self, split: str) -> np.ndarray:
         """Returns on a split, (trainings, tasks, columns)."""
         return np.array([run.evaluations[split].returns for run in self.trainings])
@@ -110,6 +115,11 @@ def differing(groups: Sequence[Group]) -> list[str]:
     """Names of the settings in which groups of one learner differ."""
     names = dict.fromkeys(name for g in groups for name in g.settings)
     return [n for n in names if any(g.settings.get(n) != groups[0].settings.get(n) for g in groups)]
+
+
+def words_of_column(result: Evaluation, k: int) -> str:
+    """When an evaluation's episodes of column k are played, in words."""
+    return f"after {k} {result.column.rstrip('s')}{'s' * (k > 1)}" if k else "before adaptation"
 
 
 def words_of(name: str, value: Any) -> str:

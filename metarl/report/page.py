@@ -1,6 +1,6 @@
 """The page of a report: for every family its results, its learning, and what it is."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
 from itertools import combinations
@@ -9,13 +9,12 @@ from math import floor, log10
 import numpy as np
 
 from envs import Param, TaskFamily
-from metarl.evaluate import Evaluation
-from metarl.references import references_on
+from metarl.references import References, references_on
 from metarl.report import figures as draw
 from metarl.report import html
-from metarl.report.groups import Group, differing, words_of
+from metarl.report.groups import Group, differing, words_of, words_of_column
 from metarl.report.runs import REPLAY, Run, splits
-from metarl.statistics import probability_of_improvement
+from metarl.statistics import bootstrap, iqm, probability_of_improvement
 
 EMBEDDED = 8_000_000  # bytes of clips that a page may hold
 SPLITS = {"test": "held-out test tasks", "ood": "tasks out of distribution"}
@@ -58,7 +57,10 @@ def report_page(parts: Sequence[Part], missing: Sequence[str]) -> str:
     title = ", ".join(part.title for part in parts)
     runs = [run for part in parts for run in part.runs]
     folders = ", ".join(str(run.folder) for run in runs)
-    body = [html.heading(1, title), html.paragraph(f"{_count(len(runs), 'run')}: {folders}", "faint")]
+    body = [
+        html.heading(1, "metarl report"),
+        html.paragraph(f"{_count(len(runs), 'run')}: {folders}", "faint"),
+    ]
     if missing:
         body.append(html.notes("What is missing", missing))
     for k, part in enumerate(parts):
@@ -84,8 +86,8 @@ def _family(part: Part, name: str) -> Iterator[str]:
     if logged:
         yield html.heading(3, "Learning")
         caption = (
-            "Return on training tasks as learning goes on. Of several runs, thin lines are one each, and "
-            "thick lines the mean of those that go so far."
+            "Return on training tasks as learning goes on. Thin lines: each run. Thick: the moving mean "
+            f"over 1/{draw.WINDOWS} of the run; of several runs, the mean of those that go so far."
         )
         yield html.figure(f"{name}-learning", draw.learning(logged), caption)
     if part.family is not None:
@@ -95,22 +97,26 @@ def _family(part: Part, name: str) -> Iterator[str]:
 
 
 def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator[str]:
-    references = {split: _references(family, split) for split in splits(family)}
+    references = {split: references_on(family, family.tasks(split)) for split in splits(family)}
     yield html.heading(3, "Adaptation")
     caption = (
         f"Mean return on {_count(family.n_test, 'held-out test task')} against experience on the task. "
-        "Shaded: 95 % bootstrap interval over tasks and, where there are several, trainings."
+        "Shaded: 95 % bootstrap interval over tasks and, where there are several, trainings. "
+        "Large marks: the adaptation that training has worked for."
     )
     if references["test"]:
-        caption += f" Horizontal: policies that do not adapt ({', '.join(references['test'])})."
+        caption += f" Horizontal: policies that do not adapt ({', '.join(POLICIES)})."
+        if references["test"].scratch:
+            caption += " From scratch: PPO's own return as it learns on a single one of the tasks."
     yield html.figure(f"{name}-adaptation", draw.adaptation(groups, references["test"], family), caption)
     for split, known in references.items():
         yield html.heading(3, f"Returns on {SPLITS[split]}")
-        yield _returns([group.title for group in groups], [group.results[split] for group in groups], known)
+        yield _returns(groups, split, known)
     words = [
         "In brackets: 95 % bootstrap intervals.",
         "IQM: inter-quartile mean.",
         "Gain: over the return on the same tasks before adaptation.",
+        "As trained: the adaptation that training has worked for.",
     ]
     if references["test"]:
         words.append("Score: 0 for random actions, 1 for a policy that is told the task.")
@@ -126,26 +132,38 @@ def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator
     yield _against_task(groups, family, name)
 
 
-def _returns(titles: Sequence[str], results: Sequence[Evaluation], references: Mapping[str, float]) -> str:
+def _returns(groups: Sequence[Group], split: str, references: References | None) -> str:
     """A row for each column of each result, and one for each reference."""
+    results = [group.results[split] for group in groups]
     digits = _digits([x for result in results for x in result.mean])
     scores = any(None not in result.score for result in results)
     successes = any(result.success for result in results)
     head = ["adaptation", "episodes used", "steps used", "mean return", "IQM", "gain"]
     blocks = {}
-    for title, result in zip(titles, results, strict=True):
-        rows = blocks[title] = []
+    for group, result in zip(groups, results, strict=True):
+        rows = blocks[group.title] = []
         for k, mean in enumerate(result.mean):
-            row = [_column(result, k), f"{result.episodes_used[k]:,}", f"{result.env_steps_used[k]:,.0f}"]
+            words = words_of_column(result, k) + ", as trained" * (k == group.trained_column)
+            row = [words, f"{result.episodes_used[k]:,}", f"{result.env_steps_used[k]:,.0f}"]
             row += [_interval(mean, result.ci95[k], digits), _real(result.iqm[k], digits)]
             row += [_interval(result.gain[k], result.gain_ci95[k], digits, "+") if k else ""]
             row += [_real(result.score[k], 2) if None not in result.score else ""] * scores
             row += [f"{100 * np.mean(result.success, axis=0)[k]:.0f} %" if result.success else ""] * successes
             rows.append(row)
     if references:
-        known = [(f"{name}: {POLICIES[name]}", _real(x, digits)) for name, x in references.items()]
-        blocks["policies that do not adapt"] = [[words, "", "", number] for words, number in known]
+        blocks["policies that do not adapt"] = [
+            [f"{name}: {words}", "", "", *_reference(references, getattr(references, name), digits)]
+            for name, words in POLICIES.items()
+        ]
     return html.table(head + ["score"] * scores + ["success"] * successes, blocks)
+
+
+def _reference(references: References, returns: Sequence[float], digits: int) -> list[str]:
+    """A reference's mean return and score in a table of returns."""
+    columns = np.array(returns)[:, None]
+    low, high = bootstrap(columns)[0]
+    mean = _interval(columns.mean(), (low, high), digits)
+    return [mean, _real(iqm(columns)[0], digits), "", _real(references.score(columns)[0], 2)]
 
 
 def _improvement(groups: Sequence[Group]) -> Iterator[str]:
@@ -167,20 +185,16 @@ def _improvement(groups: Sequence[Group]) -> Iterator[str]:
 def _against_task(groups: Sequence[Group], family: TaskFamily, name: str) -> str:
     sizes = [family.size(param) for param in family.params]
     if sizes == [1]:
-        caption = "Return on each task against the number that varies."
+        caption = "Return on each task against the number that varies, each learner in its colour."
         if any(len(group.trainings) > 1 for group in groups):
             caption += " Lines: mean of the trainings. Bands: from the worst of them to the best."
         return html.figure(f"{name}-task", draw.against_one(groups, splits(family), family), caption)
     if sizes == [1, 1]:
-        caption = "Return on each task after adaptation, over the two numbers that vary."
+        caption = "Return on each task, as a colour, over the two numbers that vary."
+        if len(splits(family)) > 1:
+            caption += " Dotted: where tasks out of distribution are drawn."
         return html.figure(f"{name}-task", draw.against_two(groups, splits(family), family), caption)
     return html.paragraph(f"Not drawn: {sum(sizes)} numbers vary between tasks, more than a plane can show.")
-
-
-def _references(family: TaskFamily, split: str) -> dict[str, float]:
-    """Mean returns of policies that do not adapt, as far as they have been measured on these tasks."""
-    known = references_on(family, family.tasks(split))
-    return {policy: float(np.mean(getattr(known, policy))) for policy in draw.REFERENCES} if known else {}
 
 
 # Of the runs.
@@ -265,10 +279,6 @@ def _doc(family: TaskFamily) -> list[str]:
 # Words and numbers.
 
 
-def _column(result: Evaluation, k: int) -> str:
-    return f"after {_count(k, result.column.rstrip('s'))}" if k else "none"
-
-
 def _count(n: int, thing: str) -> str:
     return f"{n} {thing}{'s' * (n != 1)}"
 
@@ -280,7 +290,7 @@ def _digits(values: Sequence[float]) -> int:
 
 
 def _real(x: float, digits: int, sign: str = "") -> str:
-    return f"{x:{sign}.{digits}f}".replace("-", "−")  # noqa: RUF001 - a minus sign is meant
+    return f"{round(x, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")  # noqa: RUF001 - a minus sign is meant
 
 
 def _interval(x: float, ends: Sequence[float], digits: int, sign: str = "") -> str:

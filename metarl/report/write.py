@@ -55,6 +55,7 @@ def write_report(
                 bar.update(runs.index(run), str(run.folder))
                 evaluate_run(run, part.family, n_threads, seed)
             _name_copies(part.groups)
+        bar.update(len(runs))
     missing += [words for run in runs for words in run.missing]
     page = report_page(parts, missing)
     write_atomically(out, lambda file: file.write(page.encode(errors="replace")))
