@@ -306,17 +306,22 @@ def test_there_is_a_picture_of_everything_that_can_be_drawn(everything):
     assert page.source.count("<svg") == 4 * 3 + 2
 
 
-def test_clips_are_in_the_page_as_long_as_they_are_small(report, runs):
+def test_clips_are_in_the_page_as_long_as_they_are_small_and_else_linked(report, runs):
     (runs / "run" / "a.gif").write_bytes(GIF)
     (runs / "run" / "b.mp4").write_bytes(MP4 + bytes(8_000_000))
     (runs / "run" / "c.mp4").write_bytes(MP4)
-    (runs / "run" / "replay.html").write_text("<p>")
+    (runs / "run" / "clips").mkdir()
+    for name in ("replay.html", "render-2.html", "report.html", "clips/a #1.html"):
+        (runs / "run" / name).write_text("<p>")
+    (runs / "run" / "clips" / "e.gif").write_bytes(GIF)
     (runs / "seed1" / "d.gif").write_bytes(b"no")
     page = report("run", "seed1")
     kinds = [value.partition(",")[0] for name, value in page.attributes if name == "src"]
-    assert kinds == ["data:image/gif;base64", "data:video/mp4;base64"]
-    assert "run/b.mp4: 8.0 MB, too large to be in this page." in page.text
-    assert "run/replay.html" in page.text
+    assert kinds == ["data:image/gif;base64", "data:video/mp4;base64", "data:image/gif;base64"]
+    links = [value for name, value in page.attributes if name == "href" and value.startswith("run")]
+    assert links == ["run/b.mp4", "run/clips/a%20%231.html", "run/render-2.html", "run/replay.html"]
+    assert "run/b.mp4 (8.0 MB, too large to be in this page)" in page.text
+    assert "run/replay.html (a page of its own)" in page.text
     assert page.missing == ["seed1: d.gif is damaged"]
 
 
@@ -499,6 +504,20 @@ def test_a_training_that_is_not_finished_is_named(report, runs):
     path.write_text(path.read_text().replace(f'"steps": {TINY_STEPS}', f'"steps": {9 * TINY_STEPS}'))
     (said,) = report("run").missing
     assert said == f"run: training is not finished: {TINY_STEPS} of {9 * TINY_STEPS:,} environment steps"
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_text("{")])
+def test_without_its_config_a_run_is_what_its_checkpoint_says(report, runs, change):
+    change(runs / "run" / "config.json")
+    page = report("run")
+    assert [words.split(";")[0] for words in page.missing] == ["run: config.json is missing or damaged"]
+    _, agent = RunFolder("seed1").load("cpu", 1)
+    agent = type(agent).load("run", n_threads=1)
+    tasks = agent.family.tasks("test")
+    result = evaluate(agent.adapter(), agent.family, tasks, *agent.evaluation_size)
+    assert_shows(page.returns("PointGoal")["maml"], result)
+    assert page.tables["PointGoal", "Runs"][2] == ["run", "0", str(TINY_STEPS), str(TINY_STEPS)]
+    assert list(report("run", "seed1").returns("PointGoal")) == ["maml (2 trainings)"]
 
 
 @pytest.mark.parametrize("text", [None, "import nothing_of_this_name", "class Two: pass"])

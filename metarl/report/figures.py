@@ -120,7 +120,8 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
                 face = colour if filled else "none"
                 when = "before adaptation" if column == 0 else "after adaptation"
                 label = when if filled else f"{when}, out of distribution"
-                look = {"color": colour, "marker": marker, "ms": 4, "mfc": face, "lw": 1}
+                line = 0 if isinstance(param.train, Choice) else 1
+                look = {"color": colour, "marker": marker, "ms": 4, "mfc": face, "lw": line}
                 panel.plot(value[order], returns.mean(axis=0), **look, label=label)
                 panel.fill_between(
                     value[order], returns.min(0), returns.max(0), color=colour, alpha=0.2, lw=0
@@ -128,7 +129,8 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
         if isinstance(param.train, Choice):
             panel.set_xticks(param.train.values)
         panel.set_xlabel(_axis(param))
-    panels[0].set_ylabel(f"return over {family.horizon} steps")
+    for panel in panels[::PER_ROW]:
+        panel.set_ylabel(f"return over {family.horizon} steps")
     _legend(figure, panels[0], _look(0)[0])
     return figure
 
@@ -137,6 +139,7 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
 def against_two(groups: Sequence[Group], splits: Sequence[str], family: TaskFamily) -> Figure:
     """Return after adaptation, as a colour, over the two numbers that vary; a panel a group."""
     figure, panels = _panels(groups, 2.9, layout="compressed")
+    figure.get_layout_engine().set(h_pad=0.12)
     adapted = [[group.returns(s)[..., group.trained_column].mean(axis=0) for s in splits] for group in groups]
     shown = np.concatenate([returns for row in adapted for returns in row])
     colours = ScalarMappable(Normalize(shown.min(), shown.max()), "cividis")
@@ -146,7 +149,7 @@ def against_two(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
             x, y, names = _place(group.results[split], family)
             colour, label = colours.to_rgba(returns), LABELS[split]
             panel.scatter(x, y, s=70, c=colour, marker=marker, edgecolors=INK, linewidths=0.5, label=label)
-        panel.set(xlabel=names[0], ylabel=names[1] if panel is panels[0] else "")
+        panel.set(xlabel=names[0], ylabel=names[1] if panel.get_subplotspec().is_first_col() else "")
         panel.set_aspect("equal" if names[0].partition("(")[2] == names[1].partition("(")[2] else "auto")
     n_rows = -(-len(groups) // PER_ROW)
     words = f"return over {family.horizon} steps"
@@ -222,7 +225,7 @@ def _ground(axes: Axes, family: TaskFamily, splits: Sequence[str]) -> None:
         axes.add_patch(shape)
     if "ood" in splits:
         for shape in _shapes(family, [param.ood or param.train for param in family.params]):
-            shape.set(fill=False, edgecolor=INK, lw=0.7, ls=":")
+            shape.set(fill=False, edgecolor=INK, lw=0.7, ls="--")
             axes.add_patch(shape)
 
 

@@ -26,6 +26,7 @@ aside ul { margin: 0; padding-left: 1.2rem; }
 figure { margin: 1rem 0; }
 figcaption { max-width: 46rem; margin-top: .25rem; }
 svg, img, video { display: block; max-width: 100%; height: auto; }
+svg { min-width: 42rem; }
 svg text { font-family: inherit !important; }
 svg * { stroke-linejoin: round; }
 .wide { overflow-x: auto; }
@@ -38,6 +39,7 @@ tbody th > div { width: 0; min-width: 100%; white-space: normal; }
 thead th { border-bottom: 1px solid var(--ink); }
 tbody + tbody th { border-top: 1px solid var(--rule); }
 tbody:last-child tr:last-child > td { border-bottom: 1px solid var(--ink); }
+a { color: inherit; }
 .number { text-align: right; }
 details { margin: .75rem 0; }
 summary { cursor: pointer; font-weight: 600; }
@@ -118,7 +120,12 @@ def figure(name: str, svg: str, caption: str) -> str:
     """A drawing, whose own names are made the page's by a name in front."""
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f'<figure><div class="wide">{svg}</div><figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def link(address: str, text: str, remark: str = "") -> str:
+    """A paragraph that leads somewhere else, and a remark behind it."""
+    return f'<p><a href="{escape(address)}">{escape(text)}</a>{escape(remark)}</p>'
 
 
 def clip(path: Path, content: bytes) -> str:

@@ -1,10 +1,13 @@
 """The page of a report: for every family its results, its learning, and what it is."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
 from itertools import combinations
 from math import floor, log10
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
@@ -12,8 +15,9 @@ from envs import Param, TaskFamily
 from metarl.references import References, references_on
 from metarl.report import figures as draw
 from metarl.report import html
+from metarl.report.clips import VIDEOS
 from metarl.report.groups import Group, differing, words_of, words_of_column
-from metarl.report.runs import REPLAY, Run, splits
+from metarl.report.runs import Run, splits
 from metarl.statistics import bootstrap, iqm, probability_of_improvement
 
 EMBEDDED = 8_000_000  # bytes of clips that a page may hold
@@ -47,12 +51,13 @@ class Part:
         return [run for group in self.groups for run in group.runs]
 
 
-def report_page(parts: Sequence[Part], missing: Sequence[str]) -> str:
+def report_page(parts: Sequence[Part], missing: Sequence[str], folder: Path) -> str:
     """The whole page.
 
     Args:
         parts: one a family.
         missing: what is missing in the run folders, in words.
+        folder: where the page will be, from which links to large clips lead.
     """
     title = ", ".join(part.title for part in parts)
     runs = [run for part in parts for run in part.runs]
@@ -65,7 +70,7 @@ def report_page(parts: Sequence[Part], missing: Sequence[str]) -> str:
         body.append(html.notes("What is missing", missing))
     for k, part in enumerate(parts):
         body += [html.heading(2, part.title), *_family(part, f"family-{k}")]
-    body += _clips(runs)
+    body += _clips(runs, folder)
     return html.page(f"metarl report: {title}", body)
 
 
@@ -192,7 +197,7 @@ def _against_task(groups: Sequence[Group], family: TaskFamily, name: str) -> str
     if sizes == [1, 1]:
         caption = "Return on each task, as a colour, over the two numbers that vary."
         if len(splits(family)) > 1:
-            caption += " Dotted: where tasks out of distribution are drawn."
+            caption += " Dashed: where tasks out of distribution are drawn."
         return html.figure(f"{name}-task", draw.against_two(groups, splits(family), family), caption)
     return html.paragraph(f"Not drawn: {sum(sizes)} numbers vary between tasks, more than a plane can show.")
 
@@ -230,17 +235,18 @@ def _versions(runs: Sequence[Run]) -> str:
     return html.table(["", *heads], rows, len(heads) + 1)
 
 
-def _clips(runs: Sequence[Run]) -> Iterator[str]:
-    """Videos in the page, as long as they are small enough, and the names of the others."""
+def _clips(runs: Sequence[Run], folder: Path) -> Iterator[str]:
+    """Videos in the page, as long as they are small enough, and links to the rest."""
     room = EMBEDDED
     if any(run.clips for run in runs):
         yield html.heading(2, "Clips")
     for path in [path for run in runs for path in run.clips]:
         size = path.stat().st_size
-        if path.name == REPLAY:
-            yield html.paragraph(f"{path}: a page of its own.")
+        address = quote(os.path.relpath(path.resolve(), folder.resolve()))
+        if path.suffix.lower() not in VIDEOS:
+            yield html.link(address, str(path), " (a page of its own)")
         elif size > room:
-            yield html.paragraph(f"{path}: {size / 1e6:.1f} MB, too large to be in this page.")
+            yield html.link(address, str(path), f" ({size / 1e6:.1f} MB, too large to be in this page)")
         else:
             room -= size
             yield html.clip(path, path.read_bytes())

@@ -11,13 +11,14 @@ import numpy as np
 
 from envs import InputError, Task, TaskFamily, load_family
 from envs.family import Split
+from metarl.agent import read_checkpoint
 from metarl.evaluate import Evaluation, evaluate
+from metarl.learners import LEARNERS
 from metarl.logs import PROGRESS, SECONDS, STEP
+from metarl.report.clips import find_clips
 from metarl.run_folder import CONFIG, TASKS, VERSIONS, RunConfig, RunFolder
 
 RETURN = "return/"  # columns of progress.csv
-REPLAY = "replay.html"
-CLIPS = {".gif": (0, b"GIF8"), ".mp4": (4, b"ftyp")}  # what such a file has, and where
 
 
 @dataclass(eq=False)
@@ -27,13 +28,14 @@ class Run:
     Attributes:
         folder: as it was given.
         config: what was asked for.
-        text: the config's file as it stands.
+        text: the config's file as it stands, or what the checkpoint says if there is none.
         progress: columns of progress.csv by name, (rows,) each; empty if there is nothing to read.
         versions: of everything that the run was made with; empty if unknown.
         clips: videos and replays in the folder.
         steps: environment steps that the checkpoint has been trained for; None without one.
         evaluations: by split; empty without a checkpoint that fits.
         trained_column: of the evaluations, the one that training has worked for.
+        has_config: False if the config is what the checkpoint says.
         missing: what is missing, in words.
     """
 
@@ -46,6 +48,7 @@ class Run:
     steps: int | None = None
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     trained_column: int = 0
+    has_config: bool = True
     missing: list[str] = field(default_factory=list)
 
     def miss(self, what: str) -> None:
@@ -73,15 +76,16 @@ def read_run(folder: Path) -> Run:
     Raises:
         InputError: it is not a run folder.
     """
-    config = RunFolder(folder).read_config()
-    run = Run(folder, config, (folder / CONFIG).read_text())
+    try:
+        run = Run(folder, RunFolder(folder).read_config(), (folder / CONFIG).read_text())
+    except InputError as error:
+        run = Run(folder, *_from_checkpoint(folder, error), has_config=False)
+        run.miss(f"{CONFIG} is missing or damaged; what was asked for is read from the checkpoint")
     run.progress = _read_progress(run)
     run.versions = {str(k): str(v) for k, v in _read_json(run, VERSIONS).items()}
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        if path.name == REPLAY or _is_clip(path):
-            run.clips.append(path)
-        elif path.suffix.lower() in CLIPS:
-            run.miss(f"{path.name} is damaged")
+    run.clips, damaged = find_clips(folder)
+    for path in damaged:
+        run.miss(f"{path.relative_to(folder)} is damaged")
     return run
 
 
@@ -117,7 +121,10 @@ def evaluate_run(run: Run, family: TaskFamily, n_threads: int, seed: int) -> Non
         run.miss(f"no {folder.checkpoint.name}, so it is not evaluated")
         return
     try:
-        _, agent = folder.load("cpu", n_threads)
+        if run.has_config:
+            _, agent = folder.load("cpu", n_threads)
+        else:
+            agent = LEARNERS[run.config.learner].load(run.folder, "cpu", n_threads)
         run.evaluations = {
             split: evaluate(
                 agent.adapter(),
@@ -142,6 +149,20 @@ def evaluate_run(run: Run, family: TaskFamily, n_threads: int, seed: int) -> Non
 # Files that may be missing, cut or foreign.
 
 
+def _from_checkpoint(folder: Path, error: InputError) -> tuple[RunConfig, str]:
+    """What the checkpoint of a run without a config was asked for, and as text; else the error."""
+    try:
+        found = read_checkpoint(RunFolder(folder).checkpoint)
+        steps = int(found["state"]["num_timesteps"])
+        asked = {**{k: found[k] for k in ("family", "learner", "seed", "config")}, "steps": steps}
+        text = json.dumps(asked, indent=2)
+        if asked["learner"] in LEARNERS:
+            return RunConfig(**json.loads(text), device="cpu", n_threads=0), text
+    except (InputError, KeyError, TypeError, ValueError):
+        pass
+    raise error
+
+
 def _read_progress(run: Run) -> dict[str, np.ndarray]:
     path = run.folder / PROGRESS
     if not path.is_file():
@@ -160,12 +181,6 @@ def _read_progress(run: Run) -> dict[str, np.ndarray]:
     if len(rows) < len(lines) - 1:
         run.miss(f"{PROGRESS} is cut or damaged: {len(rows)} of its {len(lines) - 1} rows can be read")
     return {name: np.array([_number(row[name]) for row in rows]) for name in names}
-
-
-def _is_clip(path: Path) -> bool:
-    start, magic = CLIPS.get(path.suffix.lower(), (0, b""))
-    with open(path, "rb") as file:
-        return bool(magic) and file.read(start + len(magic))[start:] == magic
 
 
 def _number(text: str | None) -> float:

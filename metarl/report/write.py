@@ -57,7 +57,7 @@ def write_report(
             _name_copies(part.groups)
         bar.update(len(runs))
     missing += [words for run in runs for words in run.missing]
-    page = report_page(parts, missing)
+    page = report_page(parts, missing, out.parent)
     write_atomically(out, lambda file: file.write(page.encode(errors="replace")))
     return missing
 
