@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from envs import InputError
+from metarl.cores import CORES
 from metarl.ranges import check
 
 RANGES = {
@@ -35,7 +36,7 @@ class MetaLSTMConfig:
     n_episodes: int = 2
     """episodes a trial, memory kept in between; a trial is so many horizons long, and where episodes
     end early it holds more of them"""
-    core: Literal["lstm-memory", "lstm", "gru", "transformer", "feedforward"] = "lstm-memory"
+    core: Literal[tuple(CORES)] = "lstm-memory"
     """what the policy remembers with (feedforward: nothing)"""
     width: int = 128
     """of the core"""
