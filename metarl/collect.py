@@ -1,15 +1,16 @@
 """Sampling: a simulator and a policy give Trajectories."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from envs import BatchSim
-from envs.batch_sim import Step
 from metarl.policies import GaussianMLP, Normaliser, Params
 from metarl.trajectories import Trajectories
+
+Feel = Callable[[np.ndarray, np.ndarray, np.ndarray | None], None]
 
 
 @contextmanager
@@ -56,18 +57,11 @@ def collect(
     std = folded["log_std"].clamp(min=np.log(policy.min_std)).exp()
     scaled = torch.from_numpy(noise).view(horizon, n_tasks, -1, action_dim) * std
     action = torch.from_numpy(out.action).view(horizon, n_tasks, -1, action_dim)
-    live = np.ones(n, bool)
+    out.trial_start[0] = True
     with torch_threads(1), torch.inference_mode():
-        obs = sim.reset(rng)
-        out.episode_start[0] = out.trial_start[0] = True
-        for t in range(horizon):
-            out.obs[t], out.valid[t] = obs, live
+        for t, _ in play(sim, out, rng):
             mean, _ = policy.mean_std(folded, per_task[t])
             torch.add(mean, scaled[t], out=action[t])
-            step = sim.step(out.action[t], None if live.all() else live)
-            obs, live = step.obs, record(out, t, step, live)
-            if not live.any():
-                break
     # log N(a; mean, std) = -||noise||^2 / 2 - sum log std - log sqrt(2 pi)^d, with the noise at hand
     log_std = np.repeat(std.log().sum(-1).numpy(), n // n_tasks)
     out.log_prob[:] = -0.5 * np.square(noise).sum(-1) - log_std - 0.5 * np.log(2 * np.pi) * action_dim
@@ -81,11 +75,35 @@ def draw_noise(rng: np.random.Generator, out: Trajectories, deterministic: bool)
     return rng.standard_normal(out.action.shape, dtype=np.float32)
 
 
-def record(out: Trajectories, t: int, step: Step, live: np.ndarray) -> np.ndarray:
-    """Write down what came of step t of the episodes that live, (N,) bool; returns those that go on."""
-    out.reward[t] = step.reward * live
-    out.terminated[t], out.truncated[t] = step.terminated & live, step.truncated & live
-    return live & ~step.terminated
+def play(
+    sim: BatchSim, out: Trajectories, rng: np.random.Generator, feel: Feel | None = None
+) -> Iterator[tuple[int, np.ndarray | None]]:
+    """One episode in each simulation; rows whose episode ends early are padded and wait.
+
+    Args:
+        sim: N simulations, tasks already set.
+        out: empty, T steps long; where everything is written. Whoever iterates fills out.action[t].
+        rng: draws initial states.
+        feel: told after every step what was done, what came of it, and which episodes were going on.
+
+    Yields:
+        t, when out.obs[t] is there and out.action[t] is needed; and the episodes going on, (N,) bool, or
+        None if all are.
+    """
+    obs, live = sim.reset(rng), np.ones(sim.n_sims, bool)
+    out.episode_start[0] = True
+    for t in range(len(out.obs)):
+        out.obs[t], out.valid[t] = obs, live
+        going = None if live.all() else live
+        yield t, going
+        step = sim.step(out.action[t], going)
+        if feel is not None:
+            feel(out.action[t], step.reward, going)
+        out.reward[t] = step.reward * live
+        out.terminated[t], out.truncated[t] = step.terminated & live, step.truncated & live
+        obs, live = step.obs, live & ~step.terminated
+        if not live.any():
+            break
 
 
 def fold(params: Params, normaliser: Normaliser) -> Params:

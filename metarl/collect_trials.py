@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from envs import BatchSim
-from metarl.collect import draw_noise, record, torch_threads
+from metarl.collect import draw_noise, play, torch_threads
 from metarl.meta_lstm import InputNormaliser
 from metarl.policies import Params
 from metarl.recurrent_policy import Decision, RecurrentPolicy, choose
@@ -102,24 +102,13 @@ def collect_episode(
         deterministic: act by the mean.
         noise_rng: draws actions instead, so that whoever acts meets the same initial states.
     """
-    n, horizon = sim.n_sims, sim.family.horizon
-    out = Trajectories.empty(horizon, n, player.policy.obs_dim, player.policy.action_dim)
+    out = Trajectories.empty(sim.family.horizon, sim.n_sims, player.policy.obs_dim, player.policy.action_dim)
     noise = draw_noise(noise_rng or rng, out, deterministic)
-    live = np.ones(n, bool)
     with torch_threads(1), torch.inference_mode():
-        obs = sim.reset(rng)
-        out.episode_start[0] = True
-        for t in range(horizon):
-            out.obs[t], out.valid[t] = obs, live
-            going = None if live.all() else live
-            decision = player.decide(obs, out.episode_start[t], going)
+        for t, going in play(sim, out, rng, player.feel):
+            decision = player.decide(out.obs[t], out.episode_start[t], going)
             std = decision.log_std.exp().numpy()
             np.add(decision.mean.numpy(), std * noise[t], out=out.action[t])
-            step = sim.step(out.action[t], going)
-            player.feel(out.action[t], step.reward, going)
-            obs, live = step.obs, record(out, t, step, live)
-            if not live.any():
-                break
     out.log_prob[:] = _log_density(noise, std)
     return out
 

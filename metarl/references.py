@@ -16,7 +16,7 @@ import numpy as np
 
 from envs import FAMILIES, BatchSim, Task, TaskFamily
 from envs.told import task_features
-from metarl.collect import record
+from metarl.collect import play
 from metarl.files import write_json
 from metarl.trajectories import Trajectories
 
@@ -98,7 +98,7 @@ class RandomPolicy:
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation."""
         shape = sim.n_sims, sim.family.action_dim
-        return play(sim, lambda obs: self.rng.uniform(-1, 1, shape), rng)
+        return _play(sim, lambda obs: self.rng.uniform(-1, 1, shape), rng)
 
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing is learned."""
@@ -124,24 +124,18 @@ class ModelPolicy:
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation."""
         if not self.told:
-            return play(sim, self.act, rng)
+            return _play(sim, self.act, rng)
         features = task_features(sim.family, sim.task_values)
-        return play(sim, lambda obs: self.act(np.concatenate([obs, features], axis=1)), rng)
+        return _play(sim, lambda obs: self.act(np.concatenate([obs, features], axis=1)), rng)
 
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing is learned."""
 
 
-def play(sim: BatchSim, act: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> Trajectories:
+def _play(sim: BatchSim, act: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> Trajectories:
     """One episode in each simulation, of actions (N, action_dim) for observations (N, obs_dim)."""
     family = sim.family
     out = Trajectories.empty(family.horizon, sim.n_sims, family.obs_dim, family.action_dim)
-    obs, live = sim.reset(rng), np.ones(sim.n_sims, bool)
-    out.episode_start[0] = True
-    for t in range(family.horizon):
-        out.obs[t], out.valid[t], out.action[t] = obs, live, act(obs)
-        step = sim.step(out.action[t], None if live.all() else live)
-        obs, live = step.obs, record(out, t, step, live)
-        if not live.any():
-            break
+    for t, _ in play(sim, out, rng):
+        out.action[t] = act(out.obs[t])
     return out
