@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,14 @@ def test_parameters_that_are_never_adapted_show_no_gain(family):
     adapter.adapt = lambda episodes: None
     result = evaluate(adapter, family, family.tasks("test"), 3, 10)
     assert all(abs(low + high) / 2 < high - low for low, high in result.gain_ci95[1:])
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_an_evaluation_reaches_what_training_has_worked_for(family, steps):
+    maml = MAML(family, replace(TINY, inner_steps=steps))
+    recurrent = MetaLSTM(family, MetaLSTMConfig(width=4, n_episodes=steps))
+    assert (maml.evaluation_size, maml.trained_column) == ((max(4, steps + 1), TINY.n_episodes), steps)
+    assert (recurrent.evaluation_size[0], recurrent.trained_column) == (steps, steps - 1)
 
 
 def test_whoever_acts_meets_the_same_initial_states():
