@@ -26,7 +26,6 @@ aside ul { margin: 0; padding-left: 1.2rem; }
 figure { margin: 1rem 0; }
 figcaption { max-width: 46rem; margin-top: .25rem; }
 svg, img, video { display: block; max-width: 100%; height: auto; }
-svg { min-width: 42rem; }
 svg text { font-family: inherit !important; }
 svg * { stroke-linejoin: round; }
 .wide { overflow-x: auto; }
@@ -48,6 +47,7 @@ details details summary { font-weight: 400; }
 pre { font-size: .8rem; line-height: 1.4; padding: .75rem 1rem; background: var(--soft); overflow-x: auto; }
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"  # and nothing else
+LEGIBLE = 0.75  # of its size, down to which a drawing shrinks with the window; beyond that it scrolls
 Rows = Sequence[Sequence[str]]
 
 
@@ -119,7 +119,9 @@ def code(text: str) -> str:
 def figure(name: str, svg: str, caption: str) -> str:
     """A drawing, whose own names are made the page's by a name in front."""
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)
+    least = LEGIBLE * float(re.search(r'width="([\d.]+)pt"', svg)[1])
+    told = f'role="img" aria-label="{escape(caption)}" style="min-width: {least:.0f}pt"'
+    svg = svg.replace("<svg ", f"<svg {told} ", 1)
     return f'<figure><div class="wide">{svg}</div><figcaption>{escape(caption)}</figcaption></figure>'
 
 
