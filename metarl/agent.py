@@ -19,6 +19,7 @@ from metarl.progress import progress
 from metarl.trajectories import Trajectories
 
 FORMAT = "metarl-checkpoint-1"
+PARTS = {"family": str, "learner": str, "seed": int, "config": dict, "state": dict}  # of a checkpoint
 MAX_SKIPPED = 10  # updates in a row that were not finite, and training stops
 CHECKPOINT = "checkpoint.pt"  # its name in a run folder
 Callback = Callable[["Agent", dict[str, float]], bool | None]
@@ -262,7 +263,7 @@ class Agent:
             self.load_state_dict(content["state"])
             if not _is_finite(content["state"]):
                 raise ValueError("its numbers are not finite")
-        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        except (LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path} does not fit its own settings ({reason}); it is damaged") from None
 
@@ -281,9 +282,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise DamagedError(
             f"{path} is not a readable checkpoint ({type(error).__name__}); use another copy or train again"
         ) from None
-    needed = {"format", "family", "learner", "seed", "config", "state"}
-    if not isinstance(content, dict) or not needed <= set(content) or content["format"] != FORMAT:
+    known = isinstance(content, dict) and {"format", *PARTS} <= set(content) and content["format"] == FORMAT
+    if not known or not all(isinstance(content[name], kind) for name, kind in PARTS.items()):
         raise InputError(f"{path} is not a checkpoint of metarl in the format {FORMAT}")
+    try:
+        json.dumps(content["config"])
+    except (TypeError, ValueError):
+        raise InputError(f"{path} is not a checkpoint of metarl: its settings are not plain values") from None
     return content
 
 

@@ -257,8 +257,8 @@ def _clips(runs: Sequence[Run], folder: Path) -> Iterator[str]:
 
 def _definition(family: TaskFamily) -> Iterator[str]:
     yield from map(html.paragraph, _doc(family))
-    head = ["parameter", "kind", "training", "out of distribution", "unit", "effect", "numbers"]
-    yield html.table(head, [_param(family, param) for param in family.params], 6)
+    head = ["parameter", "kind", "training", "held out", "out of distribution", "unit", "effect", "numbers"]
+    yield html.table(head, [_param(family, param) for param in family.params], 7)
     seconds = family.horizon * family.dt
     yield html.paragraph(
         f"Episodes of {family.horizon} steps of {family.dt:g} s ({seconds:g} s). "
@@ -274,7 +274,8 @@ def _param(family: TaskFamily, param: Param) -> list[str]:
         objects = ", ".join(param.objects) if param.objects else "all"
         effect = f"{MODES[param.mode]} {param.field} of {objects}"
     ood = str(param.ood) if param.ood is not None else ""
-    return [param.name, param.kind, str(param.train), ood, param.unit, effect, str(family.size(param))]
+    ranges = [str(param.train), str(param.distribution("test")), ood]
+    return [param.name, param.kind, *ranges, param.unit, effect, str(family.size(param))]
 
 
 def _doc(family: TaskFamily) -> list[str]:

@@ -1,0 +1,191 @@
+"""Whatever is in a file or on a command line: success or one clear line, no traceback, no changed file."""
+
+import json
+import pickle
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import SMALL_MAML, SMALL_RECURRENT
+
+from envs import FAMILIES, InputError, load_family
+from metarl.cli import main, parse_tasks
+from metarl.run_folder import PREVIOUS, RunFolder
+
+pytestmark = pytest.mark.slow
+LEARNER = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
+
+
+@pytest.fixture(scope="module", params=LEARNER)
+def run(request, tmp_path_factory) -> Path:
+    """A run of each learner."""
+    folder = tmp_path_factory.mktemp("fuzz") / "run"
+    flags = LEARNER[request.param]
+    assert main(["train", "PointGoal", *flags, "--steps", "240", "--out", str(folder)]) == 0
+    (folder / PREVIOUS).unlink()
+    return folder
+
+
+def tried(run: Path) -> bool:
+    """Whether a run folder loads; anything but success and an InputError of one line goes through."""
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    try:
+        RunFolder(run).load("cpu", 1)
+        loaded = True
+    except InputError as error:
+        assert str(error) and "\n" not in str(error)
+        loaded = False
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    return loaded
+
+
+@pytest.fixture
+def damaged(run, tmp_path):
+    """A copy of the run to damage."""
+    return Path(shutil.copytree(run, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "config.json"])
+def test_a_file_cut_at_every_percent_of_its_length_is_refused(damaged, name):
+    path = damaged / name
+    whole = path.read_bytes()
+    for percent in range(100):
+        path.write_bytes(whole[: len(whole) * percent // 100])
+        assert not tried(damaged), f"{name} cut at {percent} %"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_file_with_flipped_bits_loads_or_is_refused(damaged, seed):
+    rng = random.Random(seed)
+    for name, cases in (("checkpoint.pt", 150), ("config.json", 50)):
+        path = damaged / name
+        whole = path.read_bytes()
+        for _ in range(cases):
+            content = bytearray(whole)
+            for _ in range(rng.choice([1, 1, 2, 8, 100])):
+                content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+            path.write_bytes(content)
+            tried(damaged)
+        path.write_bytes(whole)
+
+
+JUNK = [None, True, -1, 0, 1e308, float("nan"), 10**30, "", "x" * 10_000, "../..", [], {}, [[]], {"a": {}}]
+
+
+def test_a_config_with_anything_for_any_value_loads_or_is_refused(damaged):
+    path = damaged / "config.json"
+    whole = json.loads(path.read_text())
+    for junk in JUNK:
+        for name in whole:
+            path.write_text(json.dumps({**whole, name: junk}))
+            tried(damaged)
+        for name in whole["config"]:
+            path.write_text(json.dumps({**whole, "config": {**whole["config"], name: junk}}))
+            tried(damaged)
+        path.write_text(json.dumps(junk))
+        assert not tried(damaged)
+
+
+def test_a_checkpoint_with_anything_for_any_value_loads_or_is_refused(damaged):
+    path = damaged / "checkpoint.pt"
+    whole = torch.load(path, weights_only=True)
+    junk = [None, -1, "x", [], {}, torch.zeros(0), torch.zeros(3, 3, 3), torch.full((2,), float("nan"))]
+    for value in junk:
+        for name in whole:
+            torch.save({**whole, name: value}, path)
+            tried(damaged)
+        for name in whole["state"]:
+            torch.save({**whole, "state": {**whole["state"], name: value}}, path)
+            tried(damaged)
+        for name in whole["state"]["learner"]:
+            learner = {**whole["state"]["learner"], name: value}
+            torch.save({**whole, "state": {**whole["state"], "learner": learner}}, path)
+            tried(damaged)
+
+
+class Bomb:
+    """Code that a pickle would run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_nothing_in_a_file_runs(damaged, tmp_path):
+    touched = tmp_path / "touched"
+    path = damaged / "checkpoint.pt"
+    path.write_bytes(pickle.dumps(Bomb(touched)))
+    assert not tried(damaged)
+    torch.save({"format": Bomb(touched)}, path)
+    assert not tried(damaged)
+    assert not touched.exists()
+
+
+def test_a_folder_with_links_folders_and_nothing_in_place_of_files_is_refused(damaged, tmp_path):
+    path = damaged / "checkpoint.pt"
+    path.unlink()
+    for make in (lambda: path.mkdir(), lambda: path.symlink_to(tmp_path / "nowhere"), lambda: None):
+        make()
+        assert not tried(damaged)
+        if path.is_symlink():
+            path.unlink()
+        elif path.is_dir():
+            path.rmdir()
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_any_words_for_a_task_give_a_task_or_one_line(family):
+    known, rng = load_family(family), random.Random(family)
+    names = [p.name for p in known.params] + ["", "x", "goal", "-", "velocity "]
+    values = [
+        "",
+        "0",
+        "1",
+        "-1",
+        "1e400",
+        "nan",
+        "inf",
+        "1,2",
+        "1,,2",
+        "0x10",
+        "ü",
+        " 1 ",
+        "1_0",
+        "--",
+        "1e-5",
+    ]
+    for _ in range(60):
+        words = [f"{rng.choice(names)}{rng.choice(['=', '=', '=', '', '=='])}{rng.choice(values)}"]
+        words += [f"{name}={rng.choice(values)}" for name in rng.sample(names, k=rng.randrange(3))]
+        try:
+            tasks = parse_tasks(known, [words])
+        except InputError as error:
+            assert str(error) and "\n" not in str(error)
+        else:
+            assert tasks
+
+
+WORDS = """
+train evaluate render report check families PointGoal nowhere --steps --seed --learner maml meta-lstm --out
+--resume --task --json --plot --columns --size 1e3 -1 0 nan x=1 ü / . -- - --help= --n-threads 1e400
+"""
+COMMANDS = WORDS.split()[:6]
+
+
+def test_any_command_line_gives_success_or_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = random.Random(0)
+    for _ in range(300):
+        words = [
+            rng.choice(COMMANDS),
+            *(rng.choice([*WORDS.split(), "", "a" * 300]) for _ in range(rng.randrange(6))),
+        ]
+        if words[:2] == ["check", "PointGoal"] or words == ["families"]:
+            continue
+        assert main(words) in (0, 2), words
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err and len(said.err) < 3000, words
