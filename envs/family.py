@@ -13,6 +13,7 @@ import numpy as np
 from envs.distributions import Distribution
 from envs.errors import InputError, unknown
 from envs.markers import Marker, View
+from envs.mjcf import load_mjcf
 from envs.mjlog import no_log_file
 from envs.readings import Readings
 from envs.variation import Variation
@@ -296,15 +297,3 @@ class TaskFamily:
     def stack(self, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
         """The numbers of N tasks by parameter: (N,), or (N, size) where each element has one."""
         return {p.name: np.array([t[p.name] for t in tasks], float) for p in self.params}
-
-
-def load_mjcf(path: str | Path) -> mujoco.MjModel:
-    """Compile an MJCF file.
-
-    Raises:
-        InputError: the file is missing or is not valid MJCF.
-    """
-    try:
-        return mujoco.MjModel.from_xml_path(str(path))
-    except ValueError as error:
-        raise InputError(f"cannot load the robot {path}: {str(error).splitlines()[0]}") from None

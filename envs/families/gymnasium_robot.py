@@ -5,7 +5,8 @@ from pathlib import Path
 import gymnasium
 import mujoco
 
-from envs.family import TaskFamily, load_mjcf
+from envs.family import TaskFamily
+from envs.mjcf import load_mjcf
 from envs.mjlog import no_console
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
