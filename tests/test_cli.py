@@ -498,9 +498,9 @@ def test_a_damaged_checkpoint_is_refused_and_runs_no_code(refused, runs, command
     [
         ({"format": "metarl-checkpoint-0"}, "in the format metarl-checkpoint-1"),
         ({"state": {}}, "damaged"),
-        ({"state": 3}, "damaged"),
+        ({"state": 3}, "is not a checkpoint of metarl"),
         ({"state": {"learner": {}, "rng": "{}", "num_timesteps": 0, "iterations": 0}}, "damaged"),
-        ({"config": 3}, "belongs to another run"),
+        ({"config": 3}, "is not a checkpoint of metarl"),
         ({"learner": "other"}, "belongs to another run"),
         ({"seed": 3}, "belongs to another run"),
         ({"family": "SparsePointGoal"}, "was trained on SparsePointGoal, not on PointGoal"),
