@@ -667,7 +667,7 @@ def test_ctrl_c_finishes_the_iteration_saves_and_can_be_gone_on_from(start, tmp_
 def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(start, tmp_path):
     run = tmp_path / "run"
     # Iterations long enough that the second signal comes within the one that the first lets finish.
-    process = start(run, "--n-tasks", "40", "--n-episodes", "240", "--fisher-stride", "1")
+    process = start(run, "--n-tasks", "40", "--n-episodes", "160", "--fisher-stride", "1")
     time.sleep(0.1)
     kept = (run / "checkpoint.pt").read_bytes()
     process.send_signal(signal.SIGINT)
