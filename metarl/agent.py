@@ -1,6 +1,7 @@
 """Agent: a learner at work on a family. What users hold, train, save and load."""
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
@@ -277,6 +278,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"no checkpoint {path}; give a run folder that `metarl train` has written")
     try:
+        if not is_whole(path):  # torch itself compares no checksums
+            raise ValueError
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names no common type for the many ways a file can be damaged
         raise DamagedError(
@@ -290,6 +293,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (TypeError, ValueError):
         raise InputError(f"{path} is not a checkpoint of metarl: its settings are not plain values") from None
     return content
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint's checksums are right."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except Exception:  # zipfile names no common type for the many ways a file can be damaged
+        return False
 
 
 def _is_finite(state: Any) -> bool:

@@ -41,7 +41,8 @@ class _ResumedTensorBoard(TensorBoardOutputFormat):
     """Stable-Baselines3's TensorBoard writer, hiding what an interrupted run wrote beyond a step."""
 
     def __init__(self, folder: Path, until: int):
-        self.writer = SummaryWriter(str(folder), purge_step=until + 1 if until else None)
+        goes_on = any(folder.glob("events.*"))
+        self.writer = SummaryWriter(str(folder), purge_step=until + 1 if goes_on else None)
         self._is_closed = False
 
 

@@ -16,7 +16,7 @@ from typing import Any, get_origin
 from envs import InputError, TaskFamily
 from envs.errors import DamagedError, unknown
 from envs.family import SPLITS
-from metarl.agent import CHECKPOINT, Agent, read_checkpoint
+from metarl.agent import CHECKPOINT, Agent, is_whole, read_checkpoint
 from metarl.files import keep, write_json
 from metarl.learners import LEARNERS
 
@@ -99,8 +99,9 @@ class RunFolder:
                 shutil.rmtree(child) if child.is_dir() else child.unlink()
 
     def save(self, agent: Agent) -> None:
-        """Write the checkpoint, and keep the one before."""
-        keep(self.checkpoint, self.previous)
+        """Write the checkpoint, and keep the one before, unless that is damaged."""
+        if is_whole(self.checkpoint):
+            keep(self.checkpoint, self.previous)
         agent.save(self.checkpoint)
 
     def write_config(self, config: RunConfig) -> None:

@@ -159,6 +159,21 @@ def test_the_checkpoint_before_is_kept_and_taken_where_the_last_is_damaged(tmp_p
     assert weights(run) == weights(straight)
 
 
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_good_one_before(tmp_path):
+    run = tmp_path / "run"
+    assert train("PointGoal", *SMALL_MAML, "--steps", "480", "--out", str(run)) == 0
+    good = (run / PREVIOUS).read_bytes()
+    content = bytearray((run / "checkpoint.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / "checkpoint.pt").write_bytes(content)
+    folder = RunFolder(run)
+    _, agent = folder.load()
+    agent.save = lambda path: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    with pytest.raises(OSError, match="No space"):
+        folder.save(agent)
+    assert (run / PREVIOUS).read_bytes() == good
+
+
 def test_two_trainings_do_not_share_a_folder(tmp_path, capsys):
     run = tmp_path / "run"
     assert train("PointGoal", *SMALL_MAML, "--steps", "240", "--out", str(run)) == 0
