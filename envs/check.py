@@ -274,9 +274,7 @@ def _zeros(family: TaskFamily, n: int) -> np.ndarray:
 
 def _two_tasks(family: TaskFamily) -> tuple[Task, Task]:
     """Two that differ as much as held-out ones do."""
-    tasks = family.tasks("test")
-    first = family.params[0].name
-    ranked = sorted(tasks, key=lambda task: float(np.mean(task[first])))
+    ranked = family.ranked(family.tasks("test"))
     return ranked[0], ranked[-1]
 
 

@@ -294,6 +294,15 @@ class TaskFamily:
         """A task in a few words: "velocity 2.5 m/s", "body_mass *0.31 to *2.9"."""
         return ", ".join(p.words(np.ravel(task[p.name])) for p in self.params)
 
+    def ranked(self, tasks: Sequence[Task]) -> list[Task]:
+        """Tasks from low to high by the mean of their first parameter's numbers."""
+        return sorted(tasks, key=lambda task: float(np.mean(task[self.params[0].name])))
+
     def stack(self, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
         """The numbers of N tasks by parameter: (N,), or (N, size) where each element has one."""
         return {p.name: np.array([t[p.name] for t in tasks], float) for p in self.params}
+
+
+def polar(task: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The x and y, m, of goals that a task gives as "radius" and "angle"; of one task or of N."""
+    return task["radius"] * np.cos(task["angle"]), task["radius"] * np.sin(task["angle"])

@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.distributions import AnnulusRadius, Choice, OneWeak, Uniform
 from envs.families.gymnasium_robot import GymnasiumRobot
-from envs.family import Param, Task
+from envs.family import Param, Task, polar
 from envs.markers import HARM, Marker, View
 from envs.readings import Readings
 
@@ -134,7 +134,7 @@ class AntGoal(Ant):
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Distance to the goal in the 1-norm, and control cost."""
-        x, y = task["radius"] * np.cos(task["angle"]), task["radius"] * np.sin(task["angle"])
+        x, y = polar(task)
         return {
             "distance": -np.abs(r.qpos[:, X] - x) - np.abs(r.qpos[:, Y] - y),
             "control": -0.1 * np.square(action).sum(axis=1),
@@ -146,7 +146,7 @@ class AntGoal(Ant):
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """The goal."""
-        x, y = task["radius"] * cos(task["angle"]), task["radius"] * sin(task["angle"])
+        x, y = polar(task)
         return (Marker("cylinder", (x, y, 0.4), (0.1, 0.4)),)
 
 

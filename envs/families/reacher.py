@@ -1,14 +1,14 @@
 """Reacher (Gymnasium's MJCF): a two-link arm reaches for a hidden target."""
 
 from collections.abc import Mapping
-from math import cos, pi, sin
+from math import pi
 
 import mujoco
 import numpy as np
 
 from envs.distributions import AnnulusRadius, Uniform
 from envs.families.gymnasium_robot import ASSETS, GymnasiumRobot
-from envs.family import Param, Task
+from envs.family import Param, Task, polar
 from envs.markers import Marker
 from envs.mjlog import no_console
 from envs.readings import Readings
@@ -53,7 +53,7 @@ class ReacherGoal(GymnasiumRobot):
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """The target."""
-        x, y = task["radius"] * cos(task["angle"]), task["radius"] * sin(task["angle"])
+        x, y = polar(task)
         return (Marker("sphere", (x, y, 0.01), (0.012,)),)
 
     def reward(
@@ -61,8 +61,7 @@ class ReacherGoal(GymnasiumRobot):
     ) -> dict[str, np.ndarray]:
         """Distance from the fingertip to the target and control cost."""
         tip = r.body_position("fingertip")
-        x = task["radius"] * np.cos(task["angle"])
-        y = task["radius"] * np.sin(task["angle"])
+        x, y = polar(task)
         return {
             "distance": -np.hypot(tip[:, 0] - x, tip[:, 1] - y),
             "control": -CONTROL_COST * np.square(action).sum(axis=1),

@@ -56,8 +56,7 @@ class Recorder(BatchSim):
 
 def telling_tasks(family: TaskFamily, tasks: Sequence[Task]) -> list[Task]:
     """Two tasks that ask for different things: a low and a high one by their first number."""
-    first = family.params[0].name
-    ranked = sorted(tasks, key=lambda task: float(np.mean(task[first])))
+    ranked = family.ranked(tasks)
     return [ranked[len(ranked) // 6], ranked[-1 - len(ranked) // 6]] if len(ranked) > 1 else ranked
 
 
