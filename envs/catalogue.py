@@ -36,7 +36,7 @@ def _from_file(path: Path, class_name: str) -> TaskFamily:
     sys.modules[module_name] = module  # so that dataclasses and pickling in the file work
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a file of somebody's own can fail in any way
+    except (Exception, SystemExit) as error:  # a file of somebody's own can fail in any way
         line = getattr(error, "lineno", None) or traceback.extract_tb(error.__traceback__)[-1].lineno
         raise InputError(f"{path} does not load: {type(error).__name__}: {error} (line {line})") from None
     families = {

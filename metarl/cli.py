@@ -339,6 +339,9 @@ def parse_tasks(family: TaskFamily, groups: Sequence[Sequence[str]]) -> list[Tas
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows ASCII only
     try:
         return _parse(argv).run()
     except InputError as error:
@@ -472,6 +475,7 @@ def _trials(trials: Sequence[Trial]) -> Table:
 
 
 def _show(table: Table) -> None:
-    """Print a table; where there is no terminal to fit it into, as wide as it likes to be."""
+    """Print a table as wide as it has to be: a narrow terminal breaks its lines, but no number is lost."""
     console = Console()
-    console.print(table) if console.is_terminal else Console(width=200).print(table)
+    console.width = max(console.width * console.is_terminal, Console(width=1000).measure(table).maximum)
+    console.print(table)

@@ -84,6 +84,8 @@ def evaluate(
 ) -> Evaluation:
     """Let an adapter meet K new tasks, n episodes of each per column.
 
+    The order of the tasks changes no number.
+
     Args:
         adapter: who is judged.
         family: whose tasks.
@@ -97,9 +99,12 @@ def evaluate(
         progress_bar: show one.
     """
     dynamics, policy = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    order = sorted(range(len(tasks)), key=lambda k: repr(tasks[k]))
+    place = np.argsort(order)  # of each task in the canonical order that everything is done in
+    met = [tasks[k] for k in order]
     sim = BatchSim(family, len(tasks) * n_episodes, n_threads)
-    sim.set_tasks([task for task in tasks for _ in range(n_episodes)])
-    adapter.begin(tasks, policy)
+    sim.set_tasks([task for task in met for _ in range(n_episodes)])
+    adapter.begin(met, policy)
     n_shared = n_episodes if adapter.shares_episodes else 1
     n_adapting = sim.n_sims // n_shared
     columns, successes, used = [], [], [0.0]
@@ -116,7 +121,7 @@ def evaluate(
     episode_returns = np.stack(columns, axis=1).astype(float)
     returns = episode_returns.mean(axis=2)
     gains = returns - returns[:, :1]
-    known = references_on(family, tasks)
+    known = references_on(family, met)
     return Evaluation(
         family=family.name,
         learner=learner,
@@ -126,9 +131,9 @@ def evaluate(
         episodes_per_column=n_episodes,
         env_steps_used=used[:-1],
         episodes_used=[n_shared * k for k in range(n_columns)],
-        returns=returns.tolist(),
-        episode_returns=episode_returns.tolist(),
-        success=np.stack(successes, axis=1).tolist() if successes else None,
+        returns=returns[place].tolist(),
+        episode_returns=episode_returns[place].tolist(),
+        success=np.stack(successes, axis=1)[place].tolist() if successes else None,
         mean=returns.mean(axis=0).tolist(),
         iqm=iqm(returns).tolist(),
         ci95=bootstrap(returns).tolist(),

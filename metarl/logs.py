@@ -4,14 +4,9 @@ import csv
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
-from stable_baselines3.common.logger import (
-    CSVOutputFormat,
-    HumanOutputFormat,
-    KVWriter,
-    Logger,
-    TensorBoardOutputFormat,
-)
+from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard import SummaryWriter
 
 from metarl.files import write_atomically
@@ -20,21 +15,38 @@ PROGRESS = "progress.csv"
 STEP, SECONDS = "time/timesteps", "time/seconds"
 
 
-class _ResumedCSV(CSVOutputFormat):
-    """Stable-Baselines3's CSV writer, going on with the rows of a file up to a step."""
+class _ResumedCSV(KVWriter):
+    """Rows of a file, going on after those up to a step; a column that is new stands last in all of them."""
 
     def __init__(self, path: Path, until: int):
-        self.separator, self.quotechar = ",", '"'
+        self.path = path
         rows = _rows_until(path, until)
-        self.keys = list(rows[0]) if rows else []
+        self._rewrite(list(rows[0]) if rows else [], rows)
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0):
+        """Add a row."""
+        new = [key for key in key_values if key not in self.columns]
+        if new:
+            self.close()
+            self._rewrite([*self.columns, *new], _rows_until(self.path, sys.maxsize))
+        self._writer.writerow(key_values)
+        self._file.flush()
+
+    def close(self):
+        """Close the file."""
+        self._file.close()
+
+    def _rewrite(self, columns: list[str], rows: list[dict[str, str]]):
+        """Replace the file by one with these columns and rows, and open it for more."""
         text = io.StringIO()
-        if rows:
-            writer = csv.DictWriter(text, self.keys, lineterminator="\n")
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        if columns:
             writer.writeheader()
-            writer.writerows(rows)
-        write_atomically(path, lambda file: file.write(text.getvalue().encode()))
-        self.file = open(path, "r+")  # noqa: SIM115 - closed by the logger
-        self.file.seek(0, io.SEEK_END)
+        writer.writerows(rows)
+        write_atomically(self.path, lambda file: file.write(text.getvalue().encode()))
+        self.columns = columns
+        self._file = open(self.path, "a", newline="")  # noqa: SIM115 - closed by the logger
+        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
 
 
 class _ResumedTensorBoard(TensorBoardOutputFormat):
@@ -74,7 +86,8 @@ def _rows_until(path: Path, until: int) -> list[dict[str, str]]:
         return []
     lines = path.read_text(errors="replace").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]  # not the last words of a killed run
-    return [row for row in csv.DictReader(whole) if _step(row) <= until]
+    rows = csv.DictReader(whole)
+    return [row for row in rows if _step(row) <= until and set(row) == set(rows.fieldnames)]
 
 
 def _step(row: dict[str, str]) -> float:

@@ -10,8 +10,11 @@ CONFIDENCE = 0.95
 
 
 def bootstrap(values: np.ndarray) -> np.ndarray:
-    """Percentile bootstrap interval of the mean over tasks, (columns, 2), for values (K, columns)."""
-    return interval(resamples(len(values)) @ values).T
+    """Percentile bootstrap interval of the mean over tasks, (columns, 2), for values (K, columns).
+
+    The order of the tasks changes nothing.
+    """
+    return interval(resamples(len(values)) @ values[np.lexsort(values.T)]).T
 
 
 def resamples(n: int) -> np.ndarray:

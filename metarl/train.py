@@ -1,11 +1,14 @@
 """Training into a run folder: log, checkpoint, and stop cleanly when asked to."""
 
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from envs import InputError
 from envs.failures import to_json
 from metarl.agent import Agent
 from metarl.files import write_json
@@ -13,6 +16,7 @@ from metarl.logs import SECONDS, STEP, make_logger, seconds_until
 from metarl.run_folder import FAILURES, RunFolder
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+STDERR = 2  # written to without Python's buffer, which a signal's handler may find half-written
 
 
 @dataclass
@@ -61,12 +65,34 @@ def train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool = 
         return not stop.asked
 
     try:
-        with _asked_to_stop() as stop:
+        with _quiet_threads(), _asked_to_stop() as stop:
             agent.learn(total_timesteps, after_iteration, progress_bar=not tables)
             folder.save(agent)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder.path}: {error.strerror or error}; once that is mended, go on from "
+            f"the last checkpoint: metarl train --resume {folder.path}"
+        ) from None
     finally:
-        logger.close()
+        with suppress(OSError):
+            logger.close()
     return not stop.asked
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """No traceback of a thread that could not write: TensorBoard's raises the same at the next row."""
+    before = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not isinstance(failed.exc_value, OSError):
+            before(failed)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager
@@ -77,7 +103,7 @@ def _asked_to_stop() -> Iterator[Stop]:
     def handle(signum: int, frame: object) -> None:
         stop.asked = True
         restore()
-        print("\nstopping after this iteration; Ctrl-C again to stop at once", flush=True)
+        os.write(STDERR, b"\nstopping after this iteration; Ctrl-C again to stop at once\n")
 
     def restore() -> None:
         for number, handler in before.items():

@@ -671,7 +671,7 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(start, tmp
     time.sleep(0.1)
     kept = (run / "checkpoint.pt").read_bytes()
     process.send_signal(signal.SIGINT)
-    while "stopping after this iteration" not in process.stdout.readline():
+    while "stopping after this iteration" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

@@ -144,7 +144,7 @@ def test_every_episode_is_in_the_record(family):
 
 def test_column_0_is_before_any_adaptation_and_each_later_one_after_one_more(family):
     adapter = Wanderer()
-    tasks = family.tasks("test")[:3]
+    tasks = sorted(family.tasks("test")[:3], key=repr)  # as an evaluation does
     result = evaluate(adapter, family, tasks, 3, 2)
     assert len(adapter.adapted) == 2
     for column, episodes in enumerate(adapter.adapted):
@@ -189,6 +189,19 @@ def test_evaluating_twice_gives_the_same_numbers(family, n_threads):
     other = evaluate(agent.adapter(), family, family.tasks("test")[:5], 3, 4, seed=1)
     assert first == again
     assert first.returns != other.returns
+
+
+@pytest.mark.parametrize("name", ["maml", "meta-lstm"])
+def test_the_order_of_the_tasks_changes_no_number(name):
+    family = SparsePointGoal()
+    kinds = {"maml": (MAML, TINY), "meta-lstm": (MetaLSTM, MetaLSTMConfig(width=4))}
+    kind, config = kinds[name]
+    agent, tasks, order = kind(family, config, n_threads=1), family.tasks("test")[:5], [3, 0, 4, 1, 2]
+    one = evaluate(agent.adapter(), family, tasks, 2, 4, n_threads=1).to_json()
+    other = evaluate(agent.adapter(), family, [tasks[k] for k in order], 2, 4, n_threads=1).to_json()
+    for key in ("tasks", "returns", "episode_returns", "success"):
+        one[key] = [one[key][k] for k in order]
+    assert one == other
 
 
 def test_an_adapter_forgets_between_evaluations(family):

@@ -1,0 +1,95 @@
+"""Whatever is around: a full disk, a folder that is gone, nobody's rights, a terminal that can do little."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers import SMALL_MAML, SMALL_RECURRENT
+
+from metarl.cli import main
+from metarl.run_folder import RunFolder
+
+LEARNER = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
+# A checkpoint after every iteration.
+OFTEN = "import sys, metarl.train as t; t.SECONDS_BETWEEN_CHECKPOINTS = 0; from metarl.cli import main; "
+
+
+def training(out: Path, flags: list[str]) -> subprocess.Popen:
+    """A training that goes on until something ends it."""
+    words = ["train", "PointGoal", *flags, "--steps", "9e6", "--out", str(out)]
+    command = [sys.executable, "-c", OFTEN + "sys.exit(main(sys.argv[1:]))", *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learner", LEARNER)
+@pytest.mark.parametrize("room", [False, True])  # for a few checkpoints more
+def test_a_disk_that_is_full_ends_training_in_one_line_with_a_checkpoint_to_go_on_from(
+    tmp_path, learner, room
+):
+    run = tmp_path / "run"
+    assert main(["train", "PointGoal", *LEARNER[learner], "--steps", "480", "--out", str(run)]) == 0
+    steps = RunFolder(run).load()[1].num_timesteps
+    size = (run / "checkpoint.pt").stat().st_size + 2_000 if room else 4_000
+    full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {resource.RLIM_INFINITY})); "
+    words = ["train", "--resume", str(run), "--steps", "9e6"]
+    command = [sys.executable, "-c", full + OFTEN + "sys.exit(main(sys.argv[1:]))", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("metarl: cannot ") and ended.stderr.count("\n") == 1
+    again = RunFolder(run).load()[1].num_timesteps
+    assert again > steps if room else again == steps
+    assert main(["train", "--resume", str(run), "--steps", str(again + 480)]) == 0
+
+
+def test_a_folder_that_vanishes_ends_training_in_one_line(tmp_path):
+    run = tmp_path / "run"
+    child = training(run, SMALL_MAML)
+    while not (run / "progress.csv").exists():
+        time.sleep(0.02)
+    shutil.rmtree(run, ignore_errors=True)
+    error = child.communicate(timeout=60)[1]
+    assert child.returncode == 2
+    assert error.startswith("metarl: cannot ") and error.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may do nothing")
+def test_who_may_not_write_or_read_is_told_so(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "PointGoal", *SMALL_MAML, "--steps", "240", "--out", str(run)]) == 0
+    capsys.readouterr()
+    os.seteuid(65534)
+    try:
+        for words in (
+            ["train", "PointGoal", *SMALL_MAML, "--out", str(tmp_path / "other")],
+            ["train", "--resume", str(run)],
+            ["evaluate", str(run)],
+            ["report", str(run), "--out", str(tmp_path / "page.html")],
+        ):
+            assert main(words) == 2, words
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and "ermission" in said
+    finally:
+        os.seteuid(0)
+
+
+POOR = {"COLUMNS": "20", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.slow
+def test_a_narrow_terminal_that_knows_ascii_only_shows_every_number(tmp_path):
+    run = tmp_path / "run"
+    for words, shown in (
+        (["train", "PointGoal", *SMALL_MAML, "--steps", "240", "--out", str(run)], "next: metarl evaluate"),
+        (["evaluate", str(run)], "gradient steps"),
+        (["check", "PointGoal"], "reward terms a step"),
+    ):
+        command = [sys.executable, "-m", "metarl", *words]
+        ended = subprocess.run(command, capture_output=True, env={**os.environ, **POOR}, timeout=120)
+        assert ended.returncode == 0, ended.stderr
+        assert shown in ended.stdout.decode("ascii")
