@@ -21,6 +21,7 @@ from envs import FAMILIES, InputError, Task, TaskFamily, load_family
 from envs.check import Trial, check, try_agent
 from envs.errors import unknown
 from envs.gl import use_opengl
+from envs.speed import steps_per_second
 from metarl.evaluate import Evaluation, evaluate
 from metarl.files import sweep, write_json
 from metarl.learners import LEARNERS
@@ -34,29 +35,36 @@ from metarl.train import train
 
 DEFAULT_LEARNER = "maml"
 DEFAULT_STEPS = 4_000_000
+YARDSTICK = "HalfCheetahVel"  # whose speed of simulation is 1
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclass
 class Families:
-    """List the task families: what varies, dimensions, horizon."""
+    """List the task families: what varies, dimensions, horizon, and how fast they are simulated here."""
 
     json: bool = False
     """print JSON instead of a table"""
 
     def run(self) -> int:
         """Print the catalogue."""
-        rows = [_describe(kind()) for kind in FAMILIES.values()]
+        families = [kind() for kind in FAMILIES.values()]
+        speeds = dict(zip(FAMILIES, steps_per_second(families), strict=True))
+        rows = [
+            {**_describe(family), "relative_speed": round(speeds[family.name] / speeds[YARDSTICK], 3)}
+            for family in families
+        ]
         if self.json:
             print(json.dumps(rows, indent=2))
             return 0
-        table = Table(box=SIMPLE_HEAD)
-        for name in ("family", "obs", "act", "steps", "train/test/ood", "what varies"):
+        table = Table(box=SIMPLE_HEAD, caption=f"speed: of simulation, {YARDSTICK}'s robot is 1")
+        for name in ("family", "obs", "act", "steps", "speed", "success", "train/test/ood", "what varies"):
             table.add_column(name, no_wrap=True)
         for row in rows:
             counts = [str(row[k]) for k in ("obs_dim", "action_dim", "horizon")]
             tasks = "/".join(str(n) for n in row["tasks"].values())
-            table.add_row(row["family"], *counts, tasks, "\n".join(row["varies"]))
+            marks = [f"{row['relative_speed']:.2g}", "yes" if row["success"] else ""]
+            table.add_row(row["family"], *counts, *marks, tasks, "\n".join(row["varies"]))
         _show(table)
         return 0
 
@@ -441,6 +449,7 @@ def _describe(family: TaskFamily) -> dict[str, Any]:
         "action_dim": family.action_dim,
         "horizon": family.horizon,
         "dt": family.dt,
+        "success": type(family).success is not TaskFamily.success,
         "tasks": {
             "train": family.n_train or "fresh",
             "test": family.n_test,

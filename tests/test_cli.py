@@ -77,18 +77,22 @@ def test_families_are_listed_for_people_and_for_programs(capsys):
     assert main(["families", "--json"]) == 0
     rows = {row["family"]: row for row in json.loads(capsys.readouterr().out)}
     assert list(rows) == list(FAMILIES)
-    assert rows["PointGoal"] | {"about": ""} == {
+    assert rows["PointGoal"] | {"about": "", "relative_speed": 0} == {
         "family": "PointGoal",
         "about": "",
+        "relative_speed": 0,
         "varies": ["goal_x =U(-1, 1) m", "goal_y =U(-1, 1) m"],
         "kinds": ["goal"],
         "obs_dim": 2,
         "action_dim": 2,
         "horizon": 20,
         "dt": 0.1,
+        "success": False,
         "tasks": {"train": "fresh", "test": 20, "ood": 0},
     }
-    assert all(row["about"] for row in rows.values())
+    assert all(row["about"] and row["relative_speed"] > 0 for row in rows.values())
+    assert rows["HalfCheetahVel"]["relative_speed"] == rows["HalfCheetahDir"]["relative_speed"] == 1
+    assert rows["ArmReach"]["success"] is True
 
 
 def test_a_run_folder_holds_everything_about_the_run(runs):

@@ -21,6 +21,7 @@ COMMANDS = [
     for line in code.splitlines()
     if line.startswith("metarl ")
 ]
+CATALOGUE = README.read_text().partition("## The families")[2].partition("\n## ")[0]
 POLE = """
 <mujoco>
   <worldbody>
@@ -70,6 +71,11 @@ def test_every_piece_of_python_in_the_readme_runs(code: str, folder: Path) -> No
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=folder, check=True, timeout=300)
 
 
-def test_the_catalogue_in_the_readme_is_complete() -> None:
-    for name in FAMILIES:
-        assert f"| {name} |" in README.read_text()
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_catalogue_in_the_readme_tells_every_family_and_how_many_tasks_are_held_out(name: str) -> None:
+    (row,) = (line for line in CATALOGUE.splitlines() if line.startswith(f"| {name} |"))
+    held_out = row.split("|")[-2].strip().replace("the same two", "2")
+    numbers = [int(n) for n in re.findall(r"(?:^|, (?:and )?)(\d+)(?=$|,| \w)", held_out)]
+    family = FAMILIES[name]()
+    assert numbers[0] == family.n_test
+    assert numbers[1:] == ([family.n_ood] if family.has_ood else [])

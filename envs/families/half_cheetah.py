@@ -21,6 +21,7 @@ class HalfCheetah(GymnasiumRobot):
     mjcf = "half_cheetah.xml"
     frame_skip = 5
     horizon = 200
+    n_test = 30
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """The resting pose, with noise U(-0.1, 0.1) on qpos and N(0, 0.1) on qvel."""
@@ -46,7 +47,6 @@ class HalfCheetahVel(HalfCheetah):
 
     params = (Param("velocity", "m/s", Uniform(0, 3), ood=Uniform(3, 4)),)
     n_train = 100
-    n_test = 30
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]

@@ -1,0 +1,64 @@
+"""The tutorial does what it says: a robot that is not in the catalogue, from its MJCF to a clip."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metarl import MetaLSTM, evaluate
+from metarl.cli import main
+
+TUTORIAL = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text()
+FILES = re.findall(r"```\w+\n(?:<!-- |# )(crane\.\w+)(?: -->)?\n(.*?)```", TUTORIAL, re.DOTALL)
+COMMANDS = re.findall(r"^metarl .*$", TUTORIAL, re.MULTILINE)
+(USE,) = re.findall(r"```python\n(import .*?)```", TUTORIAL, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reader's folder, with the two files."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name, text in FILES:
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_the_reader_writes_sixty_lines_at_most(folder):
+    assert len((folder / "crane.py").read_text().splitlines()) <= 60
+    assert (folder / "crane.xml").is_file() and len(FILES) == 2
+
+
+@pytest.mark.slow
+def test_every_command_works_and_the_policy_adapts_to_what_it_has_never_seen(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    for command in COMMANDS:
+        _, *words = shlex.split(command)
+        if words[0] != "render":
+            assert main(words) == 0, command
+    said = capsys.readouterr().out
+    assert "Crane: nothing wrong" in said and "page: report.html" in said
+    agent = MetaLSTM.load("runs/crane")
+    result = evaluate(agent.adapter(), agent.family, agent.family.tasks("test"), 2, 10)
+    assert result.gain_ci95[1][0] > 5 and result.mean[1] > 25  # 12.6 and 35.3; untrained: -28
+    subprocess.run([sys.executable, "-W", "error", "-c", USE], check=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_the_clip_can_be_drawn(folder, monkeypatch, gl):
+    monkeypatch.chdir(folder)
+    if not Path("runs/crane").exists():
+        pytest.skip("needs the run that the other commands make")
+    (command,) = (c for c in COMMANDS if " render " in c)
+    assert main(shlex.split(command)[1:]) == 0
+    assert Path("clip.mp4").stat().st_size > 10_000 and Path("replay.html").stat().st_size > 100_000
+
+
+def test_a_name_that_is_wrong_is_said_as_the_tutorial_says(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    Path("wrong.py").write_text(Path("crane.py").read_text().replace('("load",)', '("laod",)'))
+    assert main(["check", "wrong.py:Crane"]) == 2
+    (shown,) = re.findall(r"^      unknown body .*$", TUTORIAL, re.MULTILINE)
+    assert shown in capsys.readouterr().out
