@@ -12,7 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import tyro
-from benchmarks import closed_loop, maml, partners, recurrent, sb3
+from benchmarks import maml, partners, recurrent, sb3
+from benchmarks.closed_loop import over_ceiling
 from benchmarks.measure import QUICK, Line, Plan, Skipped, Target
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -21,9 +22,15 @@ from rich.table import Table
 from torch import get_num_threads
 
 BENCHMARKS: dict[str, tuple[Callable[[str, Plan], Line], Target | None]] = {
-    "collect": (closed_loop.collect_cheetah, Target(0.90)),
-    "collect-hopper": (closed_loop.collect_hopper, None),
-    "collect-ant": (closed_loop.collect_ant, None),
+    "collect": (over_ceiling("HalfCheetahVel"), Target(0.90)),
+    "collect-hopper": (over_ceiling("HopperRandParams"), Target(0.85)),
+    "collect-walker": (over_ceiling("Walker2dRandParams"), Target(0.85)),
+    "collect-ant": (over_ceiling("AntGoal"), Target(0.85)),
+    "collect-humanoid": (over_ceiling("HumanoidDir"), Target(0.85)),
+    "collect-reach": (over_ceiling("ArmReach"), Target(0.85)),
+    "collect-push": (over_ceiling("ArmPushRandParams"), Target(0.85)),
+    "collect-reacher": (over_ceiling("ReacherGoal"), None),
+    "collect-point": (over_ceiling("PointGoal"), None),
     "collect-vs-async": (partners.collect_vs_async, Target(10)),
     "collect-vs-subproc": (partners.collect_vs_subproc, Target(10)),
     "collect-vs-envpool": (partners.collect_vs_envpool, Target(1)),

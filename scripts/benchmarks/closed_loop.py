@@ -1,39 +1,18 @@
 """The closed loop (policy, physics, reward, storing) over the same physics alone."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from benchmarks.measure import Line, Plan, alternate
-from envs import Param, Readings, TaskFamily, Uniform, load_family
-from envs.batch_sim import BatchSim
-from envs.families.gymnasium_robot import GymnasiumRobot
+from envs import BatchSim, TaskFamily, load_family
 from metarl.collect import collect
 from metarl.policies import GaussianMLP, Normaliser, expand
 from metarl.trajectories import Trajectories
 
 TASK_SPREAD = 0.01  # deviation between tasks' parameters, as after adaptation
-
-
-class AntRun(GymnasiumRobot):
-    """An Ant-sized robot for timing: run forward, never terminate."""
-
-    mjcf = "ant.xml"
-    frame_skip = 5
-    horizon = 100
-    params = (Param("weight", "", Uniform(0.5, 1.0)),)
-
-    def observe(self, r: Readings) -> np.ndarray:
-        """All of qpos but x and y, and qvel: (N, 27)."""
-        return np.concatenate([r.qpos[:, 2:], r.qvel], axis=1)
-
-    def reward(
-        self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        """Forward velocity."""
-        return {"velocity": task["weight"] * r.velocity(0)}
 
 
 class ClosedLoop:
@@ -102,22 +81,12 @@ class ClosedLoop:
             raise RuntimeError("the replay left the path of the closed loop: the ratio would mean nothing")
 
 
-def _over_ceiling(name: str, family: TaskFamily, plan: Plan) -> Line:
-    loop = ClosedLoop(family, plan)
-    value, versus = alternate(loop.loop, loop.ceiling, plan.rounds)
-    return Line(name, value, "steps/s", "the same physics alone", versus, value / versus)
+def over_ceiling(family: str) -> Callable[[str, Plan], Line]:
+    """The line of a family; only steps before a robot's fall count."""
 
+    def measure(name: str, plan: Plan) -> Line:
+        loop = ClosedLoop(load_family(family), plan)
+        value, versus = alternate(loop.loop, loop.ceiling, plan.rounds)
+        return Line(name, value, "steps/s", "the same physics alone", versus, value / versus)
 
-def collect_cheetah(name: str, plan: Plan) -> Line:
-    """HalfCheetah, which never terminates."""
-    return _over_ceiling(name, load_family("HalfCheetahVel"), plan)
-
-
-def collect_hopper(name: str, plan: Plan) -> Line:
-    """Hopper with dynamics of its own in every simulation; only steps before a fall count."""
-    return _over_ceiling(name, load_family("HopperRandParams"), plan)
-
-
-def collect_ant(name: str, plan: Plan) -> Line:
-    """A robot with many contacts."""
-    return _over_ceiling(name, AntRun(), plan)
+    return measure
