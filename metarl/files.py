@@ -13,7 +13,7 @@ UNFINISHED = ".unfinished"
 
 def write_atomically(path: Path, write: Callable[[Any], None]) -> None:
     """Write a binary file so that at every moment, a power cut included, one of the two is there, whole."""
-    temporary = _unfinished(path)
+    temporary = unfinished(path)
     try:
         with open(temporary, "xb") as file:
             write(file)
@@ -30,7 +30,7 @@ def keep(path: Path, previous: Path) -> None:
     """Let `previous` hold what `path` holds now, before that is written anew."""
     if not path.is_file():
         return
-    link = _unfinished(previous)
+    link = unfinished(previous)
     try:
         os.link(path, link)
     except OSError:  # a file system without hard links
@@ -40,13 +40,13 @@ def keep(path: Path, previous: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what killed processes have left half-written."""
-    for path in folder.glob(f".*{UNFINISHED}"):
+    for path in folder.glob(f".*{UNFINISHED}*"):
         path.unlink(missing_ok=True)
 
 
-def _unfinished(path: Path) -> Path:
-    """A file beside another one, that nobody else writes and `sweep` knows."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED}")
+def unfinished(path: Path, suffix: str = "") -> Path:
+    """A file beside another one, that nobody else writes and `sweep` knows; its name may have to end so."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED}{suffix}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -22,7 +22,7 @@ from envs.failures import load_failures, replay
 from envs.families.point import PointGoal
 from metarl.agent import MAX_SKIPPED
 from metarl.cli import main
-from metarl.files import UNFINISHED, sweep, write_atomically
+from metarl.files import UNFINISHED, sweep, unfinished, write_atomically
 from metarl.learners import LEARNERS
 from metarl.logs import STEP, make_logger
 from metarl.run_folder import FAILURES, PREVIOUS, RunFolder
@@ -137,8 +137,9 @@ def test_a_file_has_the_mode_that_the_user_wants_and_a_failed_write_changes_noth
 
 
 def test_what_killed_processes_left_half_written_is_swept_and_nothing_else(tmp_path):
-    left, mine = tmp_path / f".checkpoint.pt.1-2{UNFINISHED}", tmp_path / ".mine"
-    left.touch(), mine.touch()
+    mine = tmp_path / ".mine"
+    for path in (unfinished(tmp_path / "checkpoint.pt"), unfinished(tmp_path / "a.mp4", ".mp4"), mine):
+        path.touch()
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == [mine]
 

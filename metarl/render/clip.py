@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from envs import FrameRenderer, InputError, TaskFamily
+from metarl.files import unfinished
 from metarl.progress import progress
 from metarl.render.rollouts import Rollout
 
@@ -55,7 +56,7 @@ def write_clip(
     gif = path.suffix.lower() == ".gif"
     squeeze = f"scale='min({GIF_WIDTH},iw)':-2:flags=lanczos,"
     palette = f"[0:v]{squeeze}split[a][b];[a]palettegen=max_colors=128[p];[b][p]paletteuse=dither=none"
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = unfinished(path, path.suffix)
     writer = imageio_ffmpeg.write_frames(
         str(temporary),
         film.size,
