@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import TINY, TINY_STEPS, Fragile
 
-from envs import InputError
+from envs import FAMILIES, InputError
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
 from metarl.agent import Agent
 from metarl.cli import main
@@ -409,6 +409,18 @@ def test_episodes_that_end_early_count_as_the_steps_they_were():
     assert agent.num_timesteps == pytest.approx(lived)
     assert agent.num_timesteps < TINY_STEPS
     assert seen[0]["episode_length"] == pytest.approx(seen[0]["return/after_1"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("config", [TINY, RECURRENT], ids=["maml", "meta-lstm"])
+def test_both_learners_train_on_every_family_in_finite_numbers(config, family):
+    seen = []
+    kind = MAML if config is TINY else MetaLSTM
+    agent = kind(family, config, n_threads=1)
+    agent.learn(3 * agent.steps_per_iteration, lambda agent, stats: seen.append(stats))
+    assert len(seen) >= 3 and agent.skipped == 0 and agent.sim.n_failures == 0
+    assert all(np.isfinite(list(stats.values())).all() for stats in seen)
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from envs.failures import load_failures, replay
 from envs.families.point import PointGoal
 from metarl.agent import MAX_SKIPPED
 from metarl.cli import main
+from metarl.evaluate import evaluate
 from metarl.files import UNFINISHED, sweep, unfinished, write_atomically
 from metarl.learners import LEARNERS
 from metarl.logs import STEP, make_logger
@@ -304,8 +305,12 @@ def test_training_that_only_diverges_stops_with_a_clear_line_and_a_good_checkpoi
     RunFolder(run).load()
 
 
-def test_training_touches_no_global_generator(tmp_path, learner):
-    state = np.random.get_state()[1].copy(), torch.get_rng_state()
-    assert train("PointGoal", *learner, "--steps", "480", "--out", str(tmp_path / "run")) == 0
-    np.testing.assert_array_equal(np.random.get_state()[1], state[0])
-    assert torch.equal(torch.get_rng_state(), state[1])
+@pytest.mark.parametrize("name", LEARNER)
+def test_learning_and_evaluating_touch_no_global_generator(name):
+    agent = LEARNERS[name]("PointGoal", n_threads=1)
+    state = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    agent.learn(agent.steps_per_iteration)
+    evaluate(agent.adapter(), agent.family, agent.family.tasks("test")[:2], 2, 2, n_threads=1)
+    assert random.getstate() == state[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], state[1])
+    assert torch.equal(torch.get_rng_state(), state[2])
