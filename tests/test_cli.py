@@ -626,8 +626,8 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
     """Begin a long training in another process, and wait until it has finished an iteration."""
     begun: list[subprocess.Popen] = []
 
-    def begin(out: Path, *flags: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "metarl", "train", "PointGoal", "--steps", "1e12", "--out", str(out)]
+    def begin(out: Path, *flags: str, family: str = "PointGoal") -> subprocess.Popen:
+        command = [sys.executable, "-m", "metarl", "train", family, "--steps", "1e12", "--out", str(out)]
         begun.append(
             subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
@@ -667,11 +667,26 @@ def test_ctrl_c_finishes_the_iteration_saves_and_can_be_gone_on_from(start, tmp_
     assert progress_of(run) == list(range(TINY_STEPS, done + TINY_STEPS + 1, TINY_STEPS))
 
 
+SLOW = """
+import time
+
+from envs.families.point import PointGoal
+
+
+class Slow(PointGoal):
+    "A point that takes its time: an iteration of forty steps takes six seconds."
+
+    def observe(self, r):
+        time.sleep(0.15)
+        return super().observe(r)
+"""
+
+
 @pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(start, tmp_path):
-    run = tmp_path / "run"
-    # Iterations long enough that the second signal comes within the one that the first lets finish.
-    process = start(run, "--n-tasks", "40", "--n-episodes", "160", "--fisher-stride", "1")
+    run, slow = tmp_path / "run", tmp_path / "slow.py"
+    slow.write_text(SLOW)  # so that the second signal comes within the iteration that the first lets finish
+    process = start(run, *SMALL_MAML, family=f"{slow}:Slow")
     time.sleep(0.1)
     kept = (run / "checkpoint.pt").read_bytes()
     process.send_signal(signal.SIGINT)

@@ -199,6 +199,8 @@ def test_a_column_that_is_new_stands_last_in_every_row_of_the_progress(tmp_path)
         logger.dump(step)
     logger.close()
     assert path.read_text() == f"{STEP},b,a\n1,0.5,\n2,1.5,2\n3,2.5,\n"
+    with path.open("a") as file:
+        file.write("1,2,3,4\n")  # a row that somebody else has written is none
     logger = make_logger(tmp_path, 2, stdout=False)
     logger.record(STEP, 3)
     logger.dump(3)

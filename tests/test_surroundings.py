@@ -42,6 +42,7 @@ def test_a_disk_that_is_full_ends_training_in_one_line_with_a_checkpoint_to_go_o
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 2
     assert ended.stderr.startswith("metarl: cannot ") and ended.stderr.count("\n") == 1
+    assert not room or "go on from the last checkpoint" in ended.stderr
     again = RunFolder(run).load()[1].num_timesteps
     assert again > steps if room else again == steps
     assert main(["train", "--resume", str(run), "--steps", str(again + 480)]) == 0
