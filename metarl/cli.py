@@ -461,13 +461,27 @@ def _describe(family: TaskFamily) -> dict[str, Any]:
 def _table(result: Evaluation) -> Table:
     title = f"{result.family}, {result.learner}: {len(result.tasks)} tasks ({result.split})"
     table = Table(title=title, box=SIMPLE_HEAD)
-    for name in (result.column, "episodes used", "return [95 % CI]", "IQM", "gain [95 % CI]"):
+    columns = {
+        result.column: [str(k) for k in range(len(result.mean))],
+        "episodes used": [str(n) for n in result.episodes_used],
+        "return [95 % CI]": [
+            f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+            for mean, (low, high) in zip(result.mean, result.ci95, strict=True)
+        ],
+        "IQM": [f"{value:.1f}" for value in result.iqm],
+        "gain [95 % CI]": [
+            f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" if k else ""
+            for k, (gain, (low, high)) in enumerate(zip(result.gain, result.gain_ci95, strict=True))
+        ],
+    }
+    if result.success is not None:
+        columns["success"] = [f"{100 * share:.0f} %" for share in np.mean(result.success, axis=0)]
+    if None not in result.score:
+        columns["score"] = [f"{value:.2f}" for value in result.score]
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for k, interval in enumerate(result.ci95):
-        numbers = [f"{result.mean[k]:.1f} [{interval[0]:.1f}, {interval[1]:.1f}]", f"{result.iqm[k]:.1f}"]
-        low, high = result.gain_ci95[k]
-        gain = f"{result.gain[k]:+.1f} [{low:+.1f}, {high:+.1f}]" if k else ""
-        table.add_row(str(k), str(result.episodes_used[k]), *numbers, gain)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     return table
 
 

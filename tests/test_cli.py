@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ import torch
 from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
 from envs import FAMILIES
-from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
 from metarl.cli import Evaluate, Families, Report, Train, main
 from metarl.run_folder import PREVIOUS
 
@@ -93,6 +93,24 @@ def test_families_are_listed_for_people_and_for_programs(capsys):
     assert all(row["about"] and row["relative_speed"] > 0 for row in rows.values())
     assert rows["HalfCheetahVel"]["relative_speed"] == rows["HalfCheetahDir"]["relative_speed"] == 1
     assert rows["ArmReach"]["success"] is True
+
+
+def test_success_and_score_are_shown_where_they_are_known(runs, capsys, monkeypatch):
+    plain = ["evaluate", str(runs / "run"), "--columns", "2", "--episodes", "1"]
+    plain += ["--task", "goal_x=0.5", "goal_y=0.5"]  # of which no reference is known
+    assert main(plain) == 0
+    said = capsys.readouterr().out
+    assert "success" not in said and "score" not in said
+
+    def known(*args, **kwargs):
+        result = evaluate(*args, **kwargs)
+        return replace(result, success=[[0.25, 1.0]] * len(result.tasks), score=[0.125, 0.875])
+
+    monkeypatch.setattr("metarl.cli.evaluate", known)
+    assert main(plain) == 0
+    head, *rows = (line.split() for line in capsys.readouterr().out.splitlines() if "%" in line)
+    assert head[-2:] == ["success", "score"]
+    assert [row[-3:] for row in rows] == [["25", "%", "0.12"], ["100", "%", "0.88"]]
 
 
 def test_a_run_folder_holds_everything_about_the_run(runs):
