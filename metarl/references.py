@@ -5,7 +5,7 @@ evaluation can say how far between a random policy and one that is told the task
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -70,6 +70,17 @@ class References:
 
 
 POLICIES = ("random", "average", "oracle")
+
+
+def steps_to(curve: Mapping[str, Any], value: float) -> int | None:
+    """Environment steps that a training from scratch takes to a return; None if it never gets there.
+
+    Args:
+        curve: one of `References.scratch`.
+        value: the return.
+    """
+    there = np.array(curve["returns"]) >= value
+    return int(curve["env_steps"][there.argmax()]) if there.any() else None
 
 
 @cache

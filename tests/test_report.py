@@ -13,10 +13,10 @@ import pytest
 import torch
 from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
-from envs import FAMILIES, InputError
+from envs import FAMILIES, InputError, Task
 from metarl import Evaluation, evaluate
 from metarl.cli import main
-from metarl.references import References
+from metarl.references import References, steps_to
 from metarl.report import write_report
 from metarl.report.groups import pool
 from metarl.report.runs import Run, read_run
@@ -193,9 +193,9 @@ def test_the_table_holds_the_numbers_of_an_evaluation(report):
         "after 3 gradient steps",
     ]
     assert [row["adaptation"] for row in sparse["meta-lstm"]] == [
-        "before adaptation",
-        "after 1 episode",
-        "after 2 episodes, as trained",
+        "in episode 1",
+        "in episode 2",
+        "in episode 3, as trained",
     ]
     assert_shows(page.returns("One")["maml"], judged("one"))
     assert_shows(page.returns("One", "tasks out of distribution")["maml"], judged("one", "ood"))
@@ -270,6 +270,20 @@ def test_references_are_lines_and_rows_and_give_a_score(report, monkeypatch):
     words = {word.strip() for word in page.words}
     assert {"oracle", "average", "random", "from scratch on one task (2 of them)", "100,000"} <= words
     assert "score" not in page.returns("One")["maml"][0]  # a family of the user's own has none
+    rows = page.tables["PointGoal", "Learning from scratch"]
+    assert [row[0] for row in rows[1::2]] == [
+        FAMILIES["PointGoal"]().words(Task(c["task"])) for c in known("PointGoal").scratch
+    ]
+    assert [row[3] for row in rows[2::2]] == ["1,000,000", "1,000,000"]
+    assert "Learning from scratch" not in {of for family, of in page.tables if family == "One"}
+
+
+@pytest.mark.parametrize(
+    ("value", "steps"), [(-50.0, 500), (-40.0, 500), (-39.9, 700), (-5.0, 900), (-4.9, None)]
+)
+def test_a_training_from_scratch_gets_somewhere_when_it_does_so_first(value, steps):
+    curve = {"task": {}, "env_steps": [500, 700, 900, 1100], "returns": [-40.0, -30.0, -5.0, -20.0]}
+    assert steps_to(curve, value) == steps
 
 
 # What is shown.

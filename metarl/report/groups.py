@@ -119,6 +119,8 @@ def differing(groups: Sequence[Group]) -> list[str]:
 
 def words_of_column(result: Evaluation, k: int) -> str:
     """When an evaluation's episodes of column k are played, in words."""
+    if result.column == "episodes":  # of a trial, in each of which a memory adapts
+        return f"in episode {k + 1}"
     return f"after {k} {result.column.rstrip('s')}{'s' * (k > 1)}" if k else "before adaptation"
 
 

@@ -11,7 +11,7 @@ CSS = """
   --faint: #5c5c5c; --note: #fdf3d8; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e2e2e2; --paper: #17191c; --rule: #43474d;
   --soft: #2b2e33; --faint: #a3a3a3; --note: #3a3016; } }
-body { margin: 0 auto; padding: 2.5rem 1.25rem 5rem; max-width: 60rem; color: var(--ink);
+body { margin: 0 auto; padding: 2.5rem 1.25rem 5rem; max-width: 72rem; color: var(--ink);
   background: var(--paper); font: 16px/1.5 system-ui, sans-serif; }
 h1, h2, h3 { line-height: 1.2; font-weight: 600; text-wrap: balance; }
 h1 { font-size: 2rem; margin: 0 0 .5rem; }

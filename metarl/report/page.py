@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from envs import Param, TaskFamily
-from metarl.references import References, references_on
+from envs import Param, Task, TaskFamily
+from metarl.references import References, references_on, steps_to
 from metarl.report import figures as draw
 from metarl.report import html
 from metarl.report.clips import VIDEOS
@@ -130,6 +130,9 @@ def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator
     if not family.disjoint:
         words.append("The test tasks are the training tasks: the family has no others.")
     yield html.paragraph(" ".join(words), "faint")
+    if references["test"] and references["test"].scratch:
+        yield html.heading(3, "Learning from scratch")
+        yield from _scratch(groups, references["test"], family)
     if len(groups) > 1:
         yield html.heading(3, "Who is better")
         yield from _improvement(groups)
@@ -169,6 +172,28 @@ def _reference(references: References, returns: Sequence[float], digits: int) ->
     low, high = bootstrap(columns)[0]
     mean = _interval(columns.mean(), (low, high), digits)
     return [mean, _real(iqm(columns)[0], digits), "", _real(references.score(columns)[0], 2)]
+
+
+def _scratch(groups: Sequence[Group], references: References, family: TaskFamily) -> Iterator[str]:
+    """How long plain reinforcement learning takes to do as well on a single task."""
+    results = [(group, group.results["test"], group.trained_column) for group in groups]
+    digits = _digits([x for _, result, k in results for x in np.array(result.returns)[:, k]])
+    blocks = {}
+    for curve in references.scratch:
+        task = Task(curve["task"])
+        rows = blocks[family.words(task)] = []
+        for group, result, k in results:
+            value = result.returns[[Task(values) for values in result.tasks].index(task)][k]
+            steps = steps_to(curve, value)
+            most = f"more than {curve['env_steps'][-1]:,}"
+            took = f"{result.env_steps_used[k]:,.0f}"
+            rows.append([group.label, took, _real(value, digits), most if steps is None else f"{steps:,}"])
+    yield html.table(["", "steps used", "mean return", "steps of PPO to that return"], blocks)
+    yield html.paragraph(
+        "On single tasks: the steps that adaptation as trained has used there, the return after it, and how "
+        "many steps PPO that starts from nothing takes until the episodes of its training return as much.",
+        "faint",
+    )
 
 
 def _improvement(groups: Sequence[Group]) -> Iterator[str]:
