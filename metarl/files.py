@@ -36,6 +36,7 @@ def keep(path: Path, previous: Path) -> None:
     except OSError:  # a file system without hard links
         shutil.copy2(path, link)
     os.replace(link, previous)
+    link.unlink(missing_ok=True)  # it is still there where both were one file already
 
 
 def sweep(folder: Path) -> None:

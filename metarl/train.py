@@ -97,20 +97,19 @@ def _quiet_threads() -> Iterator[None]:
 
 @contextmanager
 def _asked_to_stop() -> Iterator[Stop]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop; a second one interrupts as usual."""
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop; a second one interrupts at once."""
     stop = Stop()
 
     def handle(signum: int, frame: object) -> None:
         stop.asked = True
-        restore()
+        # Not what was there before: a shell lets its background jobs ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.write(STDERR, b"\nstopping after this iteration; Ctrl-C again to stop at once\n")
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -644,11 +644,14 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
     """Begin a long training in another process, and wait until it has finished an iteration."""
     begun: list[subprocess.Popen] = []
 
-    def begin(out: Path, *flags: str, family: str = "PointGoal") -> subprocess.Popen:
+    def begin(out: Path, *flags: str, family: str = "PointGoal", ignoring: bool = False) -> subprocess.Popen:
         command = [sys.executable, "-m", "metarl", "train", family, "--steps", "1e12", "--out", str(out)]
-        begun.append(
-            subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignoring else signal.default_int_handler)
+        try:
+            begun.append(subprocess.Popen([*command, *flags], **pipes))
+        finally:
+            signal.signal(signal.SIGINT, before)
         wait_for(lambda: (out / "progress.csv").is_file() and (out / "progress.csv").stat().st_size > 0)
         return begun[-1]
 
@@ -701,10 +704,11 @@ class Slow(PointGoal):
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(start, tmp_path):
+@pytest.mark.parametrize("ignoring", [False, True])  # as the background jobs of a shell do
+def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(start, tmp_path, ignoring):
     run, slow = tmp_path / "run", tmp_path / "slow.py"
     slow.write_text(SLOW)  # so that the second signal comes within the iteration that the first lets finish
-    process = start(run, *SMALL_MAML, family=f"{slow}:Slow")
+    process = start(run, *SMALL_MAML, family=f"{slow}:Slow", ignoring=ignoring)
     time.sleep(0.1)
     kept = (run / "checkpoint.pt").read_bytes()
     process.send_signal(signal.SIGINT)

@@ -23,7 +23,7 @@ from envs.families.point import PointGoal
 from metarl.agent import MAX_SKIPPED
 from metarl.cli import main
 from metarl.evaluate import evaluate
-from metarl.files import UNFINISHED, sweep, unfinished, write_atomically
+from metarl.files import UNFINISHED, keep, sweep, unfinished, write_atomically
 from metarl.learners import LEARNERS
 from metarl.logs import STEP, make_logger
 from metarl.run_folder import FAILURES, PREVIOUS, RunFolder
@@ -143,6 +143,14 @@ def test_what_killed_processes_left_half_written_is_swept_and_nothing_else(tmp_p
         path.touch()
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_keeping_a_file_that_is_kept_already_leaves_nothing_behind(tmp_path):
+    path, previous = tmp_path / "file", tmp_path / "previous"
+    path.write_text("whole")
+    for _ in range(2):  # as when a training is killed between keeping a checkpoint and writing the next one
+        keep(path, previous)
+    assert previous.read_text() == "whole" and sorted(tmp_path.iterdir()) == [path, previous]
 
 
 def test_the_checkpoint_before_is_kept_and_taken_where_the_last_is_damaged(tmp_path, learner, capsys):
