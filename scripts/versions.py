@@ -29,22 +29,22 @@ class Options:
     keep: tuple[str, ...] = ()
     """packages that stay at the version in constraints.txt"""
     tests: tuple[str, ...] = ()
-    """arguments of pytest, e.g. -x tests/test_agent.py (default: all tests)"""
+    """files of tests (default: all)"""
 
 
 def requirements(options: Options) -> list[str]:
     """What pip is asked for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *(r for e in EXTRAS for r in project["optional-dependencies"][e])]
-    kept = [pin(name) for name in options.keep]
+    kept = [line for name in options.keep for line in pins(name)]
     asked = [r for r in asked if re.split("[>=]", r)[0] not in options.keep]
     return kept + ([r.replace(">=", "==") for r in asked] if options.which == "oldest" else asked)
 
 
-def pin(name: str) -> str:
-    """The line of constraints.txt on a package that holds for this Python."""
+def pins(name: str) -> list[str]:
+    """The lines of constraints.txt on a package: one, or one for each Python, of which pip takes the right one."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return next(line for line in lines if line.partition("==")[0] == name)
+    return [line for line in lines if line.partition("==")[0] == name]
 
 
 def main() -> int:
