@@ -42,7 +42,7 @@ def requirements(options: Options) -> list[str]:
 
 
 def pins(name: str) -> list[str]:
-    """The lines of constraints.txt on a package: one, or one for each Python, of which pip takes the right one."""
+    """The lines of constraints.txt on a package: one, or several, of which pip takes that for this Python."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return [line for line in lines if line.partition("==")[0] == name]
 
