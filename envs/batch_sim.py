@@ -151,6 +151,11 @@ class BatchSim:
         numbers = [new[name].reshape(len(ids), -1) for name in chosen]
         variation.apply(self.batch, list(chosen.values()), numbers, ids)
 
+    def start(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a training task for every simulation, and start; obs (N, obs_dim) float32."""
+        self.set_tasks(self.family.sample(rng, self.n_sims))
+        return self.reset(rng)
+
     def reset(self, rng: np.random.Generator, mask: np.ndarray | None = None) -> np.ndarray:
         """Start new episodes where the mask is true; the others are left as they are.
 

@@ -76,8 +76,7 @@ def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Tri
     """
     rng = np.random.default_rng(seed)
     sim = BatchSim(family, n)
-    sim.set_tasks(family.sample(rng, n))
-    sim.reset(rng)
+    sim.start(rng)
     live, returns, lengths = np.ones(n, bool), np.zeros(n), np.zeros(n, int)
     terms: dict[str, float] = {}
     begun = time.perf_counter()
@@ -254,10 +253,8 @@ FIRST = list(CHECKS)[:2]  # without which the others have nothing to go by
 
 
 def _started(family: TaskFamily) -> BatchSim:
-    rng = np.random.default_rng(0)
     sim = BatchSim(family, N, 1)
-    sim.set_tasks(family.sample(rng, N))
-    sim.reset(rng)
+    sim.start(np.random.default_rng(0))
     return sim
 
 

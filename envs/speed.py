@@ -18,7 +18,10 @@ def steps_per_second(families: Sequence[TaskFamily]) -> list[float]:
     Families that share a robot are measured once. The best of a few short rounds counts.
     """
     keys = [_robot(family) for family in families]
-    sims = {key: _started(family) for key, family in zip(keys, families, strict=True)}
+    robots = dict(zip(keys, families, strict=True))
+    sims = {key: BatchSim(family, N) for key, family in robots.items()}
+    for sim in sims.values():
+        sim.start(np.random.default_rng(0))
     speeds = dict.fromkeys(sims, 0.0)
     for _ in range(ROUNDS):
         for key, sim in sims.items():
@@ -31,14 +34,6 @@ def _robot(family: TaskFamily) -> tuple[bytes, int]:
     buffer = np.empty(mujoco.mj_sizeModel(family.model), np.uint8)
     mujoco.mj_saveModel(family.model, None, buffer)
     return buffer.tobytes(), family.frame_skip
-
-
-def _started(family: TaskFamily) -> BatchSim:
-    rng = np.random.default_rng(0)
-    sim = BatchSim(family, N)
-    sim.set_tasks(family.sample(rng, N))
-    sim.reset(rng)
-    return sim
 
 
 def _measure(sim: BatchSim) -> float:

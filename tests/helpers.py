@@ -1,5 +1,7 @@
 """What the tests of the learning half share: plain trajectories, and the smallest of trainings."""
 
+import sys
+
 import numpy as np
 
 from envs import Param, Uniform
@@ -19,6 +21,17 @@ SMALL_RECURRENT = [
     *("--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3", "--minibatches", "2"),
     *("--width", "8", "--hidden", "4", "--n-threads", "1"),
 ]
+
+SMALL = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
+
+
+def saving_often(*words: str, before: str = "") -> list[str]:
+    """The command `metarl` of these words in another process, with a checkpoint after every iteration.
+
+    Statements of Python may run before it.
+    """
+    often = "import sys, metarl.train as t; t.SECONDS_BETWEEN_CHECKPOINTS = 0; from metarl.cli import main; "
+    return [sys.executable, "-c", f"{before}{often}sys.exit(main(sys.argv[1:]))", *words]
 
 
 def trajectories(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import SMALL_MAML, SMALL_RECURRENT
+from helpers import SMALL
 from torch.utils._pytree import tree_leaves
 
 from envs import InputError
@@ -16,14 +16,13 @@ from metarl.cli import main
 from metarl.run_folder import PREVIOUS, RunFolder
 
 pytestmark = pytest.mark.slow
-LEARNER = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
 
 
-@pytest.fixture(scope="module", params=LEARNER)
+@pytest.fixture(scope="module", params=SMALL)
 def run(request, tmp_path_factory) -> Path:
     """A run of each learner."""
     folder = tmp_path_factory.mktemp("fuzz") / "run"
-    flags = LEARNER[request.param]
+    flags = SMALL[request.param]
     assert main(["train", "PointGoal", *flags, "--steps", "240", "--out", str(folder)]) == 0
     (folder / PREVIOUS).unlink()
     return folder

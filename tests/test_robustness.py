@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL_MAML, SMALL_RECURRENT
+from helpers import SMALL, SMALL_MAML, saving_often
 
 from envs import BatchSim, InputError, load_family
 from envs.failures import load_failures, replay
@@ -28,9 +28,6 @@ from metarl.learners import LEARNERS
 from metarl.logs import STEP, make_logger
 from metarl.run_folder import FAILURES, PREVIOUS, RunFolder
 
-LEARNER = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
-# A checkpoint after every iteration, so that many kills hit the writing of one.
-OFTEN = "import sys, metarl.train as t; t.SECONDS_BETWEEN_CHECKPOINTS = 0; from metarl.cli import main; "
 STEPS = "4800"
 
 
@@ -38,10 +35,10 @@ def train(*words: str) -> int:
     return main(["train", *words])
 
 
-@pytest.fixture(params=LEARNER)
+@pytest.fixture(params=SMALL)
 def learner(request) -> list[str]:
     """The flags of a small training of each learner."""
-    return LEARNER[request.param]
+    return SMALL[request.param]
 
 
 # Kills.
@@ -59,7 +56,7 @@ def weights(run: Path) -> str:
 def killed_and_resumed(run: Path, flags: list[str], n_kills: int, seed: int) -> int:
     """Train with SIGKILLs at random moments; returns how many hit a training at work."""
     rng, hit = random.Random(seed), 0
-    command = [sys.executable, "-c", OFTEN + "sys.exit(main(sys.argv[1:]))", "train"]
+    command = saving_often("train")
     begin = [*command, "PointGoal", *flags, "--steps", STEPS, "--out", str(run)]
     for k in range(n_kills + 1):
         started = (run / "checkpoint.pt").exists()
@@ -233,12 +230,12 @@ class Diverging(PointGoal):
 """
 
 
-@pytest.mark.parametrize("name", LEARNER)
+@pytest.mark.parametrize("name", SMALL)
 def test_a_simulation_that_blows_up_is_counted_and_kept_and_poisons_nothing(name, tmp_path):
     source = tmp_path / "mine.py"
     source.write_text(DIVERGING)
     run = tmp_path / "run"
-    assert train(f"{source}:Diverging", *LEARNER[name], "--steps", "4800", "--out", str(run)) == 0
+    assert train(f"{source}:Diverging", *SMALL[name], "--steps", "4800", "--out", str(run)) == 0
     assert float(rows(run)[-1]["simulation/failures"]) > 0
     _, agent = RunFolder(run).load()  # which checks that all its numbers are finite
     failures = load_failures(run / FAILURES, agent.family)
@@ -279,10 +276,10 @@ def poison(agent, after: int, for_how_long: int) -> None:
     agent.learner.update = poisoned
 
 
-@pytest.mark.parametrize("name", LEARNER)
+@pytest.mark.parametrize("name", SMALL)
 def test_an_update_that_is_not_finite_is_taken_back_and_counted(name, tmp_path):
     run = tmp_path / "run"
-    assert train("PointGoal", *LEARNER[name], "--steps", "240", "--out", str(run)) == 0
+    assert train("PointGoal", *SMALL[name], "--steps", "240", "--out", str(run)) == 0
     _, agent = RunFolder(run).load()
     poison(agent, after=1, for_how_long=2)
     seen = []
@@ -294,7 +291,7 @@ def test_an_update_that_is_not_finite_is_taken_back_and_counted(name, tmp_path):
     assert again.skipped == 2
 
 
-@pytest.mark.parametrize("name", LEARNER)
+@pytest.mark.parametrize("name", SMALL)
 def test_training_that_only_diverges_stops_with_a_clear_line_and_a_good_checkpoint(
     name, tmp_path, capsys, monkeypatch
 ):
@@ -308,14 +305,14 @@ def test_training_that_only_diverges_stops_with_a_clear_line_and_a_good_checkpoi
 
     monkeypatch.setattr(kind, "build_learner", built)
     capsys.readouterr()
-    assert train("PointGoal", *LEARNER[name], "--steps", "90000", "--out", str(run)) == 2
+    assert train("PointGoal", *SMALL[name], "--steps", "90000", "--out", str(run)) == 2
     assert f"{MAX_SKIPPED} updates in a row" in capsys.readouterr().err
     monkeypatch.setattr(kind, "build_learner", build)
     assert len(rows(run)) == 3 + MAX_SKIPPED - 1
     RunFolder(run).load()
 
 
-@pytest.mark.parametrize("name", LEARNER)
+@pytest.mark.parametrize("name", SMALL)
 def test_learning_and_evaluating_touch_no_global_generator(name):
     agent = LEARNERS[name]("PointGoal", n_threads=1)
     state = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()

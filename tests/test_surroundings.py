@@ -2,43 +2,29 @@
 
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from helpers import SMALL_MAML, SMALL_RECURRENT
+from helpers import SMALL, SMALL_MAML, saving_often
 
 from metarl.cli import main
 from metarl.run_folder import RunFolder
 
-LEARNER = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
-# A checkpoint after every iteration.
-OFTEN = "import sys, metarl.train as t; t.SECONDS_BETWEEN_CHECKPOINTS = 0; from metarl.cli import main; "
-
-
-def training(out: Path, flags: list[str]) -> subprocess.Popen:
-    """A training that goes on until something ends it."""
-    words = ["train", "PointGoal", *flags, "--steps", "9e6", "--out", str(out)]
-    command = [sys.executable, "-c", OFTEN + "sys.exit(main(sys.argv[1:]))", *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
 
 @pytest.mark.slow
-@pytest.mark.parametrize("learner", LEARNER)
+@pytest.mark.parametrize("learner", SMALL)
 @pytest.mark.parametrize("room", [False, True])  # for a few checkpoints more
 def test_a_disk_that_is_full_ends_training_in_one_line_with_a_checkpoint_to_go_on_from(
     tmp_path, learner, room
 ):
     run = tmp_path / "run"
-    assert main(["train", "PointGoal", *LEARNER[learner], "--steps", "480", "--out", str(run)]) == 0
+    assert main(["train", "PointGoal", *SMALL[learner], "--steps", "480", "--out", str(run)]) == 0
     steps = RunFolder(run).load()[1].num_timesteps
     size = (run / "checkpoint.pt").stat().st_size + 2_000 if room else 4_000
     full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {resource.RLIM_INFINITY})); "
-    words = ["train", "--resume", str(run), "--steps", "9e6"]
-    command = [sys.executable, "-c", full + OFTEN + "sys.exit(main(sys.argv[1:]))", *words]
+    command = saving_often("train", "--resume", str(run), "--steps", "9e6", before=full)
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 2
     assert ended.stderr.startswith("metarl: cannot ") and ended.stderr.count("\n") == 1
@@ -50,10 +36,11 @@ def test_a_disk_that_is_full_ends_training_in_one_line_with_a_checkpoint_to_go_o
 
 def test_a_folder_that_vanishes_ends_training_in_one_line(tmp_path):
     run = tmp_path / "run"
-    child = training(run, SMALL_MAML)
-    while not (run / "progress.csv").exists():
+    command = saving_often("train", "PointGoal", *SMALL_MAML, "--steps", "9e6", "--out", str(run))
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (run / "progress.csv").exists() or not (run / "progress.csv").stat().st_size:
         time.sleep(0.02)
-    shutil.rmtree(run, ignore_errors=True)
+    run.rename(tmp_path / "gone")  # at once, where a removal races with what is being written
     error = child.communicate(timeout=60)[1]
     assert child.returncode == 2
     assert error.startswith("metarl: cannot ") and error.count("\n") == 1
