@@ -21,8 +21,7 @@ SMALL_RECURRENT = [
     *("--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3", "--minibatches", "2"),
     *("--width", "8", "--hidden", "4", "--n-threads", "1"),
 ]
-
-SMALL = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
+SMALL_COMMANDS = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
 
 
 def saving_often(*words: str, before: str = "") -> list[str]:

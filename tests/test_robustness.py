@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, SMALL_MAML, saving_often
+from helpers import SMALL_COMMANDS, SMALL_MAML, saving_often
 
 from envs import BatchSim, InputError, load_family
 from envs.failures import load_failures, replay
@@ -35,10 +35,10 @@ def train(*words: str) -> int:
     return main(["train", *words])
 
 
-@pytest.fixture(params=SMALL)
+@pytest.fixture(params=SMALL_COMMANDS)
 def learner(request) -> list[str]:
     """The flags of a small training of each learner."""
-    return SMALL[request.param]
+    return SMALL_COMMANDS[request.param]
 
 
 # Kills.
@@ -230,12 +230,12 @@ class Diverging(PointGoal):
 """
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SMALL_COMMANDS)
 def test_a_simulation_that_blows_up_is_counted_and_kept_and_poisons_nothing(name, tmp_path):
     source = tmp_path / "mine.py"
     source.write_text(DIVERGING)
     run = tmp_path / "run"
-    assert train(f"{source}:Diverging", *SMALL[name], "--steps", "4800", "--out", str(run)) == 0
+    assert train(f"{source}:Diverging", *SMALL_COMMANDS[name], "--steps", "4800", "--out", str(run)) == 0
     assert float(rows(run)[-1]["simulation/failures"]) > 0
     _, agent = RunFolder(run).load()  # which checks that all its numbers are finite
     failures = load_failures(run / FAILURES, agent.family)
@@ -276,10 +276,10 @@ def poison(agent, after: int, for_how_long: int) -> None:
     agent.learner.update = poisoned
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SMALL_COMMANDS)
 def test_an_update_that_is_not_finite_is_taken_back_and_counted(name, tmp_path):
     run = tmp_path / "run"
-    assert train("PointGoal", *SMALL[name], "--steps", "240", "--out", str(run)) == 0
+    assert train("PointGoal", *SMALL_COMMANDS[name], "--steps", "240", "--out", str(run)) == 0
     _, agent = RunFolder(run).load()
     poison(agent, after=1, for_how_long=2)
     seen = []
@@ -291,7 +291,7 @@ def test_an_update_that_is_not_finite_is_taken_back_and_counted(name, tmp_path):
     assert again.skipped == 2
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SMALL_COMMANDS)
 def test_training_that_only_diverges_stops_with_a_clear_line_and_a_good_checkpoint(
     name, tmp_path, capsys, monkeypatch
 ):
@@ -305,14 +305,14 @@ def test_training_that_only_diverges_stops_with_a_clear_line_and_a_good_checkpoi
 
     monkeypatch.setattr(kind, "build_learner", built)
     capsys.readouterr()
-    assert train("PointGoal", *SMALL[name], "--steps", "90000", "--out", str(run)) == 2
+    assert train("PointGoal", *SMALL_COMMANDS[name], "--steps", "90000", "--out", str(run)) == 2
     assert f"{MAX_SKIPPED} updates in a row" in capsys.readouterr().err
     monkeypatch.setattr(kind, "build_learner", build)
     assert len(rows(run)) == 3 + MAX_SKIPPED - 1
     RunFolder(run).load()
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SMALL_COMMANDS)
 def test_learning_and_evaluating_touch_no_global_generator(name):
     agent = LEARNERS[name]("PointGoal", n_threads=1)
     state = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
