@@ -33,32 +33,39 @@ class InputNormaliser:
     """Makes a policy's inputs of raw numbers; moves between iterations only, and is saved with it."""
 
     def __init__(self, obs_dim: int, reward_input: bool = True):
-        self.obs, self.reward = Normaliser(obs_dim), Normaliser(1)
+        self.obs, self.reward, self.change = Normaliser(obs_dim), Normaliser(1), Normaliser(obs_dim + 1)
         self.reward_input = reward_input
 
     def __call__(
-        self, obs: Tensor, prev_action: Tensor, prev_reward: Tensor, episode_start: Tensor
+        self, obs: Tensor, prev_action: Tensor, prev_reward: Tensor, episode_start: Tensor, change: Tensor
     ) -> Inputs:
-        """Inputs from obs (..., obs_dim), prev_action (..., action_dim), and (...,) of the other two."""
-        _, std = self.reward.scale()
-        reward = (prev_reward / std.to(prev_reward.device)).clamp(-BOUND, BOUND) * float(self.reward_input)
-        start = episode_start.to(obs.dtype)
-        obs = self.obs(obs).clamp(-BOUND, BOUND)
-        return Inputs(obs, prev_action.clamp(-1, 1), reward[..., None], start[..., None])
+        """Inputs from obs, prev_action and change, (..., n) each, and (...,) of the other two."""
+        reward = _in_spreads(prev_reward[..., None], self.reward) * self.reward_input
+        change = _in_spreads(change, self.change)
+        change[..., -1] *= self.reward_input
+        start = episode_start.to(obs.dtype)[..., None]
+        return Inputs(self.obs(obs).clamp(-BOUND, BOUND), prev_action.clamp(-1, 1), reward, start, change)
 
     def update(self, trials: Trials) -> None:
         """Take in what was seen."""
         self.obs.update(torch.from_numpy(trials.obs).flatten(0, 1))
         self.reward.update(torch.from_numpy(trials.reward).reshape(-1, 1))
+        self.change.update(torch.from_numpy(trials.change())[torch.from_numpy(~trials.episode_start)])
 
     def state_dict(self) -> dict[str, Any]:
         """What is saved."""
-        return {"obs": self.obs.state_dict(), "reward": self.reward.state_dict()}
+        return {name: getattr(self, name).state_dict() for name in ("obs", "reward", "change")}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what was saved."""
-        self.obs.load_state_dict(state["obs"])
-        self.reward.load_state_dict(state["reward"])
+        for name in ("obs", "reward", "change"):
+            getattr(self, name).load_state_dict(state[name])
+
+
+def _in_spreads(x: Tensor, spread: Normaliser) -> Tensor:
+    """In units of its standard deviation, zero staying zero."""
+    _, std = spread.scale()
+    return (x / std.to(x.device)).clamp(-BOUND, BOUND)
 
 
 class MetaLSTMLearner:
@@ -76,7 +83,15 @@ class MetaLSTMLearner:
         c = self.config = config
         self.device = torch.device(device)
         self.policy = RecurrentPolicy(
-            obs_dim, action_dim, c.core, c.width, c.hidden, c.init_std, c.min_std, c.memory_span == "episode"
+            obs_dim,
+            action_dim,
+            c.core,
+            c.width,
+            c.hidden,
+            c.init_std,
+            c.min_std,
+            forgetful=c.memory_span == "episode",
+            change_input=c.change_input,
         )
         self.normaliser = InputNormaliser(obs_dim, c.reward_input)
         self.scale = Normaliser(1)
@@ -128,14 +143,14 @@ class MetaLSTMLearner:
 
     def inputs(self, trials: Trials) -> Inputs:
         """What the policy saw at every step of the trials."""
-        obs, action, reward, start = (
+        obs, action, reward, start, change = (
             torch.from_numpy(x).to(self.device)
-            for x in (trials.obs, trials.action, trials.reward, trials.episode_start)
+            for x in (trials.obs, trials.action, trials.reward, trials.episode_start, trials.change())
         )
         # The last action and reward are those of the row before; a trial begins with none.
         action = torch.cat([torch.zeros_like(action[:1]), action[:-1]])
         reward = torch.cat([torch.zeros_like(reward[:1]), reward[:-1]])
-        return self.normaliser(obs, action, reward, start)
+        return self.normaliser(obs, action, reward, start, change)
 
     def _rescale(self, trials: Trials) -> None:
         backwards = torch.from_numpy(trials.reward[::-1].copy())

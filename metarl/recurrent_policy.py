@@ -25,12 +25,15 @@ class Inputs:
         prev_action: (..., action_dim) in [-1, 1], as it was carried out; zero at the start of a trial.
         prev_reward: (..., 1), of the step before; zero at the start of a trial.
         episode_start: (..., 1), 1 where obs is the first of an episode.
+        change: (..., obs_dim + 1), of obs and of the reward since the step before, each in units of its
+            own spread; zero where the step before was in another episode.
     """
 
     obs: Tensor
     prev_action: Tensor
     prev_reward: Tensor
     episode_start: Tensor
+    change: Tensor
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class RecurrentPolicy:
         hidden: of the fully connected layer, for action and value each.
         init_std, min_std: standard deviation of actions at first, and its floor.
         forgetful: the memory lasts for an episode instead of a trial.
+        change_input: the core sees the change too.
     """
 
     obs_dim: int
@@ -72,10 +76,11 @@ class RecurrentPolicy:
     init_std: float = 0.6
     min_std: float = 0.1
     forgetful: bool = False
+    change_input: bool = True
     core: Core = field(init=False)
 
     def __post_init__(self):
-        n_in = self.obs_dim + self.action_dim + 2
+        n_in = self.obs_dim + self.action_dim + 2 + self.change_input * (self.obs_dim + 1)
         object.__setattr__(self, "core", CORES[self.core_name](n_in, self.width))
 
     def init(self, generator: torch.Generator) -> Params:
@@ -130,7 +135,8 @@ class RecurrentPolicy:
         return Decision(mean, params["log_std"].clamp(min=log(self.min_std)), value[..., 0])
 
     def _join(self, inputs: Inputs) -> Tensor:
-        before = torch.cat([inputs.prev_action, inputs.prev_reward], -1)
+        change = [inputs.change] if self.change_input else []
+        before = torch.cat([inputs.prev_action, inputs.prev_reward, *change], -1)
         if self.forgetful:
             before = before * (1 - inputs.episode_start)
         return torch.cat([inputs.obs, before, inputs.episode_start], -1)

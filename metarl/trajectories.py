@@ -80,6 +80,18 @@ class Trials(Trajectories):
 
     value: np.ndarray
 
+    def change(self) -> np.ndarray:
+        """What each step has brought, as it is known before the next, (T, N, obs_dim + 1).
+
+        The difference of two observations in a row, then that of the two rewards before; zero where they
+        are not of one episode.
+        """
+        obs, reward, start = self.obs, self.reward, self.episode_start
+        out = np.zeros((*reward.shape, obs.shape[-1] + 1), np.float32)
+        out[1:, :, :-1] = np.where(start[1:, :, None], 0, obs[1:] - obs[:-1])
+        out[2:, :, -1] = np.where(start[2:] | start[1:-1], 0, reward[1:-1] - reward[:-2])
+        return out
+
     @classmethod
     def empty(cls, length: int, n: int, obs_dim: int, action_dim: int) -> "Trials":
         """Zeros for T = length steps of n trials, to be filled in place."""

@@ -28,7 +28,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lstm only": {"core": "lstm"},
     "wiped at each episode": {"memory_span": "episode"},
     "reward not seen": {"reward_input": False},
-    "nothing remembered": {"core": "feedforward", "reward_input": False},
+    "change not seen": {"change_input": False},
+    "nothing remembered": {"core": "feedforward", "reward_input": False, "change_input": False},
 }
 
 

@@ -35,7 +35,7 @@ def inputs_of(seed: int = 0, length: int = LENGTH) -> Inputs:
 
     start = (torch.rand(length, N, 1, generator=generator) < 0.05).double()
     start[0] = 1
-    return Inputs(normal(3), normal(2), normal(1), start)
+    return Inputs(normal(3), normal(2), normal(1), start, normal(4))
 
 
 def at(inputs: Inputs, index) -> Inputs:
