@@ -40,6 +40,11 @@ def train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool = 
     Returns:
         False if it was interrupted.
     """
+    with _writing_to(folder), _quiet_threads():
+        return _train(agent, folder, total_timesteps, tables)
+
+
+def _train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool) -> bool:
     before = seconds_until(folder.path, agent.num_timesteps)
     logger = make_logger(folder.path, agent.num_timesteps, tables)
     begun, begun_at, saved = time.monotonic(), agent.num_timesteps, time.monotonic()
@@ -65,18 +70,25 @@ def train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool = 
         return not stop.asked
 
     try:
-        with _quiet_threads(), _asked_to_stop() as stop:
+        with _asked_to_stop() as stop:
             agent.learn(total_timesteps, after_iteration, progress_bar=not tables)
             folder.save(agent)
+    finally:
+        with suppress(OSError):
+            logger.close()
+    return not stop.asked
+
+
+@contextmanager
+def _writing_to(folder: RunFolder) -> Iterator[None]:
+    """Say in one line that the disk is full, or the folder gone."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"cannot write to {folder.path}: {error.strerror or error}; once that is mended, go on from "
             f"the last checkpoint: metarl train --resume {folder.path}"
         ) from None
-    finally:
-        with suppress(OSError):
-            logger.close()
-    return not stop.asked
 
 
 @contextmanager

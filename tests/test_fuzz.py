@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import SMALL
+from helpers import SMALL_COMMANDS
 from torch.utils._pytree import tree_leaves
 
 from envs import InputError
@@ -18,11 +18,11 @@ from metarl.run_folder import PREVIOUS, RunFolder
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=SMALL)
+@pytest.fixture(scope="module", params=SMALL_COMMANDS)
 def run(request, tmp_path_factory) -> Path:
     """A run of each learner."""
     folder = tmp_path_factory.mktemp("fuzz") / "run"
-    flags = SMALL[request.param]
+    flags = SMALL_COMMANDS[request.param]
     assert main(["train", "PointGoal", *flags, "--steps", "240", "--out", str(folder)]) == 0
     (folder / PREVIOUS).unlink()
     return folder

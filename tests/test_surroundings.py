@@ -7,20 +7,23 @@ import sys
 import time
 
 import pytest
-from helpers import SMALL, SMALL_MAML, saving_often
+from helpers import SMALL_COMMANDS, SMALL_MAML, TINY, TINY_STEPS, saving_often
 
+from envs import InputError
+from metarl import MAML
 from metarl.cli import main
 from metarl.run_folder import RunFolder
+from metarl.train import train
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("learner", SMALL)
+@pytest.mark.parametrize("learner", SMALL_COMMANDS)
 @pytest.mark.parametrize("room", [False, True])  # for a few checkpoints more
 def test_a_disk_that_is_full_ends_training_in_one_line_with_a_checkpoint_to_go_on_from(
     tmp_path, learner, room
 ):
     run = tmp_path / "run"
-    assert main(["train", "PointGoal", *SMALL[learner], "--steps", "480", "--out", str(run)]) == 0
+    assert main(["train", "PointGoal", *SMALL_COMMANDS[learner], "--steps", "480", "--out", str(run)]) == 0
     steps = RunFolder(run).load()[1].num_timesteps
     size = (run / "checkpoint.pt").stat().st_size + 2_000 if room else 4_000
     full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {resource.RLIM_INFINITY})); "
@@ -44,6 +47,12 @@ def test_a_folder_that_vanishes_ends_training_in_one_line(tmp_path):
     error = child.communicate(timeout=60)[1]
     assert child.returncode == 2
     assert error.startswith("metarl: cannot ") and error.count("\n") == 1
+
+
+def test_a_folder_that_vanishes_before_the_first_row_is_told_too(tmp_path):
+    agent = MAML("PointGoal", TINY)
+    with pytest.raises(InputError, match="cannot write to"):
+        train(agent, RunFolder(tmp_path / "gone"), TINY_STEPS)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may do nothing")
