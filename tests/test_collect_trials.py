@@ -133,6 +133,20 @@ def test_a_row_whose_episode_has_ended_waits_and_remembers_its_last_step():
         assert player.last["reward"][n] == 1
 
 
+def test_whoever_gives_observations_may_overwrite_them_afterwards():
+    agent, rng = agent_of(), np.random.default_rng(0)
+    one, two = agent.player(N), agent.player(N)
+    buffer = np.zeros((N, agent.family.obs_dim), np.float32)
+    with torch.inference_mode():
+        for t in range(3):
+            obs = rng.standard_normal(buffer.shape, dtype=np.float32)
+            buffer[:] = obs
+            first = np.full(N, t == 0)
+            assert torch.equal(one.decide(obs, first).mean, two.decide(buffer, first).mean)
+            for player in (one, two):
+                player.feel(np.zeros((N, agent.family.action_dim), np.float32), obs[:, 0])
+
+
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_the_seed_decides_everything_and_threads_nothing(n_threads):
     agent = agent_of("HalfCheetahVel")

@@ -62,9 +62,33 @@ def test_an_action_is_seen_as_it_was_carried_out():
     assert (learner_of().inputs(trials).prev_action[1:] == 1).all()
 
 
-def test_without_reward_input_the_reward_is_not_seen():
+def test_what_the_last_step_has_changed_is_an_input_within_an_episode():
+    trials = trials_of()
+    trials.obs[:] = np.square(np.arange(T))[:, None, None] / 10
+    trials.reward[:] = np.square(np.arange(T))[:, None]
+    change = learner_of().inputs(trials).change[:, 0]
+    expected = np.zeros((T, 4))  # episodes begin at steps 0 and 6
+    for t in (1, 2, 3, 4, 5, *range(7, T)):
+        expected[t, :3] = (2 * t - 1) / 10
+    for t in (2, 3, 4, 5, *range(8, T)):  # both rewards are of the same episode
+        expected[t, 3] = 2 * t - 3
+    np.testing.assert_allclose(change, np.clip(expected, -10, 10), rtol=1e-5)
+
+
+def test_changes_are_seen_in_units_of_their_spread_within_episodes():
+    learner, trials = learner_of(), trials_of()
+    trials.obs[:] /= 1000
+    trials.obs[6:] += 50  # a jump between episodes
+    learner.update(trials, 0.0)
+    change = learner.inputs(trials).change[trials.episode_start == 0]
+    torch.testing.assert_close(change[:, :3].std(0), torch.ones(3), rtol=0.05, atol=0)
+
+
+def test_without_reward_input_neither_the_reward_nor_its_change_is_seen():
     learner = learner_of(replace(SMALL, reward_input=False))
-    assert (learner.inputs(trials_of()).prev_reward == 0).all()
+    inputs = learner.inputs(trials_of())
+    assert (inputs.prev_reward == 0).all()
+    assert (inputs.change[..., -1] == 0).all() and (inputs.change != 0).any()
 
 
 def test_inputs_are_normalised_by_what_was_seen_before_this_iteration():

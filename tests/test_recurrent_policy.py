@@ -144,6 +144,15 @@ def test_an_episode_without_memory_begins_as_if_nothing_had_been(core):
     torch.testing.assert_close(policy.unroll(params, inputs).mean[25:30], alone, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_has_changed_is_seen_where_it_is_an_input(seen):
+    policy = RecurrentPolicy(3, 2, "lstm", width=16, hidden=8, change_input=seen)
+    params, inputs = params_of(policy), inputs_of()
+    other = replace(inputs, change=inputs.change + 1)
+    one, two = policy.unroll(params, inputs).mean, policy.unroll(params, other).mean
+    assert (one != two).any() == seen
+
+
 @remembering
 def test_the_gradient_of_a_late_action_reaches_an_early_reward_and_every_parameter(core):
     policy, inputs = policy_of(core), inputs_of()
