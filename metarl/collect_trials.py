@@ -45,10 +45,8 @@ class Player:
             episode_start: (N,) bool, obs is the first of an episode.
             live: (N,) bool, the trials that go on; the memory of the others stays. None is all.
         """
-        obs, episode_start = (
-            torch.tensor(obs),
-            torch.from_numpy(episode_start),
-        )  # obs may be overwritten later
+        obs = torch.tensor(obs)  # a copy, kept for the next step: whoever gave it may overwrite it
+        episode_start = torch.from_numpy(episode_start)
         last = self.last
         step = obs - last["obs"]
         gain = torch.where(last["first"], 0, last["reward"] - last["reward_before"])
