@@ -4,7 +4,7 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -245,7 +245,17 @@ class Agent:
 
     @classmethod
     def make_config(cls, values: Mapping[str, Any]) -> Any:
-        """The learner's config from plain JSON values."""
+        """The learner's config from plain JSON values, all of them.
+
+        Raises:
+            InputError: one is missing, unknown, or not a value it can have.
+        """
+        missing = sorted({f.name for f in fields(cls.config_class)} - set(values))
+        if missing:
+            raise InputError(
+                f"the config is of another version of metarl, without {', '.join(missing)}; use that one "
+                "(versions.json in the run folder names it), or train again"
+            )
         try:
             lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls.config_class(**lists)

@@ -548,6 +548,14 @@ def test_the_checkpoint_of_another_run_is_refused(refused, runs, other, command)
     assert "belongs to another run" in said or "was trained on SparsePointGoal, not on PointGoal" in said
 
 
+def test_a_run_of_a_version_with_other_settings_is_refused_by_what_it_lacks(refused, runs):
+    path = runs / "run" / "config.json"
+    content = json.loads(path.read_text())
+    del content["config"]["gamma"]
+    path.write_text(json.dumps(content))
+    assert "of another version of metarl, without gamma" in refused("evaluate", "run")
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -64,11 +64,13 @@ def configs(name: str) -> st.SearchStrategy:
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_settings_are_refused_in_one_line_or_come_back_from_json_as_they_were(name):
+    usual = asdict(LEARNERS[name].config_class())
+
     @cases(500)
     @given(configs(name))
     def holds(chosen):
         try:
-            config = LEARNERS[name].make_config(chosen)
+            config = LEARNERS[name].make_config({**usual, **chosen})
         except InputError as error:
             assert one_line(error)
         else:
