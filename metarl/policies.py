@@ -24,6 +24,8 @@ class Normaliser:
 
     def update(self, obs: Tensor) -> None:
         """Take in observations (B, dim) (Chan et al. 1979, parallel variance)."""
+        if not len(obs):
+            return
         n, mean = len(obs), obs.mean(0, dtype=torch.float64)
         var = (obs - mean.float()).square().mean(0, dtype=torch.float64)
         total = self.count + n

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from envs import BatchSim, InputError
+from envs.families.point import PointGoal
 from metarl import MetaLSTM, MetaLSTMConfig, evaluate
 from metarl.collect_trials import collect_episode
 
@@ -122,6 +123,14 @@ def test_experience_is_counted_for_each_trial(trained):
     assert result.env_steps_used == [0, HORIZON, 2 * HORIZON]
     again = evaluate(trained.adapter(), trained.family, tasks, 3, 4, n_threads=2)
     assert again.returns == result.returns
+
+
+def test_a_family_whose_episodes_have_one_step_is_learned_from_too():
+    class Bandit(PointGoal):
+        horizon = 1
+
+    agent = MetaLSTM(Bandit(), replace(CONFIG, n_episodes=5), n_threads=1).learn(200)
+    assert agent.iterations == 5 and agent.skipped == 0
 
 
 def test_an_adapter_forgets_when_it_meets_new_tasks(trained):

@@ -79,7 +79,7 @@ def test_fresh_parameters_depend_on_the_generator_alone(policy):
 
 def test_the_normaliser_has_numpys_mean_and_variance_of_everything_it_saw():
     rng = np.random.default_rng(0)
-    batches = [5 + 3 * rng.standard_normal((n, OBS_DIM)) * np.arange(1, 4) for n in (1, 50, 7)]
+    batches = [5 + 3 * rng.standard_normal((n, OBS_DIM)) * np.arange(1, 4) for n in (0, 1, 50, 7, 0)]
     normaliser = Normaliser(OBS_DIM)
     for batch in batches:
         normaliser.update(torch.from_numpy(batch))
