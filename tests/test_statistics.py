@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import trim_mean
 
 from metarl.statistics import bootstrap, iqm, probability_of_improvement, stratified_bootstrap
 
@@ -13,6 +14,12 @@ def mean(drawn: np.ndarray) -> np.ndarray:
 def test_the_inter_quartile_mean_forgets_the_best_and_the_worst_quarter():
     values = np.array([[-100.0], [1], [2], [3], [4], [5], [6], [100]])
     assert iqm(values) == [3.5]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 30])
+def test_the_inter_quartile_mean_is_scipys(n):
+    values = np.random.default_rng(0).standard_normal((n, 4))
+    np.testing.assert_allclose(iqm(values), trim_mean(values, 0.25, axis=0), rtol=1e-12)
 
 
 def test_one_training_is_resampled_by_task_only():
