@@ -31,8 +31,8 @@ PASSES = 5  # through a core, each turn
 class TrialEnv(gymnasium.Wrapper):
     """A trial, for toolkits that know episodes only: several episodes on one task, as one that is longer.
 
-    Observations are those of our policy: obs, then the last action, the last reward and whether obs is
-    the first of an episode. A new episode begins wherever one has ended.
+    Observations are obs, then the last action, the last reward and whether obs is the first of an
+    episode; our policy sees changes on top of these. A new episode begins wherever one has ended.
     """
 
     def __init__(self, n_episodes: int = MetaLSTMConfig.n_episodes):
