@@ -184,6 +184,9 @@ class Evaluate:
     episodes: int | None = None
     """episodes of a task per column: what a gradient step learns from (default: as in training), or
     trials whose mean counts (default 10)"""
+    sample: bool = False
+    """a policy with a memory draws its actions as in training, instead of acting by the mean (one that
+    adapts by gradient steps always does)"""
     seed: int = 0
     """of initial states and actions"""
     json: Path | None = None
@@ -214,13 +217,16 @@ class Evaluate:
         split = "given" if self.task else self.split
         tasks = parse_tasks(family, self.task) if self.task else _split_tasks(family, split, self.seed)
         columns, episodes = agent.evaluation_size
+        adapter, learner = agent.adapter(), asked.learner
+        if self.sample and adapter.deterministic:
+            adapter.deterministic, learner = False, f"{learner}, sampled"
         result = evaluate(
-            agent.adapter(),
+            adapter,
             family,
             tasks,
             self.columns or columns,
             self.episodes or episodes,
-            asked.learner,
+            learner,
             split,
             self.seed,
             self.n_threads,

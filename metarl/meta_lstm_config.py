@@ -46,9 +46,9 @@ class MetaLSTMConfig:
     """how long the policy remembers (episode shows what remembering for longer is worth)"""
     reward_input: bool = True
     """the policy sees the last reward (false shows what that is worth)"""
-    change_input: bool = True
-    """the policy sees by how much observation and reward have changed in the last step, magnified: which
-    way the reward grows is hard to find from their values (false shows what that is worth)"""
+    change_input: Literal["none", "reward", "all"] = "all"
+    """what the policy sees of the changes in the last step, magnified, which tell it which way the reward
+    grows: that of the reward, or of the observation too"""
     init_std: float = 0.6
     """initial standard deviation of the actions"""
     min_std: float = 0.1

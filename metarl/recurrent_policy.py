@@ -65,7 +65,7 @@ class RecurrentPolicy:
         hidden: of the fully connected layer, for action and value each.
         init_std, min_std: standard deviation of actions at first, and its floor.
         forgetful: the memory lasts for an episode instead of a trial.
-        change_input: the core sees the change too.
+        change_input: what the core sees of the change: "none", of the "reward" alone, or "all".
     """
 
     obs_dim: int
@@ -76,12 +76,16 @@ class RecurrentPolicy:
     init_std: float = 0.6
     min_std: float = 0.1
     forgetful: bool = False
-    change_input: bool = True
+    change_input: str = "all"
     core: Core = field(init=False)
 
     def __post_init__(self):
-        n_in = self.obs_dim + self.action_dim + 2 + self.change_input * (self.obs_dim + 1)
+        n_in = self.obs_dim + self.action_dim + 2 + self._n_change
         object.__setattr__(self, "core", CORES[self.core_name](n_in, self.width))
+
+    @property
+    def _n_change(self) -> int:
+        return {"none": 0, "reward": 1, "all": self.obs_dim + 1}[self.change_input]
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters: orthogonal, with small first actions."""
@@ -135,8 +139,8 @@ class RecurrentPolicy:
         return Decision(mean, params["log_std"].clamp(min=log(self.min_std)), value[..., 0])
 
     def _join(self, inputs: Inputs) -> Tensor:
-        change = [inputs.change] if self.change_input else []
-        before = torch.cat([inputs.prev_action, inputs.prev_reward, *change], -1)
+        change = inputs.change[..., self.obs_dim + 1 - self._n_change :]  # that of the reward stands last
+        before = torch.cat([inputs.prev_action, inputs.prev_reward, change], -1)
         if self.forgetful:
             before = before * (1 - inputs.episode_start)
         return torch.cat([inputs.obs, before, inputs.episode_start], -1)

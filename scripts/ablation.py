@@ -28,8 +28,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lstm only": {"core": "lstm"},
     "wiped at each episode": {"memory_span": "episode"},
     "reward not seen": {"reward_input": False},
-    "change not seen": {"change_input": False},
-    "nothing remembered": {"core": "feedforward", "reward_input": False, "change_input": False},
+    "change not seen": {"change_input": "none"},
+    "change of the reward only": {"change_input": "reward"},
+    "nothing remembered": {"core": "feedforward", "reward_input": False, "change_input": "none"},
 }
 
 

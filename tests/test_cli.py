@@ -261,6 +261,14 @@ def test_fresh_training_tasks_can_be_evaluated_too(runs):
     assert drawn != json.loads((runs / "run" / "tasks.json").read_text())["test"]
 
 
+def test_a_policy_with_a_memory_can_draw_its_actions_and_the_record_says_so(runs):
+    for run, sampled in (("gru", True), ("run", False)):
+        for flags in ([], ["--sample"]):
+            assert main(["evaluate", run, *flags, "--json", f"{run}{len(flags)}.json"]) == 0
+        one, two = (json.loads(Path(f"{run}{k}.json").read_text()) for k in (0, 1))
+        assert (one["returns"] != two["returns"]) == sampled == two["learner"].endswith(", sampled")
+
+
 @pytest.mark.parametrize("run", ["run", "other_family"])  # of two parameters, and of one
 def test_evaluate_draws_a_picture(runs, run):
     assert main(["evaluate", run, "--columns", "2", "--episodes", "1", "--plot", "p.png"]) == 0

@@ -144,13 +144,16 @@ def test_an_episode_without_memory_begins_as_if_nothing_had_been(core):
     torch.testing.assert_close(policy.unroll(params, inputs).mean[25:30], alone, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("seen", [True, False])
-def test_what_has_changed_is_seen_where_it_is_an_input(seen):
-    policy = RecurrentPolicy(3, 2, "lstm", width=16, hidden=8, change_input=seen)
+@pytest.mark.parametrize(("change_input", "seen"), [("none", ()), ("reward", (3,)), ("all", (0, 1, 2, 3))])
+def test_of_what_has_changed_only_that_is_seen_which_is_an_input(change_input, seen):
+    policy = RecurrentPolicy(3, 2, "lstm", width=16, hidden=8, change_input=change_input)
     params, inputs = params_of(policy), inputs_of()
-    other = replace(inputs, change=inputs.change + 1)
-    one, two = policy.unroll(params, inputs).mean, policy.unroll(params, other).mean
-    assert (one != two).any() == seen
+    before = policy.unroll(params, inputs).mean
+    for k in range(4):  # three of obs, then the reward's
+        other = inputs.change.clone()
+        other[..., k] += 1
+        after = policy.unroll(params, replace(inputs, change=other)).mean
+        assert (before != after).any() == (k in seen)
 
 
 @remembering
