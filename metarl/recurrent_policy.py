@@ -76,7 +76,7 @@ class RecurrentPolicy:
     init_std: float = 0.6
     min_std: float = 0.1
     forgetful: bool = False
-    change_input: str = "all"
+    change_input: str = "reward"
     core: Core = field(init=False)
 
     def __post_init__(self):
