@@ -48,8 +48,7 @@ class MetaLSTMConfig:
     """the policy sees the last reward (false shows what that is worth)"""
     change_input: Literal["none", "reward", "all"] = "reward"
     """what the policy sees of the changes in the last step, magnified, which tell it which way the reward
-    grows: that of the reward, or those of the observation too (all), which finds goals sooner and is
-    noise to tasks with many contacts"""
+    grows: that of the reward, or those of the observation too (all), which finds goals sooner"""
     init_std: float = 0.6
     """initial standard deviation of the actions"""
     min_std: float = 0.1
