@@ -389,6 +389,7 @@ RECURRENT_FLAGS = {
     "--width": ["0", "5000"],
     "--hidden": ["0", "-4"],
     "--memory-span": ["life"],
+    "--change-input": ["some"],
     "--init-std": ["0", "nan"],
     "--min-std": ["0", "-1"],
     "--gamma": ["2", "nan"],
