@@ -59,13 +59,14 @@ class Player:
 
     def feel(self, action: np.ndarray, reward: np.ndarray, live: np.ndarray | None = None) -> None:
         """Take in what was done, (N, action_dim), and what came of it, (N,)."""
-        last = {
-            **self.last,
+        felt = {
             "action": torch.from_numpy(action),
             "reward": torch.from_numpy(reward),
             "reward_before": self.last["reward"],
         }
-        self.last = last if live is None else choose(torch.from_numpy(live), last, self.last)
+        if live is not None:
+            felt = choose(torch.from_numpy(live), felt, self.last)
+        self.last = {**self.last, **felt}
 
 
 def collect_trials(

@@ -32,6 +32,8 @@ BRAKE, RELEASE = 1.5, 1.05  # by which the learning rate falls after such a stop
 class InputNormaliser:
     """Makes a policy's inputs of raw numbers; moves between iterations only, and is saved with it."""
 
+    PARTS = ("obs", "reward", "change")
+
     def __init__(self, obs_dim: int, reward_input: bool = True):
         self.obs, self.reward, self.change = Normaliser(obs_dim), Normaliser(1), Normaliser(obs_dim + 1)
         self.reward_input = reward_input
@@ -54,11 +56,11 @@ class InputNormaliser:
 
     def state_dict(self) -> dict[str, Any]:
         """What is saved."""
-        return {name: getattr(self, name).state_dict() for name in ("obs", "reward", "change")}
+        return {name: getattr(self, name).state_dict() for name in self.PARTS}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what was saved."""
-        for name in ("obs", "reward", "change"):
+        for name in self.PARTS:
             getattr(self, name).load_state_dict(state[name])
 
 
