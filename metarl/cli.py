@@ -1,4 +1,7 @@
-"""The command line: families, check, train, evaluate, render, report. Bad input gives one line and exit 2."""
+"""The command line: families, check, train, evaluate, render, report. Bad input gives one line and exit 2.
+
+What draws is imported by the commands that draw: it takes as long as all the rest.
+"""
 
 import io
 import json
@@ -26,10 +29,7 @@ from metarl.evaluate import Evaluation, evaluate
 from metarl.files import sweep, write_json
 from metarl.learners import LEARNERS
 from metarl.meta_lstm_agent import MetaLSTM
-from metarl.plots import plot_adaptation, plot_probe
 from metarl.probe import probe
-from metarl.render import CLIPS, PAGES, record_rollouts, run_live, telling_tasks, write_clip, write_page
-from metarl.report import write_report
 from metarl.run_folder import RunConfig, RunFolder
 from metarl.train import train
 
@@ -236,8 +236,12 @@ class Evaluate:
         if self.json is not None:
             write_json(self.json, result.to_json())
         if self.plot is not None:
+            from metarl.plots import plot_adaptation
+
             plot_adaptation(result, family, self.plot)
         if self.probe is not None:
+            from metarl.plots import plot_probe
+
             title = f"{family.name}, {agent.config.core}: {split} tasks"
             plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
         return 0
@@ -258,6 +262,8 @@ class Report:
 
     def run(self) -> int:
         """Write the page."""
+        from metarl.report import write_report
+
         _check_common(self.seed, self.n_threads)
         for words in write_report(self.runs, self.out, self.n_threads, self.seed, progress_bar=True):
             print(f"missing: {words}")
@@ -293,11 +299,14 @@ class Render:
 
     def run(self) -> int:
         """Render."""
+        from metarl import render
+
         _check_common(self.seed, self.n_threads)
+        formats = render.CLIPS + render.PAGES
         for path in self.out:
             _check_writable(path)
-            if path.suffix.lower() not in CLIPS + PAGES:
-                raise InputError(f"--out {path}: use a name that ends in {' '.join(CLIPS + PAGES)}")
+            if path.suffix.lower() not in formats:
+                raise InputError(f"--out {path}: use a name that ends in {' '.join(formats)}")
         if not all(64 <= n <= 4096 and n % 2 == 0 for n in self.size):
             raise InputError(f"--size {self.size[0]} {self.size[1]}: use even numbers from 64 to 4096")
         if any(not 0 <= column <= 100 for column in self.show):
@@ -306,16 +315,16 @@ class Render:
         if self.task:
             tasks = parse_tasks(agent.family, self.task)
         else:
-            tasks = telling_tasks(agent.family, _split_tasks(agent.family, self.split, self.seed))
+            tasks = render.telling_tasks(agent.family, _split_tasks(agent.family, self.split, self.seed))
         if self.live:
-            return run_live(agent, tasks[0], self.seed)
+            return render.run_live(agent, tasks[0], self.seed)
         out = self.out or self._default()
-        rollouts = record_rollouts(agent, tasks, self.show or agent.shown_columns, self.seed)
+        rollouts = render.record_rollouts(agent, tasks, self.show or agent.shown_columns, self.seed)
         for path in out:
-            if path.suffix.lower() in CLIPS:
-                write_clip(rollouts, agent.family, path, *self.size, progress_bar=True)
+            if path.suffix.lower() in render.CLIPS:
+                render.write_clip(rollouts, agent.family, path, *self.size, progress_bar=True)
             else:
-                write_page(rollouts, agent.family, path)
+                render.write_page(rollouts, agent.family, path)
             print(f"wrote {path}")
         return 0
 

@@ -316,6 +316,12 @@ def test_bad_input_ends_the_process_with_status_2():
     assert done.stderr.count("\n") == 1
 
 
+def test_a_command_that_draws_nothing_does_not_wait_for_what_draws():
+    code = "import sys, metarl.cli; print(sys.modules.keys() & {'matplotlib', 'viser', 'trimesh'})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 # What they refuse.
 
 
