@@ -57,7 +57,7 @@ class MetaLSTMConfig:
     """discount per step"""
     gae_lambda: float = 0.95
     """bias-variance trade-off of the advantages, 1 for Monte-Carlo returns"""
-    lr: float = 1e-3
+    lr: float = 2e-3
     """Adam's step size at the beginning"""
     lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
     """how it falls to zero towards the end of training"""
@@ -67,7 +67,7 @@ class MetaLSTMConfig:
     """groups of whole trials, each one Adam step"""
     clip: float = 0.2
     """clip range of the probability ratio"""
-    target_kl: float = 0.02
+    target_kl: float = 0.05
     """an iteration's learning stops early at 1.5 times this KL divergence from the policy that acted, and
     the learning rate falls until it is kept"""
     entropy: float = 0.001

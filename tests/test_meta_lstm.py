@@ -266,7 +266,7 @@ class Left(PointGoal):
         return {"towards": np.sign(task["goal_x"]) * np.clip(action[:, 0], -1, 1)}
 
 
-LEARNING = MetaLSTMConfig(n_trials=32, minibatches=2, width=16, hidden=16, lr=5e-3, gamma=0.9)
+LEARNING = MetaLSTMConfig(n_trials=32, minibatches=2, width=16, hidden=16, lr=5e-3, target_kl=0.02, gamma=0.9)
 STEPS = 60 * 32 * 2 * 10
 
 
