@@ -1,18 +1,20 @@
 """The world: robots, parameterised families of tasks, and batches of their simulations."""
 
-import envs.mujoco_import  # noqa: F401 (before anything else of MuJoCo's)
+import metarl.envs.mujoco_import  # noqa: F401 (before anything else of MuJoCo's)
 
 # isort: split
-from envs.batch_sim import BatchSim, Step
-from envs.catalogue import load_family
-from envs.distributions import AnnulusRadius, Choice, Either, LogUniform, OneWeak, Uniform
-from envs.errors import InputError
-from envs.families import FAMILIES
-from envs.family import Param, Task, TaskFamily
-from envs.gym_env import FamilyEnv, FamilyVectorEnv, register_envs
-from envs.markers import Marker, View
-from envs.readings import Readings
-from envs.render import FrameRenderer
+from metarl.envs.batch_sim import BatchSim, Step
+from metarl.envs.catalogue import load_family
+from metarl.envs.distributions import AnnulusRadius, Choice, Either, LogUniform, OneWeak, Uniform
+from metarl.envs.families import FAMILIES
+from metarl.envs.family import TaskFamily
+from metarl.envs.gym_env import FamilyEnv, FamilyVectorEnv, register_envs
+from metarl.envs.markers import Marker, View
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
+from metarl.envs.render import FrameRenderer
+from metarl.envs.task import Task
+from metarl.errors import InputError
 
 __all__ = [
     "FAMILIES",

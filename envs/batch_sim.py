@@ -7,11 +7,12 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from envs import variation
-from envs.errors import NotFiniteError
-from envs.family import Task, TaskFamily
-from envs.mjlog import no_warnings
-from envs.readings import Readings
+from metarl.envs import variation
+from metarl.envs.family import TaskFamily
+from metarl.envs.mjlog import no_warnings
+from metarl.envs.readings import Readings
+from metarl.envs.task import Task
+from metarl.errors import NotFiniteError
 
 # A simulation MuJoCo had to reset by itself because its state was no longer usable.
 FATAL_WARNINGS = [
@@ -51,7 +52,7 @@ KEPT_FAILURES = 10  # of a BatchSim, the first ones
 
 @dataclass(frozen=True)
 class Failure:
-    """The step that a simulation did not survive; `envs.failures.replay` takes it again.
+    """The step that a simulation did not survive; `metarl.envs.failures.replay` takes it again.
 
     Attributes:
         task: the simulation's.

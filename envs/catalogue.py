@@ -5,9 +5,9 @@ import sys
 import traceback
 from pathlib import Path
 
-from envs.errors import InputError, unknown
-from envs.families import FAMILIES
-from envs.family import TaskFamily
+from metarl.envs.families import FAMILIES
+from metarl.envs.family import TaskFamily
+from metarl.errors import InputError, unknown
 
 
 def load_family(name: str) -> TaskFamily:

@@ -4,16 +4,20 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from envs.batch_sim import BatchSim
-from envs.errors import InputError
-from envs.family import Param, Task, TaskFamily
-from envs.readings import Readings
+from metarl.envs.batch_sim import BatchSim
+from metarl.envs.family import TaskFamily
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
+from metarl.envs.task import Task
+from metarl.errors import InputError
 
 N, STEPS = 64, 40  # simulations and steps of a check
 SAME = 1e-12
+HERE = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -297,6 +301,6 @@ def _play(sim: BatchSim, actions: np.ndarray) -> np.ndarray:
 
 def _in_words(error: Exception) -> str:
     """An exception, and where in somebody's code it was raised."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/envs/" not in f.filename]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(HERE)]
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{place}"

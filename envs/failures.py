@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from envs.batch_sim import BatchSim, Failure, Step
-from envs.errors import InputError
-from envs.family import TaskFamily
+from metarl.envs.batch_sim import BatchSim, Failure, Step
+from metarl.envs.family import TaskFamily
+from metarl.errors import InputError
 
 
 def to_json(failures: Sequence[Failure]) -> list[dict[str, Any]]:

@@ -1,112 +1,22 @@
-"""Param, Task, TaskFamily: what varies between the tasks of a family, and what it means."""
+"""TaskFamily: a robot, and what its tasks mean."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import mujoco
 import numpy as np
 
-from envs.distributions import Distribution
-from envs.errors import InputError, unknown
-from envs.markers import Marker, View
-from envs.mjcf import load_mjcf
-from envs.mjlog import no_log_file
-from envs.readings import Readings
-from envs.variation import Variation
-
-Split = Literal["train", "test", "ood"]
-SPLITS: tuple[Split, ...] = ("train", "test", "ood")
-
-
-@dataclass(frozen=True)
-class Param:
-    """One thing that varies between tasks.
-
-    A goal is read by the family's reward. A dynamics parameter names a field of the model (see
-    `envs.variation`), the objects it applies to (None: all), and whether its numbers set the field,
-    scale it or are added to it; `each` gives every element of the field a number of its own, and `axis`
-    picks one column of a field that has several (0: the x of a position, the sliding of a friction).
-    Held-out tasks are drawn as training tasks are, unless `test` says otherwise.
-    """
-
-    name: str
-    unit: str
-    train: Distribution
-    ood: Distribution | None = None
-    test: Distribution | None = None
-    field: str | None = None
-    objects: tuple[str, ...] | None = None
-    mode: Literal["set", "scale", "add"] = "scale"
-    each: bool = False
-    axis: int | None = None
-
-    @property
-    def kind(self) -> Literal["goal", "dynamics"]:
-        """Whether the parameter changes the reward or the physics."""
-        return "goal" if self.field is None else "dynamics"
-
-    def check(self, value: np.ndarray) -> None:
-        """Raise `InputError` unless every number lies where one of the splits can draw it."""
-        known = {"train": self.train, "test": self.test, "out of distribution": self.ood}
-        known = {name: dist for name, dist in known.items() if dist is not None}
-        legal = np.any([dist.contains(value) for dist in known.values()], axis=0)
-        if not np.all(legal):
-            bad = np.asarray(value)[~legal].flat[0]
-            words = (
-                [f"{dist} ({name})" for name, dist in known.items()] if len(known) > 1 else [str(self.train)]
-            )
-            raise InputError(f"{self.name}={bad:g} is out of range: use {' or '.join(words)}, {self.unit}")
-
-    def distribution(self, split: Split) -> Distribution:
-        """From what a split's tasks are drawn."""
-        return {"train": None, "test": self.test, "ood": self.ood}[split] or self.train
-
-    @property
-    def sign(self) -> str:
-        """What its numbers do: "=" set, "*" scale, "+" are added."""
-        return {"set": "=", "scale": "*", "add": "+"}[self.mode] if self.field else "="
-
-    def words(self, numbers: np.ndarray) -> str:
-        """Its numbers, or their range, for people."""
-        signed = {"=": "{:.3g}", "*": "*{:.3g}", "+": "{:+.3g}"}[self.sign]
-        low, high = signed.format(numbers.min()), signed.format(numbers.max())
-        return f"{self.name} {low if low == high else f'{low} to {high}'} {self.unit}".rstrip()
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.sign}{self.train} {self.unit}".rstrip()
-
-
-class Task(Mapping[str, float | tuple[float, ...]]):
-    """One task: parameter names to numbers. Immutable and hashable; `dict(task)` is plain JSON."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[str, float | Sequence[float]]):
-        self._values = {
-            k: float(v) if np.ndim(v) == 0 else tuple(float(x) for x in v) for k, v in values.items()
-        }
-
-    def __getitem__(self, name: str) -> float | tuple[float, ...]:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __hash__(self) -> int:
-        return hash(tuple(sorted(self._values.items())))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Task) and self._values == other._values
-
-    def __repr__(self) -> str:
-        return f"Task({self._values})"
+from metarl.envs.markers import Marker, View
+from metarl.envs.mjcf import load_mjcf
+from metarl.envs.mjlog import no_log_file
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
+from metarl.envs.task import SPLITS, Split, Task
+from metarl.envs.variation import Variation
+from metarl.errors import InputError, unknown
 
 
 class TaskFamily:
@@ -301,8 +211,3 @@ class TaskFamily:
     def stack(self, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
         """The numbers of N tasks by parameter: (N,), or (N, size) where each element has one."""
         return {p.name: np.array([t[p.name] for t in tasks], float) for p in self.params}
-
-
-def polar(task: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The x and y, m, of goals that a task gives as "radius" and "angle"; of one task or of N."""
-    return task["radius"] * np.cos(task["angle"]), task["radius"] * np.sin(task["angle"])

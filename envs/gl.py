@@ -11,7 +11,7 @@ from importlib import import_module
 
 import mujoco
 
-from envs.errors import InputError
+from metarl.errors import InputError
 
 BACKENDS = {"glfw": "mujoco.glfw", "egl": "mujoco.egl", "osmesa": "mujoco.osmesa"}
 TRIAL = """

@@ -9,12 +9,13 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs.batch_sim import BatchSim, Step
-from envs.catalogue import load_family
-from envs.errors import InputError, unknown
-from envs.families import FAMILIES
-from envs.family import Task, TaskFamily
-from envs.render import FrameRenderer
+from metarl.envs.batch_sim import BatchSim, Step
+from metarl.envs.catalogue import load_family
+from metarl.envs.families import FAMILIES
+from metarl.envs.family import TaskFamily
+from metarl.envs.render import FrameRenderer
+from metarl.envs.task import Task
+from metarl.errors import InputError, unknown
 
 TaskValues = Mapping[str, float | Sequence[float]]
 RENDER_MODES = ["rgb_array"]
@@ -23,14 +24,14 @@ RENDER_MODES = ["rgb_array"]
 def register_envs() -> None:
     """Register every family of the catalogue as `metarl/<family>-v0`; a second call changes nothing.
 
-    Importing `envs` does it. The horizon is the family's own: Gymnasium adds no time limit.
+    Importing `metarl.envs` does it. The horizon is the family's own: Gymnasium adds no time limit.
     """
     for name in FAMILIES:
         if f"metarl/{name}-v0" not in gymnasium.registry:
             gymnasium.register(
                 id=f"metarl/{name}-v0",
-                entry_point="envs.gym_env:FamilyEnv",
-                vector_entry_point="envs.gym_env:FamilyVectorEnv",
+                entry_point="metarl.envs.gym_env:FamilyEnv",
+                vector_entry_point="metarl.envs.gym_env:FamilyVectorEnv",
                 kwargs={"family": name},
             )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mujoco
 
-from envs.errors import InputError
+from metarl.errors import InputError
 
 LARGEST = 200_000_000  # bytes, of a file and of all that it refers to
 REFERENCE = re.compile(rb"""\b(file\w*|meshdir|texturedir|assetdir)\s*=\s*["']([^"']*)["']""")

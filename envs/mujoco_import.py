@@ -1,7 +1,7 @@
 """Import MuJoCo even where MUJOCO_GL names an OpenGL that is not installed.
 
 MuJoCo loads that library when it is imported, and the import ends in an error of the library's. Physics
-needs none; who wants to draw is told by `envs.gl`.
+needs none; who wants to draw is told by `metarl.envs.gl`.
 """
 
 import os

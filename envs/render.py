@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import mujoco
 import numpy as np
 
-from envs.family import Task, TaskFamily
-from envs.gl import use_opengl
-from envs.markers import Marker
+from metarl.envs.family import TaskFamily
+from metarl.envs.gl import use_opengl
+from metarl.envs.markers import Marker
+from metarl.envs.task import Task
 
 CAMERAS = ("track", "top")  # a model's camera of one of these names is used, else one that follows it
 

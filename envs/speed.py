@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from envs.batch_sim import BatchSim
-from envs.family import TaskFamily
+from metarl.envs.batch_sim import BatchSim
+from metarl.envs.family import TaskFamily
 
 N, ROUNDS, SECONDS = 64, 3, 0.05  # simulations, and how often and how long each is timed
 

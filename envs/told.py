@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from envs.distributions import LogUniform
-from envs.family import TaskFamily
+from metarl.envs.distributions import LogUniform
+from metarl.envs.family import TaskFamily
 
 
 def task_features(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.ndarray:

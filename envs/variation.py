@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from envs.errors import InputError, unknown
+from metarl.errors import InputError, unknown
 
 
 @dataclass(frozen=True)

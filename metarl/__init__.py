@@ -1,10 +1,11 @@
-"""metarl: the toolkit for robots that adapt."""
+"""metarl: the toolkit for robots that adapt.
 
-import metarl.openmp  # noqa: F401  isort: skip
-from metarl.evaluate import Evaluation, evaluate
-from metarl.maml_agent import MAML
-from metarl.maml_config import MAMLConfig
-from metarl.meta_lstm_agent import MetaLSTM
-from metarl.meta_lstm_config import MetaLSTMConfig
+What is listed in `__init__.pyi` is imported when it is first used: torch alone takes a second.
+"""
 
-__all__ = ["MAML", "Evaluation", "MAMLConfig", "MetaLSTM", "MetaLSTMConfig", "evaluate"]
+import lazy_loader
+
+import metarl.openmp  # noqa: F401
+
+__version__ = "0.2.0"
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,6 +2,6 @@
 
 import sys
 
-from metarl.cli import main
+from metarl.cli.command_line import main
 
 sys.exit(main())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
 
-from envs import InputError
+from metarl.errors import InputError
 
 
 def check(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:

@@ -11,8 +11,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from envs import FamilyVectorEnv, InputError, TaskFamily
-from envs.told import task_features
+from metarl.envs import FamilyVectorEnv, InputError, TaskFamily
+from metarl.envs.told import task_features
 
 
 class FamilyVecEnv(VecEnv):

@@ -18,10 +18,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from envs import InputError
 from metarl import MetaLSTM, MetaLSTMConfig, evaluate
+from metarl.envs import InputError
+from metarl.evaluation.statistics import bootstrap
 from metarl.files import write_json
-from metarl.statistics import bootstrap
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "lstm with memory": {},

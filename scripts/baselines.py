@@ -8,7 +8,6 @@ every evaluation finds them.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
-from envs import InputError, TaskFamily, load_family
-from metarl.collect import torch_threads
-from metarl.evaluate import evaluate
-from metarl.references import ModelPolicy, RandomPolicy, References
+from metarl.envs import InputError, TaskFamily, load_family
+from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.references import ModelPolicy, RandomPolicy, References
+from metarl.runs.run_folder import versions
 from metarl.sb3 import FamilyVecEnv
+from metarl.threads import torch_threads
 
 N_EPISODES = 10  # of each task in an evaluation
-PACKAGES = ("metarl", "stable-baselines3", "mujoco", "torch")
 
 
 @dataclass
@@ -128,7 +127,7 @@ def measure(options: Options) -> References:
         tasks=[dict(task) for task in tasks],
         **{name: values.tolist() for name, values in found.items()},
         scratch=scratch,
-        made_by={"options": vars(options), "versions": {name: version(name) for name in PACKAGES}},
+        made_by={"options": vars(options), "versions": versions()},
     )
 
 

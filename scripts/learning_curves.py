@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl.logs import STEP
-from metarl.plots import AFTER, BEFORE
+from metarl.evaluation.plots import AFTER, BEFORE
 from metarl.report.figures import words_of_progress
 from metarl.report.runs import read_run
+from metarl.runs.logs import STEP
 
 POINTS = 400  # of a curve, at most
 

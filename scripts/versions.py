@@ -17,7 +17,7 @@ import tomllib
 import tyro
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("dev", "render")
+EXTRAS = ("dev", "plots", "render", "robots")
 
 
 @dataclass

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from envs import InputError
-from envs.gl import use_opengl
-from metarl.collect import torch_threads
+from metarl.envs import InputError
+from metarl.envs.gl import use_opengl
+from metarl.threads import torch_threads
 
 
 @pytest.fixture(autouse=True)

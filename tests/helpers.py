@@ -4,11 +4,11 @@ import sys
 
 import numpy as np
 
-from envs import Param, Uniform
-from envs.families.point import PointGoal
 from metarl import MAMLConfig
-from metarl.maml import Batch, MAMLLearner
-from metarl.trajectories import Trajectories
+from metarl.envs import Param, Uniform
+from metarl.envs.families.point import PointGoal
+from metarl.learners.maml.learner import Batch, MAMLLearner
+from metarl.sampling.trajectories import Trajectories
 
 OBS_DIM, ACTION_DIM = 3, 2
 PLAIN = {"learn_inner_lr": False, "gae_lambda": 1.0, "minibatches": 1, "fisher_stride": 1}
@@ -29,8 +29,9 @@ def saving_often(*words: str, before: str = "") -> list[str]:
 
     Statements of Python may run before it.
     """
-    often = "import sys, metarl.train as t; t.SECONDS_BETWEEN_CHECKPOINTS = 0; from metarl.cli import main; "
-    return [sys.executable, "-c", f"{before}{often}sys.exit(main(sys.argv[1:]))", *words]
+    often = "import sys, metarl.runs.train as t; t.SECONDS_BETWEEN_CHECKPOINTS = 0; "
+    run = "from metarl.cli import main; sys.exit(main(sys.argv[1:]))"
+    return [sys.executable, "-c", before + often + run, *words]
 
 
 def trajectories(

@@ -10,13 +10,13 @@ import pytest
 import torch
 from helpers import TINY, TINY_STEPS, Fragile
 
-from envs import FAMILIES, InputError
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.agent import Agent
-from metarl.cli import main
+from metarl.cli.command_line import main
+from metarl.envs import FAMILIES, InputError
 from metarl.files import write_atomically
-from metarl.policies import log_prob
-from metarl.run_folder import RunFolder
+from metarl.learners.agent import Agent
+from metarl.policies.gaussian import log_prob
+from metarl.runs.run_folder import RunFolder
 
 PPO = replace(TINY, outer="ppo", learn_inner_lr=True, inner_steps=2, minibatches=2)
 RECURRENT = MetaLSTMConfig(n_trials=4, minibatches=2, width=8, hidden=4, lr_schedule="constant")
@@ -391,7 +391,7 @@ def test_a_save_puts_a_new_file_in_the_place_of_the_old(trained, tmp_path):
 def test_a_family_of_ones_own_is_trained_saved_and_loaded(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
-        "from envs.families.point import PointGoal\n\n\nclass Mine(PointGoal):\n    horizon = 5\n"
+        "from metarl.envs.families.point import PointGoal\n\n\nclass Mine(PointGoal):\n    horizon = 5\n"
     )
     agent = MAML(f"{file}:Mine", TINY, n_threads=1)
     learn(agent, 1).save(tmp_path / "agent.pt")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.baseline import MAX_FEATURE, RIDGE, features, fit_predict
+from metarl.learners.maml.baseline import MAX_FEATURE, RIDGE, features, fit_predict
 
 K, B = 5, 60
 

@@ -5,14 +5,14 @@ import re
 import numpy as np
 import pytest
 
-from envs import FAMILIES, load_family
-from envs.check import CHECKS, check
-from envs.families.half_cheetah import HalfCheetahVel
-from metarl.cli import main
+from metarl.cli.command_line import main
+from metarl.envs import FAMILIES, load_family
+from metarl.envs.check import CHECKS, check
+from metarl.envs.families.half_cheetah import HalfCheetahVel
 
 GOOD = """
 import numpy as np
-from envs import Param, TaskFamily, Uniform
+from metarl.envs import Param, TaskFamily, Uniform
 import mujoco
 
 XML = '''

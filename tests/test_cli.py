@@ -13,15 +13,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import torch
 from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
-from envs import FAMILIES
-from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.cli import Evaluate, Families, Report, Train, main
-from metarl.run_folder import PREVIOUS
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
+from metarl.cli.command_line import COMMANDS, main
+from metarl.envs import FAMILIES
+from metarl.evaluation.evaluate import evaluate
+from metarl.runs.run_folder import PREVIOUS
 
 STEPS = ["--steps", str(TINY_STEPS)]
 PNG = b"\x89PNG\r\n"
@@ -106,7 +108,7 @@ def test_success_and_score_are_shown_where_they_are_known(runs, capsys, monkeypa
         result = evaluate(*args, **kwargs)
         return replace(result, success=[[0.25, 1.0]] * len(result.tasks), score=[0.125, 0.875])
 
-    monkeypatch.setattr("metarl.cli.evaluate", known)
+    monkeypatch.setattr("metarl.cli.evaluate.evaluate", known)
     assert main(plain) == 0
     head, *rows = (line.split() for line in capsys.readouterr().out.splitlines() if "%" in line)
     assert head[-2:] == ["success", "score"]
@@ -281,7 +283,7 @@ def test_evaluate_leaves_the_run_as_it_was(runs):
     assert files_in(runs) == before
 
 
-@pytest.mark.parametrize("command", ["families", "train", "train --learner meta-lstm", "evaluate", "report"])
+@pytest.mark.parametrize("command", [*COMMANDS, "train --learner meta-lstm"])
 def test_help_documents_every_flag(command, capsys):
     command, *learner = command.split()
     with pytest.raises(SystemExit) as stop:
@@ -292,7 +294,7 @@ def test_help_documents_every_flag(command, capsys):
     helps = dict(
         re.findall(r" --([a-z-]+)(?:, --no-[a-z-]+)?(?: [^a-z ]\S*| \{.*?\})* ([a-zA-Z0-9].*?) \(", text)
     )
-    described = {"families": Families, "train": Train, "evaluate": Evaluate, "report": Report}[command]
+    described = resolve_name(COMMANDS[command][0])
     wanted = {f.name.replace("_", "-") for f in fields(described)} - {"family", "run-folder", "runs"}
     if command == "train":
         wanted |= {f.name.replace("_", "-") for f in fields(MetaLSTMConfig if learner else MAMLConfig)}
@@ -317,7 +319,8 @@ def test_bad_input_ends_the_process_with_status_2():
 
 
 def test_a_command_that_draws_nothing_does_not_wait_for_what_draws():
-    code = "import sys, metarl.cli; print(sys.modules.keys() & {'matplotlib', 'viser', 'trimesh'})"
+    modules = ", ".join(f"metarl.cli.{name}" for name in ("families", "check", "train", "evaluate"))
+    code = f"import sys, {modules}; print(sys.modules.keys() & {{'matplotlib', 'viser', 'trimesh'}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -714,7 +717,7 @@ def test_ctrl_c_finishes_the_iteration_saves_and_can_be_gone_on_from(start, tmp_
 SLOW = """
 import time
 
-from envs.families.point import PointGoal
+from metarl.envs.families.point import PointGoal
 
 
 class Slow(PointGoal):

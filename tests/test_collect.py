@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from envs import BatchSim, Readings, load_family
-from envs.families.point import PointGoal
-from metarl.collect import collect, fold
-from metarl.policies import GaussianMLP, Normaliser, Params, log_prob
-from metarl.trajectories import Trajectories
+from metarl.envs import BatchSim, Readings, load_family
+from metarl.envs.families.point import PointGoal
+from metarl.policies.gaussian import GaussianMLP, Params, log_prob
+from metarl.policies.normaliser import Normaliser
+from metarl.sampling.episodes import collect, fold
+from metarl.sampling.trajectories import Trajectories
 
 K, E = 3, 4
 GOALS = [{"goal_x": x, "goal_y": 0.5} for x in (-1.0, 0.0, 1.0)]

@@ -5,10 +5,10 @@ import pytest
 import torch
 from helpers import Fragile
 
-from envs import BatchSim, load_family
 from metarl import MetaLSTM, MetaLSTMConfig
-from metarl.collect_trials import collect_episode, collect_trials
-from metarl.policies import log_prob
+from metarl.envs import BatchSim, load_family
+from metarl.policies.gaussian import log_prob
+from metarl.sampling.trials import collect_episode, collect_trials
 
 N, HORIZON = 6, 20
 CONFIG = MetaLSTMConfig(n_trials=N, minibatches=2, width=8, hidden=4)

@@ -9,12 +9,12 @@ import pytest
 from helpers import TINY
 from scipy import stats
 
-from envs import BatchSim, Task, load_family
-from envs.families.point import PointGoal, SparsePointGoal
 from metarl import MAML, MetaLSTM, MetaLSTMConfig
-from metarl.evaluate import evaluate
-from metarl.statistics import bootstrap
-from metarl.trajectories import Trajectories
+from metarl.envs import BatchSim, Task, load_family
+from metarl.envs.families.point import PointGoal, SparsePointGoal
+from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.statistics import bootstrap
+from metarl.sampling.trajectories import Trajectories
 
 STEP = 0.1  # m
 

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from envs import FAMILIES, BatchSim, InputError, Readings, TaskFamily, load_family
+from metarl.envs import FAMILIES, BatchSim, InputError, Readings, TaskFamily, load_family
 
 STEPS = 30
 

@@ -11,9 +11,9 @@ import torch
 from helpers import SMALL_COMMANDS
 from torch.utils._pytree import tree_leaves
 
-from envs import InputError
-from metarl.cli import main
-from metarl.run_folder import PREVIOUS, RunFolder
+from metarl.cli.command_line import main
+from metarl.envs import InputError
+from metarl.runs.run_folder import PREVIOUS, RunFolder
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import sys
 import mujoco
 import pytest
 
-from envs import FamilyEnv, InputError, gl
+from metarl.envs import FamilyEnv, InputError, gl
 
 BROKEN = """
 import sys
@@ -85,13 +85,17 @@ def test_a_way_that_crashes_or_is_absent_is_tried_in_a_process_of_its_own(monkey
 
 
 def test_importing_chooses_no_opengl_and_survives_a_choice_that_is_not_installed():
-    code = BROKEN + "import envs, os; print(os.environ['MUJOCO_GL'], envs.load_family('PointGoal').obs_dim)"
+    code = (
+        "import metarl.envs, os; print(os.environ['MUJOCO_GL'], metarl.envs.load_family('PointGoal').obs_dim)"
+    )
+    code = BROKEN + code
     environ = {**os.environ, "MUJOCO_GL": "osmesa"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ)
     assert done.stdout.split() == ["osmesa", "2"], done.stderr
     environ.pop("MUJOCO_GL")
     code = (
-        "import os, envs, metarl.cli; print(os.environ.get('MUJOCO_GL'), os.environ.get('PYOPENGL_PLATFORM'))"
+        "import os, metarl.envs, metarl.cli; "
+        "print(os.environ.get('MUJOCO_GL'), os.environ.get('PYOPENGL_PLATFORM'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True

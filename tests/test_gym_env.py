@@ -12,8 +12,15 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
-import envs
-from envs import FAMILIES, FamilyEnv, FamilyVectorEnv, InputError, TaskFamily, load_family
+from metarl.envs import (
+    FAMILIES,
+    FamilyEnv,
+    FamilyVectorEnv,
+    InputError,
+    TaskFamily,
+    load_family,
+    register_envs,
+)
 
 
 @pytest.fixture(params=sorted(FAMILIES))
@@ -31,8 +38,8 @@ def held_out(family: TaskFamily, i: int = 0) -> dict:
 @pytest.mark.parametrize(
     "how",
     [
-        "import envs; env = gymnasium.make('metarl/HalfCheetahVel-v0', task={'velocity': 2.0})",
-        "env = gymnasium.make('envs:metarl/HalfCheetahVel-v0', task={'velocity': 2.0})",
+        "import metarl.envs; env = gymnasium.make('metarl/HalfCheetahVel-v0', task={'velocity': 2.0})",
+        "env = gymnasium.make('metarl.envs:metarl/HalfCheetahVel-v0', task={'velocity': 2.0})",
     ],
 )
 def test_make_knows_the_families_by_name(how):
@@ -46,7 +53,7 @@ def test_make_knows_the_families_by_name(how):
 
 def test_registering_again_changes_nothing():
     before = dict(gymnasium.registry)
-    envs.register_envs()
+    register_envs()
     assert dict(gymnasium.registry) == before
     assert {f"metarl/{name}-v0" for name in FAMILIES} <= set(before)
 

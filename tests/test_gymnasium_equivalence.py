@@ -5,8 +5,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import BatchSim, load_family
-from envs.families.arm import fetch_assets
+from metarl.envs import BatchSim, load_family
+from metarl.envs.families.arm import fetch_assets
 
 pytest.importorskip("imageio", reason="Gymnasium's own MuJoCo environments import imageio")
 

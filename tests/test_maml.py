@@ -8,9 +8,9 @@ import pytest
 import torch
 from helpers import ACTION_DIM, OBS_DIM, SMALL, double, pad, rows, stages, trajectories
 
-from metarl.maml import Batch, MAMLConfig, MAMLLearner
-from metarl.policies import kl, log_prob
-from metarl.trpo import conjugate_gradient, trust_region_step
+from metarl.learners.maml.learner import Batch, MAMLConfig, MAMLLearner
+from metarl.learners.maml.trpo import conjugate_gradient, trust_region_step
+from metarl.policies.gaussian import kl, log_prob
 
 ONE_STEP, TWO_STEPS = SMALL, replace(SMALL, inner_steps=2)
 LEARNED = replace(SMALL, learn_inner_lr=True)

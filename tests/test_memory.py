@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metarl.memory import LONGEST, SHORTEST, ExternalMemory, GatedScan
+from metarl.policies.memory import LONGEST, SHORTEST, ExternalMemory, GatedScan
 
 LENGTHS = [1, 2, 3, 7, 16, 23, 40, 101]
 

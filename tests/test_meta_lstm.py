@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from envs import InputError, Param, Uniform
-from envs.families.point import PointGoal
 from metarl import MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.collect import torch_threads
-from metarl.meta_lstm import MetaLSTMLearner
-from metarl.policies import log_prob
-from metarl.trajectories import Trials
+from metarl.envs import InputError, Param, Uniform
+from metarl.envs.families.point import PointGoal
+from metarl.learners.meta_lstm.learner import MetaLSTMLearner
+from metarl.policies.gaussian import log_prob
+from metarl.sampling.trajectories import Trials
+from metarl.threads import torch_threads
 
 T, N = 12, 6
 SMALL = MetaLSTMConfig(n_trials=N, minibatches=3, width=8, hidden=4, epochs=2, target_kl=1000)
@@ -160,7 +160,9 @@ def test_a_minibatch_is_made_of_whole_trials_and_every_trial_is_used_once_an_epo
 def test_shards_add_up_to_the_slope_of_the_whole(monkeypatch):
     one, other = learner_of(replace(SMALL, minibatches=1)), learner_of(replace(SMALL, minibatches=1))
     stats = one.update(trials_of(), 0.0)
-    monkeypatch.setattr("metarl.meta_lstm.SHARD", 4 * T)  # of 6 trials: not the same number in each
+    monkeypatch.setattr(
+        "metarl.learners.meta_lstm.learner.SHARD", 4 * T
+    )  # of 6 trials: not the same number in each
     sharded = other.update(trials_of(), 0.0)
     assert sharded == pytest.approx(stats, rel=1e-3, abs=1e-6)
     for k, p in one.params.items():
@@ -168,7 +170,7 @@ def test_shards_add_up_to_the_slope_of_the_whole(monkeypatch):
 
 
 def test_the_number_of_torch_threads_changes_nothing(monkeypatch):
-    monkeypatch.setattr("metarl.meta_lstm.SHARD", 1)
+    monkeypatch.setattr("metarl.learners.meta_lstm.learner.SHARD", 1)
     learners = []
     for n in (1, 2, 3):
         with torch_threads(n):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from envs import BatchSim, InputError
-from envs.families.point import PointGoal
 from metarl import MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.collect_trials import collect_episode
+from metarl.envs import BatchSim, InputError
+from metarl.envs.families.point import PointGoal
+from metarl.sampling.trials import collect_episode
 
 CONFIG = MetaLSTMConfig(n_trials=8, minibatches=2, width=8, hidden=8, init_std=0.3, lr=0.01)
 GOAL = {"goal_x": 0.5, "goal_y": -0.5}

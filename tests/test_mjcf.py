@@ -2,8 +2,8 @@
 
 import pytest
 
-from envs import InputError, mjcf
-from envs.mjcf import load_mjcf
+from metarl.envs import InputError, mjcf
+from metarl.envs.mjcf import load_mjcf
 
 BODY = '<worldbody><body><joint type="slide"/><geom size="1"/></body></worldbody>'
 

@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import FAMILIES, BatchSim, InputError, TaskFamily, load_family
+from metarl.envs import FAMILIES, BatchSim, InputError, TaskFamily, load_family
 
 OWN = '''
 """A pendulum of the user's own."""
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from envs import Param, TaskFamily, Uniform
+from metarl.envs import Param, TaskFamily, Uniform
 
 
 class Pendulum(TaskFamily):
@@ -119,7 +119,7 @@ def test_an_action_spans_the_actuators_range(pendulum):
 def test_no_log_file_is_written_wherever_one_works_even_when_simulations_blow_up(tmp_path, own_file):
     code = f"""
 import numpy as np
-from envs import FAMILIES, BatchSim, load_family
+from metarl.envs import FAMILIES, BatchSim, load_family
 for name in [*FAMILIES, "{own_file}:Pendulum"]:
     family = load_family(name)
     sim = BatchSim(family, 2, 1)

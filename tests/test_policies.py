@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from metarl.maml import MAMLLearner
-from metarl.maml_config import MAMLConfig
-from metarl.policies import GaussianMLP, Normaliser, expand, kl, log_prob
+from metarl.learners.maml.config import MAMLConfig
+from metarl.learners.maml.learner import MAMLLearner
+from metarl.policies.gaussian import GaussianMLP, expand, kl, log_prob
+from metarl.policies.normaliser import Normaliser
 
 K, B, OBS_DIM, ACTION_DIM = 4, 7, 3, 2
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from envs import FAMILIES, InputError, Task, load_family
-from envs.check import check
-from metarl.cli import main, parse_tasks
+from metarl.cli import main
+from metarl.cli.words import parse_tasks
+from metarl.envs import FAMILIES, InputError, Task, load_family
+from metarl.envs.check import check
 from metarl.learners import LEARNERS
 
 pytestmark = pytest.mark.slow
@@ -116,8 +117,8 @@ def test_words_for_tasks_are_refused_in_one_line_or_mean_what_they_say(family):
 # Families in a file of somebody's own.
 
 FILE = """
-from envs import Choice, LogUniform, Param, Uniform
-from envs.families.point import PointGoal
+from metarl.envs import Choice, LogUniform, Param, Uniform
+from metarl.envs.families.point import PointGoal
 
 
 class Mine(PointGoal):

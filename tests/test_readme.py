@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from envs import FAMILIES
-from metarl.cli import main
+from metarl.cli.command_line import main
+from metarl.envs import FAMILIES
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README.read_text(), re.DOTALL)

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from envs import InputError
-from metarl.cores import CORES
-from metarl.recurrent_policy import Inputs, RecurrentPolicy, choose
+from metarl.envs import InputError
+from metarl.policies.cores import CORES
+from metarl.policies.inputs import Inputs
+from metarl.policies.recurrent import RecurrentPolicy, choose
 
 LENGTH, N = 70, 4
 cores = pytest.mark.parametrize("core", CORES)

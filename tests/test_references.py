@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import metarl.references
-from envs import load_family
-from envs.families.point import PointGoal
-from metarl.evaluate import evaluate
-from metarl.references import ModelPolicy, RandomPolicy, References, load_references, references_on
+import metarl.evaluation.references
+from metarl.envs import load_family
+from metarl.envs.families.point import PointGoal
+from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.references import ModelPolicy, RandomPolicy, References, load_references, references_on
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 STEP = 0.1  # m
@@ -36,7 +36,7 @@ def known(family, tmp_path, monkeypatch) -> References:
     found = references(family)
     found.save(tmp_path)
     load = load_references.__wrapped__
-    monkeypatch.setattr(metarl.references, "load_references", lambda name: load(name, tmp_path))
+    monkeypatch.setattr(metarl.evaluation.references, "load_references", lambda name: load(name, tmp_path))
     return found
 
 

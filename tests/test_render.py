@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from helpers import SMALL_MAML, SMALL_RECURRENT
 
-from envs import FAMILIES, BatchSim, Marker, load_family
-from envs.families.point import PointGoal
-from metarl.cli import main
+from metarl.cli.command_line import main
+from metarl.envs import FAMILIES, BatchSim, Marker, load_family
+from metarl.envs.families.point import PointGoal
 from metarl.render import Rollout, record_rollouts, telling_tasks, write_page
 from metarl.render.clip import MAX_FPS, Film
 from metarl.render.session import Session
 from metarl.render.shapes import marker_shape, robot_shapes
-from metarl.run_folder import RunFolder
+from metarl.runs.run_folder import RunFolder
 
 STEPS = ["--steps", "400"]
 FROM_CHROME = (
@@ -289,7 +289,7 @@ def test_a_live_policy_learns_when_asked(agents):
 def test_a_live_viewer_opens_where_there_is_no_display_and_closes(made):
     pytest.importorskip("mujoco.studio")
     code = (
-        "import sys; from metarl.render import run_live; from metarl.run_folder import RunFolder\n"
+        "import sys; from metarl.render import run_live; from metarl.runs.run_folder import RunFolder\n"
         "agent = RunFolder(sys.argv[1]).load('cpu', 1)[1]; steps = iter(range(8))\n"
         "task = agent.family.tasks('test')[0]\n"
         "print(run_live(agent, task, keep_on=lambda: next(steps, None) is not None))"
@@ -328,4 +328,4 @@ def test_without_the_extra_packages_render_says_what_to_install(runs, capsys, mo
     monkeypatch.setattr("metarl.render.page.viser", None)
     for name in ("clip.mp4", "page.html"):
         assert main(["render", "gradient", "--out", name]) == 2
-        assert "pip install 'metarl[render]'" in capsys.readouterr().err
+        assert "pip install 'metarl-robots[render]'" in capsys.readouterr().err

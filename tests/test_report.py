@@ -13,23 +13,23 @@ import pytest
 import torch
 from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
-from envs import FAMILIES, InputError, Task
 from metarl import Evaluation, evaluate
-from metarl.cli import main
-from metarl.references import References, steps_to
+from metarl.cli.command_line import main
+from metarl.envs import FAMILIES, InputError, Task
+from metarl.evaluation.references import References, steps_to
+from metarl.evaluation.statistics import iqm, probability_of_improvement, stratified_bootstrap
 from metarl.report import write_report
 from metarl.report.groups import pool
 from metarl.report.runs import Run, read_run
-from metarl.run_folder import PREVIOUS, RunFolder
-from metarl.statistics import iqm, probability_of_improvement, stratified_bootstrap
+from metarl.runs.run_folder import PREVIOUS, RunFolder
 
 GIF = b"GIF89a" + bytes(20)
 MP4 = b"\0\0\0\x20ftypisom"
 NASTY = 'go<b>al" & $x^2_$'
 MINE = f'''
 import numpy as np
-from envs import AnnulusRadius, Param, Uniform
-from envs.families.point import PointGoal
+from metarl.envs import AnnulusRadius, Param, Uniform
+from metarl.envs.families.point import PointGoal
 
 class One(PointGoal):
     """<script>alert("one & two")</script> of $one_ dollar."""
@@ -128,7 +128,7 @@ def made(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def no_references(monkeypatch) -> None:
     """Whatever has been measured on the families, the tables here hold runs only."""
-    monkeypatch.setattr("metarl.references.load_references", lambda family: None)
+    monkeypatch.setattr("metarl.evaluation.references.load_references", lambda family: None)
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_references_are_lines_and_rows_and_give_a_score(report, monkeypatch):
         curves = [{"task": task, "env_steps": [500, 10**6], "returns": [-40, -5]} for task in tasks[:2]]
         return References(family, tasks, *levels, curves, {})
 
-    monkeypatch.setattr("metarl.references.load_references", known)
+    monkeypatch.setattr("metarl.evaluation.references.load_references", known)
     page = report("run", "one")
     *_, rows = blocks = page.returns("PointGoal").values()
     assert [numbers(row["mean return"])[0] for row in rows] == [-5, -15, -40]

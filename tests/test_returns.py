@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.returns import discounted_returns, gae
+from metarl.learners.returns import discounted_returns, gae
 
 GAMMA, LAM = 0.5, 0.5
 NO = [[False]] * 3

@@ -17,16 +17,16 @@ import pytest
 import torch
 from helpers import SMALL_COMMANDS, SMALL_MAML, saving_often
 
-from envs import BatchSim, InputError, load_family
-from envs.failures import load_failures, replay
-from envs.families.point import PointGoal
-from metarl.agent import MAX_SKIPPED
-from metarl.cli import main
-from metarl.evaluate import evaluate
+from metarl.cli.command_line import main
+from metarl.envs import BatchSim, InputError, load_family
+from metarl.envs.failures import load_failures, replay
+from metarl.envs.families.point import PointGoal
+from metarl.evaluation.evaluate import evaluate
 from metarl.files import UNFINISHED, keep, sweep, unfinished, write_atomically
 from metarl.learners import LEARNERS
-from metarl.logs import STEP, make_logger
-from metarl.run_folder import FAILURES, PREVIOUS, RunFolder
+from metarl.learners.agent import MAX_SKIPPED
+from metarl.runs.logs import STEP, make_logger
+from metarl.runs.run_folder import FAILURES, PREVIOUS, RunFolder
 
 STEPS = "4800"
 
@@ -218,7 +218,7 @@ def test_a_column_that_is_new_stands_last_in_every_row_of_the_progress(tmp_path)
 
 DIVERGING = """
 import numpy as np
-from envs.families.point import PointGoal
+from metarl.envs.families.point import PointGoal
 
 
 class Diverging(PointGoal):

@@ -14,9 +14,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from envs import BatchSim, FamilyVectorEnv, InputError, LogUniform, Param, Uniform, load_family
-from envs.families.point import PointGoal
-from envs.told import task_features
+from metarl.envs import BatchSim, FamilyVectorEnv, InputError, LogUniform, Param, Uniform, load_family
+from metarl.envs.families.point import PointGoal
+from metarl.envs.told import task_features
 from metarl.sb3 import FamilyVecEnv
 
 N = 4
@@ -370,6 +370,6 @@ def test_ppo_told_the_goal_beats_every_policy_that_is_not():
 
 
 def test_importing_metarl_does_not_import_it():
-    code = "import sys, metarl, envs; print('metarl.sb3' in sys.modules)"
+    code = "import sys, metarl, metarl.envs; print('metarl.sb3' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "False\n"

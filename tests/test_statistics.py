@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from metarl.statistics import bootstrap, iqm, probability_of_improvement, stratified_bootstrap
+from metarl.evaluation.statistics import bootstrap, iqm, probability_of_improvement, stratified_bootstrap
 
 
 def mean(drawn: np.ndarray) -> np.ndarray:

@@ -9,11 +9,11 @@ import time
 import pytest
 from helpers import SMALL_COMMANDS, SMALL_MAML, TINY, TINY_STEPS, saving_often
 
-from envs import InputError
 from metarl import MAML
-from metarl.cli import main
-from metarl.run_folder import RunFolder
-from metarl.train import train
+from metarl.cli.command_line import main
+from metarl.envs import InputError
+from metarl.runs.run_folder import RunFolder
+from metarl.runs.train import train
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metarl.trajectories import Trajectories
+from metarl.sampling.trajectories import Trajectories
 
 T, N = 4, 3
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metarl import MetaLSTM, evaluate
-from metarl.cli import main
+from metarl.cli.command_line import main
 
 TUTORIAL = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text()
 FILES = re.findall(r"```\w+\n(?:<!-- |# )(crane\.\w+)(?: -->)?\n(.*?)```", TUTORIAL, re.DOTALL)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from mujoco.batch import Batch
 
-from envs import InputError
-from envs.variation import FIELDS, Variation, apply
+from metarl.envs import InputError
+from metarl.envs.variation import FIELDS, Variation, apply
 
 XML = """
 <mujoco>

@@ -1,20 +1,20 @@
 """The catalogue: every family by name. Adding one is its file and one line here."""
 
-from envs.families.ant import AntDamage, AntDir, AntFwdBack, AntGoal, AntVel
-from envs.families.arm import ArmPush, ArmPushRandParams, ArmReach
-from envs.families.half_cheetah import (
+from metarl.envs.families.ant import AntDamage, AntDir, AntFwdBack, AntGoal, AntVel
+from metarl.envs.families.arm import ArmPush, ArmPushRandParams, ArmReach
+from metarl.envs.families.half_cheetah import (
     HalfCheetahDamage,
     HalfCheetahDir,
     HalfCheetahPayload,
     HalfCheetahVel,
     HalfCheetahVelGap,
 )
-from envs.families.hopper import HopperRandParams
-from envs.families.humanoid import HumanoidDir
-from envs.families.point import PointGoal, SparsePointGoal
-from envs.families.reacher import ReacherGoal
-from envs.families.walker2d import Walker2dRandParams
-from envs.family import TaskFamily
+from metarl.envs.families.hopper import HopperRandParams
+from metarl.envs.families.humanoid import HumanoidDir
+from metarl.envs.families.point import PointGoal, SparsePointGoal
+from metarl.envs.families.reacher import ReacherGoal
+from metarl.envs.families.walker2d import Walker2dRandParams
+from metarl.envs.family import TaskFamily
 
 FAMILIES: dict[str, type[TaskFamily]] = {
     family.__name__: family

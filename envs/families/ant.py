@@ -6,11 +6,12 @@ from math import cos, pi, sin
 import mujoco
 import numpy as np
 
-from envs.distributions import AnnulusRadius, Choice, OneWeak, Uniform
-from envs.families.gymnasium_robot import GymnasiumRobot
-from envs.family import Param, Task, polar
-from envs.markers import HARM, Marker, View
-from envs.readings import Readings
+from metarl.envs.distributions import AnnulusRadius, Choice, OneWeak, Uniform
+from metarl.envs.families.gymnasium_robot import GymnasiumRobot
+from metarl.envs.markers import HARM, Marker, View
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
+from metarl.envs.task import Task, polar
 
 X, Y, Z = 0, 1, 2  # coordinates of the root
 HEALTHY = 0.2, 1.0  # m, of z

@@ -8,12 +8,15 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from envs.distributions import Uniform
-from envs.errors import InputError
-from envs.family import Param, Task, TaskFamily
-from envs.markers import Marker, View
-from envs.mjlog import no_console
-from envs.readings import Readings
+from metarl.envs.distributions import Uniform
+from metarl.envs.family import TaskFamily
+from metarl.envs.markers import Marker, View
+from metarl.envs.mjlog import no_console
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
+from metarl.envs.task import Task
+from metarl.errors import InputError
+from metarl.extras import install
 
 BASE = 0.6919, 0.7441, 0.0  # m, where gymnasium-robotics drives the base to
 DOWN = 0.70711, 0.0, 0.70711, 0.0  # the hand's orientation, fingers down
@@ -257,7 +260,7 @@ def fetch_assets() -> Path:
     """
     found = find_spec("gymnasium_robotics")
     if found is None:
-        raise InputError("the arm's files come with gymnasium-robotics: pip install gymnasium-robotics")
+        raise InputError(f"the arm's files come with gymnasium-robotics: {install('robots')}")
     return Path(found.origin).parent / "envs" / "assets" / "fetch"
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import gymnasium
 import mujoco
 
-from envs.family import TaskFamily
-from envs.mjcf import load_mjcf
-from envs.mjlog import no_console
+from metarl.envs.family import TaskFamily
+from metarl.envs.mjcf import load_mjcf
+from metarl.envs.mjlog import no_console
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 

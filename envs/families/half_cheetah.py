@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from envs.distributions import Choice, Either, OneWeak, Uniform
-from envs.families.gymnasium_robot import GymnasiumRobot
-from envs.family import Param, Task
-from envs.markers import HARM, Marker
-from envs.readings import Readings
+from metarl.envs.distributions import Choice, Either, OneWeak, Uniform
+from metarl.envs.families.gymnasium_robot import GymnasiumRobot
+from metarl.envs.markers import HARM, Marker
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
+from metarl.envs.task import Task
 
 X = 0  # coordinate of the root along the track
 CONTROL_COST = 0.05

@@ -6,11 +6,12 @@ from math import cos, pi, sin
 import mujoco
 import numpy as np
 
-from envs.distributions import Uniform
-from envs.families.gymnasium_robot import GymnasiumRobot
-from envs.family import Param, Task
-from envs.markers import Marker, View
-from envs.readings import Readings
+from metarl.envs.distributions import Uniform
+from metarl.envs.families.gymnasium_robot import GymnasiumRobot
+from metarl.envs.markers import Marker, View
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
+from metarl.envs.task import Task
 
 Z = 2  # coordinate of the root
 HEALTHY = 1.0, 2.0  # m, of z

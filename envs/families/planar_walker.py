@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from envs.families.gymnasium_robot import GymnasiumRobot
-from envs.families.rand_params import rand_params
-from envs.readings import Readings
+from metarl.envs.families.gymnasium_robot import GymnasiumRobot
+from metarl.envs.families.rand_params import rand_params
+from metarl.envs.readings import Readings
 
 X, Z, PITCH = 0, 1, 2  # coordinates of the root
 CONTROL_COST = 0.001

@@ -6,10 +6,12 @@ from math import cos, pi, sin
 import mujoco
 import numpy as np
 
-from envs.distributions import Uniform
-from envs.family import Param, Task, TaskFamily
-from envs.markers import Marker
-from envs.readings import Readings
+from metarl.envs.distributions import Uniform
+from metarl.envs.family import TaskFamily
+from metarl.envs.markers import Marker
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
+from metarl.envs.task import Task
 
 # The servos are stiff against the mass, so that an action of 1 moves the point 0.1 m a step, the
 # step of the MAML paper's point (Finn et al. 2017, section 5.3), to one part in a thousand.

@@ -1,7 +1,7 @@
 """The dynamics of the RandParams families: every mass, inertia, friction and damping of a robot."""
 
-from envs.distributions import LogUniform
-from envs.family import Param
+from metarl.envs.distributions import LogUniform
+from metarl.envs.param import Param
 
 
 def rand_params() -> tuple[Param, ...]:

@@ -6,12 +6,13 @@ from math import pi
 import mujoco
 import numpy as np
 
-from envs.distributions import AnnulusRadius, Uniform
-from envs.families.gymnasium_robot import ASSETS, GymnasiumRobot
-from envs.family import Param, Task, polar
-from envs.markers import Marker
-from envs.mjlog import no_console
-from envs.readings import Readings
+from metarl.envs.distributions import AnnulusRadius, Uniform
+from metarl.envs.families.gymnasium_robot import ASSETS, GymnasiumRobot
+from metarl.envs.markers import Marker
+from metarl.envs.mjlog import no_console
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
+from metarl.envs.task import Task, polar
 
 CONTROL_COST = 0.1
 ARM = 2  # joints of the arm

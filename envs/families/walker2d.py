@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from envs.families.planar_walker import PITCH, PlanarWalker, Z
-from envs.readings import Readings
+from metarl.envs.families.planar_walker import PITCH, PlanarWalker, Z
+from metarl.envs.readings import Readings
 
 
 class Walker2dRandParams(PlanarWalker):

@@ -10,7 +10,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from envs import FrameRenderer, InputError, TaskFamily
+from metarl.envs import FrameRenderer, InputError, TaskFamily
+from metarl.extras import install
 from metarl.files import unfinished
 from metarl.progress import progress
 from metarl.render.rollouts import Rollout
@@ -51,7 +52,7 @@ def write_clip(
         InputError: there is no OpenGL, or no imageio-ffmpeg.
     """
     if imageio_ffmpeg is None:
-        raise InputError("clips need imageio-ffmpeg: pip install 'metarl[render]'; or write a .html page")
+        raise InputError(f"clips need imageio-ffmpeg: {install('render')}; or write a .html page")
     film = Film(rollouts, family, width, height)
     gif = path.suffix.lower() == ".gif"
     squeeze = f"scale='min({GIF_WIDTH},iw)':-2:flags=lanczos,"

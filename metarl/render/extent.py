@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from envs import TaskFamily
-from envs.render import pose
+from metarl.envs import TaskFamily
+from metarl.envs.render import pose
 from metarl.render.rollouts import Rollout
 from metarl.render.shapes import Shape, robot_shapes
 

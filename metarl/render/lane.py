@@ -7,8 +7,8 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from envs import Marker, TaskFamily
-from envs.render import pose
+from metarl.envs import Marker, TaskFamily
+from metarl.envs.render import pose
 from metarl.render.extent import Extent, Frame
 from metarl.render.rollouts import Rollout
 from metarl.render.shapes import Shape, marker_shape, robot_shapes

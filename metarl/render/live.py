@@ -8,9 +8,9 @@ from queue import SimpleQueue
 
 import mujoco
 
-from envs import InputError, Task
-from envs.render import pose, viewing_model
-from metarl.agent import Agent
+from metarl.envs import InputError, Task
+from metarl.envs.render import pose, viewing_model
+from metarl.learners.agent import Agent
 from metarl.render.session import Session
 
 try:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from envs import InputError, TaskFamily
+from metarl.envs import InputError, TaskFamily
+from metarl.extras import install
 from metarl.files import write_atomically
 from metarl.render.extent import Frame, extent
 from metarl.render.lane import Lane
@@ -36,7 +37,7 @@ def write_page(rollouts: Sequence[Sequence[Rollout]], family: TaskFamily, path: 
         InputError: viser is not installed.
     """
     if viser is None or trimesh is None:
-        raise InputError("pages need viser: pip install 'metarl[render]'")
+        raise InputError(f"pages need viser: {install('render')}")
     with contextlib.redirect_stdout(io.StringIO()):  # it tells of its start and stop
         server = viser.ViserServer("127.0.0.1", verbose=False)
         try:

@@ -7,7 +7,7 @@ import numpy as np
 from mujoco.studio import messages, plugin
 from mujoco.studio.dear_imgui import dear_imgui as imgui
 
-from envs import Choice, Param
+from metarl.envs import Choice, Param
 from metarl.render.session import Session
 
 PLACE, SIZE = (230.0, 40.0), (380.0, 130.0)  # px, at first

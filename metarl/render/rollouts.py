@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs import BatchSim, InputError, Step, Task, TaskFamily
-from metarl.agent import Agent
-from metarl.trajectories import Trajectories
+from metarl.envs import BatchSim, InputError, Step, Task, TaskFamily
+from metarl.learners.agent import Agent
+from metarl.sampling.trajectories import Trajectories
 
 
 @dataclass(frozen=True)

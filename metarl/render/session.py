@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from envs import BatchSim, Task
-from metarl.agent import Agent
-from metarl.meta_lstm_agent import MetaLSTM
+from metarl.envs import BatchSim, Task
+from metarl.learners.agent import Agent
+from metarl.learners.meta_lstm.agent import MetaLSTM
 
 
 class Session:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from envs import Marker
+from metarl.envs import Marker
 
 try:
     import trimesh

@@ -19,14 +19,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle, Wedge
 from matplotlib.ticker import NullLocator
 
-from envs import AnnulusRadius, Choice, Param, TaskFamily
-from envs.distributions import Distribution
-from metarl.evaluate import Evaluation
-from metarl.logs import STEP
-from metarl.plots import AFTER, BEFORE, LATER
-from metarl.references import References
+from metarl.envs import AnnulusRadius, Choice, Param, TaskFamily
+from metarl.envs.distributions import Distribution
+from metarl.evaluation.evaluate import Evaluation
+from metarl.evaluation.plots import AFTER, BEFORE, LATER
+from metarl.evaluation.references import References
 from metarl.report.groups import Group
 from metarl.report.runs import RETURN
+from metarl.runs.logs import STEP
 
 COLOURS = (AFTER, BEFORE, LATER, "#CC79A7", "#D55E00", "#56B4E9")  # Okabe and Ito
 MARKERS = "osD^vP"  # of groups, beside the colour

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from metarl.evaluate import Evaluation
+from metarl.evaluation.evaluate import Evaluation
+from metarl.evaluation.statistics import iqm, stratified_bootstrap
 from metarl.report.runs import Run
-from metarl.statistics import iqm, stratified_bootstrap
 
 LONGEST = 32  # characters of settings in a label
 

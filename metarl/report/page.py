@@ -11,14 +11,14 @@ from urllib.parse import quote
 
 import numpy as np
 
-from envs import Param, Task, TaskFamily
-from metarl.references import References, references_on, steps_to
+from metarl.envs import Param, Task, TaskFamily
+from metarl.evaluation.references import References, references_on, steps_to
+from metarl.evaluation.statistics import bootstrap, iqm, probability_of_improvement
 from metarl.report import figures as draw
 from metarl.report import html
 from metarl.report.clips import VIDEOS
 from metarl.report.groups import Group, differing, words_of, words_of_column
 from metarl.report.runs import Run, splits
-from metarl.statistics import bootstrap, iqm, probability_of_improvement
 
 EMBEDDED = 8_000_000  # bytes of clips that a page may hold
 SPLITS = {"test": "held-out test tasks", "ood": "tasks out of distribution"}

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from envs import InputError, Task, TaskFamily, load_family
-from envs.family import Split
-from metarl.agent import read_checkpoint
-from metarl.evaluate import Evaluation, evaluate
+from metarl.envs import InputError, Task, TaskFamily, load_family
+from metarl.envs.task import Split
+from metarl.evaluation.evaluate import Evaluation, evaluate
 from metarl.learners import LEARNERS
-from metarl.logs import PROGRESS, SECONDS, STEP
+from metarl.learners.checkpoint import read_checkpoint
 from metarl.report.clips import find_clips
-from metarl.run_folder import CONFIG, TASKS, VERSIONS, RunConfig, RunFolder
+from metarl.runs.logs import PROGRESS, SECONDS, STEP
+from metarl.runs.run_folder import CONFIG, TASKS, VERSIONS, RunConfig, RunFolder
 
 RETURN = "return/"  # columns of progress.csv
 

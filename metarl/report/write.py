@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from envs import InputError
+from metarl.envs import InputError
 from metarl.files import write_atomically
 from metarl.progress import progress
 from metarl.report.groups import Group, group

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Line, Plan, alternate
-from envs import BatchSim, TaskFamily, load_family
-from metarl.collect import collect
-from metarl.policies import GaussianMLP, Normaliser, expand
-from metarl.trajectories import Trajectories
+from metarl.envs import BatchSim, TaskFamily, load_family
+from metarl.policies.gaussian import GaussianMLP, expand
+from metarl.policies.normaliser import Normaliser
+from metarl.sampling.episodes import collect
+from metarl.sampling.trajectories import Trajectories
 
 TASK_SPREAD = 0.01  # deviation between tasks' parameters, as after adaptation
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import median
 from unittest import mock
 
-import metarl.maml_agent
+import metarl.learners.maml.agent
 from benchmarks.measure import Line, Plan
-from envs.families.half_cheetah import HalfCheetahVel
 from metarl import MAML, MAMLConfig
-from metarl.collect import collect
+from metarl.envs.families.half_cheetah import HalfCheetahVel
+from metarl.sampling.episodes import collect
 
 MEMORY_LIMIT = 2048.0  # MiB
 MEMORY_ITERATIONS = 3
@@ -40,7 +40,7 @@ def maml_overhead(name: str, plan: Plan) -> Line:
         return rows
 
     learning, whole = [], []
-    with mock.patch.object(metarl.maml_agent, "collect", timed):
+    with mock.patch.object(metarl.learners.maml.agent, "collect", timed):
         for _ in range(plan.rounds + 1):
             sampling.clear()
             begun = time.perf_counter()

@@ -13,10 +13,10 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from benchmarks.closed_loop import ClosedLoop
 from benchmarks.measure import Line, Plan, Skipped, alternate
-from envs import load_family
-from envs.mjlog import no_console
-from metarl.collect import torch_threads
-from metarl.policies import GaussianMLP, expand
+from metarl.envs import load_family
+from metarl.envs.mjlog import no_console
+from metarl.policies.gaussian import GaussianMLP, expand
+from metarl.threads import torch_threads
 
 OBS_DIM, ACTION_DIM = 17, 6  # of HalfCheetah
 ENVPOOL_STEPS = 100  # of all environments, each round

@@ -15,13 +15,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-import metarl.meta_lstm_agent
+import metarl.learners.meta_lstm.agent
 from benchmarks.measure import Line, Plan, Skipped, alternate
-from envs import FamilyEnv
 from metarl import MetaLSTM, MetaLSTMConfig
-from metarl.collect import torch_threads
-from metarl.collect_trials import collect_trials
-from metarl.cores import CORES
+from metarl.envs import FamilyEnv
+from metarl.policies.cores import CORES
+from metarl.sampling.trials import collect_trials
+from metarl.threads import torch_threads
 
 FAMILY = "HalfCheetahVel"
 NO_LIMIT = 1000.0  # of the KL divergence: no iteration learns less than its epochs
@@ -128,7 +128,7 @@ def recurrent_learning(name: str, plan: Plan) -> Line:
         collecting.append(time.perf_counter() - begun)
         return trials
 
-    with mock.patch.object(metarl.meta_lstm_agent, "collect_trials", timed):
+    with mock.patch.object(metarl.learners.meta_lstm.agent, "collect_trials", timed):
         for _ in range(plan.rounds + 1):
             begun = time.perf_counter()
             agent.iterate()

@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
 from benchmarks.measure import Line, Plan, alternate
 from benchmarks.recurrent import training
-from envs import FamilyEnv
+from metarl.envs import FamilyEnv
 from metarl.sb3 import FamilyVecEnv
 
 FAMILY = "HalfCheetahVel"

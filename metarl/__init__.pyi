@@ -1,0 +1,8 @@
+from .evaluation.evaluate import Evaluation, evaluate
+from .learners.maml.agent import MAML
+from .learners.maml.config import MAMLConfig
+from .learners.meta_lstm.agent import MetaLSTM
+from .learners.meta_lstm.config import MetaLSTMConfig
+
+__all__ = ["MAML", "Evaluation", "MAMLConfig", "MetaLSTM", "MetaLSTMConfig", "evaluate"]
+__version__: str

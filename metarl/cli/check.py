@@ -1,0 +1,47 @@
+"""Try a family."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from metarl.cli.words import Command, show
+from metarl.envs import load_family
+from metarl.envs.check import Trial, check, try_agent
+
+
+@dataclass
+class Check(Command):
+    """`metarl check`."""
+
+    family: tyro.conf.Positional[str]
+    """a name from `metarl families`, or my_robot.py:MyFamily"""
+
+    def run(self) -> int:
+        """Check; the status is 2 if something is wrong."""
+        family = load_family(self.family)
+        findings = []
+        for finding in check(family):
+            findings.append(finding)
+            print(f"{'WRONG' if finding.problem else 'ok':6}{finding.law}", flush=True)
+            if finding.problem:
+                print(f"      {finding.problem}")
+        wrong = sum(finding.problem is not None for finding in findings)
+        if not wrong:
+            show(_trials([try_agent(family, agent) for agent in ("zero", "random")]))
+        print(f"{family.name}: {wrong or 'nothing'} wrong")
+        return 2 if wrong else 0
+
+
+def _trials(trials: Sequence[Trial]) -> Table:
+    table = Table(title="an episode of agents that know nothing, 64 training tasks", box=SIMPLE_HEAD)
+    for name in ("actions", "return", "steps", "reward terms a step", "blew up", "steps/s"):
+        table.add_column(name, justify="left" if name == "reward terms a step" else "right", no_wrap=True)
+    for t in trials:
+        spread = f"{t.returns.mean():.1f} ± {t.returns.std():.1f}"
+        terms = "\n".join(f"{name} {mean:+.3g}" for name, mean in t.terms.items())
+        numbers = [f"{t.lengths.mean():.0f}", terms, str(t.failures), f"{t.steps_per_second:,.0f}"]
+        table.add_row(t.agent, spread, *numbers)
+    return table

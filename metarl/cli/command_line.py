@@ -1,0 +1,119 @@
+"""What a person types. Bad input gives one line and exit 2.
+
+A command's file is imported when it is typed: the learners alone take a second, what draws another.
+"""
+
+import io
+import re
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from itertools import groupby
+from pkgutil import resolve_name
+from typing import NoReturn
+
+import tyro
+
+from metarl import __version__
+from metarl.errors import InputError, unknown
+from metarl.extras import cure
+
+COMMANDS = {  # where each is, and what it is for
+    "families": (
+        "metarl.cli.families:Families",
+        "List the task families: what varies, dimensions, horizon, and how fast they are simulated here.",
+    ),
+    "check": (
+        "metarl.cli.check:Check",
+        "Try the laws that every family has to keep, and show what agents get that know nothing.",
+    ),
+    "train": (
+        "metarl.cli.train:Train",
+        "Meta-train a policy on a family of tasks, into a run folder.",
+    ),
+    "evaluate": (
+        "metarl.cli.evaluate:Evaluate",
+        "Let a trained policy meet held-out tasks, and show how much adaptation gains.",
+    ),
+    "render": (
+        "metarl.cli.render:Render",
+        "Show what adaptation did: the same held-out tasks before and after, side by side.",
+    ),
+    "report": (
+        "metarl.cli.report:Report",
+        "Write one HTML page about runs: how they adapt, on what, how they learned, and what is missing.",
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows ASCII only
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except InputError as error:
+        message = str(error)
+    except ModuleNotFoundError as error:
+        message = cure(error)
+    except OSError as error:
+        message = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
+    except KeyboardInterrupt:
+        return 130
+    print(f"metarl: {message}", file=sys.stderr)
+    return 2
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see metarl --help")
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Run the command that was typed.
+
+    Raises:
+        InputError: it makes no sense.
+    """
+    name, *words = argv or [""]
+    if name not in COMMANDS:
+        if name and not name.startswith("-"):
+            raise unknown("command", name, COMMANDS)
+        _overview().parse_args(argv)
+        raise InputError(f"which command? {', '.join(COMMANDS)}; see metarl --help")
+    place, summary = COMMANDS[name]
+    kind = resolve_name(place).taking(words)
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):  # instead of the box that tyro draws around what is wrong
+            command = tyro.cli(kind, prog=f"metarl {name}", args=words, description=summary)
+    except SystemExit as stop:
+        if not stop.code:
+            raise  # --help
+        reason = stop.__context__  # what a setting's own check has said
+        while reason is not None and not isinstance(reason, InputError):
+            reason = reason.__context__
+        raise reason or InputError(_unboxed(box.getvalue())) from None
+    return command.run()
+
+
+def _overview() -> ArgumentParser:
+    """What is understood in the place of a command: --help and --version, which end the process."""
+    parser = _Parser("metarl", description="The toolkit for robots that adapt.")
+    parser.add_argument("--version", action="version", version=f"metarl {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, (_, summary) in COMMANDS.items():
+        commands.add_parser(name, help=summary)
+    parser.epilog = "metarl COMMAND --help tells what a command takes."
+    return parser
+
+
+def _unboxed(box: str) -> str:
+    """The words in a box of tyro's, in one line: what is wrong, and where to read on."""
+    rows = [row.strip("│| ") for row in box.splitlines()[1:]]
+    groups = groupby(rows, lambda row: set(row) <= set("─╰╯-+"))
+    parts = [" ".join(lines).rstrip(".") for is_rule, lines in groups if not is_rule]
+    words = [part for part in parts if not part.startswith("Argument helptext")]
+    return re.sub(r"For full helptext, \w+:?", "see", "; ".join(words))

@@ -1,0 +1,80 @@
+"""Show rollouts."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from metarl import render
+from metarl.cli.words import Command, check_common, check_writable, parse_tasks, split_tasks
+from metarl.envs.gl import use_opengl
+from metarl.errors import InputError
+from metarl.runs.run_folder import RunFolder
+
+
+@dataclass
+class Render(Command):
+    """`metarl render`."""
+
+    run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """a run folder"""
+    task: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """which task, as name=value (name=v1,v2,... where it takes several numbers); a name that comes again,
+    or another --task, begins another task (default: two of the held-out tasks)"""
+    split: Literal["test", "train", "ood"] = "test"
+    """where the default tasks come from"""
+    show: tuple[int, ...] = ()
+    """what stands side by side: numbers of gradient steps, or of episodes from 0 (default: before and after
+    the steps of training, or the episodes of a trial)"""
+    out: tuple[Path, ...] = ()
+    """what to write, one or several: .mp4, .gif, or .html to orbit and play in a browser (default: render.mp4
+    and replay.html in the run folder)"""
+    size: tuple[int, int] = (480, 360)
+    """width and height of one picture, pixels"""
+    live: bool = False
+    """open a viewer instead, in which the task can be changed while the policy adapts"""
+    seed: int = 0
+    """of initial states and exploration"""
+    n_threads: int = 0
+    """physics threads, 0 for one per CPU"""
+
+    def run(self) -> int:
+        """Render."""
+        check_common(self.seed, self.n_threads)
+        formats = render.CLIPS + render.PAGES
+        for path in self.out:
+            check_writable(path)
+            if path.suffix.lower() not in formats:
+                raise InputError(f"--out {path}: use a name that ends in {' '.join(formats)}")
+        if not all(64 <= n <= 4096 and n % 2 == 0 for n in self.size):
+            raise InputError(f"--size {self.size[0]} {self.size[1]}: use even numbers from 64 to 4096")
+        if any(not 0 <= column <= 100 for column in self.show):
+            raise InputError(f"--show {' '.join(map(str, self.show))}: use numbers from 0 to 100")
+        _, agent = RunFolder(self.run_folder).load("cpu", self.n_threads)
+        if self.task:
+            tasks = parse_tasks(agent.family, self.task)
+        else:
+            tasks = render.telling_tasks(agent.family, split_tasks(agent.family, self.split, self.seed))
+        if self.live:
+            return render.run_live(agent, tasks[0], self.seed)
+        out = self.out or self._default()
+        rollouts = render.record_rollouts(agent, tasks, self.show or agent.shown_columns, self.seed)
+        for path in out:
+            if path.suffix.lower() in render.CLIPS:
+                render.write_clip(rollouts, agent.family, path, *self.size, progress_bar=True)
+            else:
+                render.write_page(rollouts, agent.family, path)
+            print(f"wrote {path}")
+        return 0
+
+    def _default(self) -> tuple[Path, ...]:
+        """A clip, where one can be drawn, and a page."""
+        page = self.run_folder / "replay.html"
+        try:
+            use_opengl()
+        except InputError as error:
+            print(f"no clip: {error}", file=sys.stderr)
+            return (page,)
+        return self.run_folder / "render.mp4", page

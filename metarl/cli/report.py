@@ -1,0 +1,32 @@
+"""Write a page about runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from metarl.cli.words import Command, check_common
+from metarl.report import write_report
+
+
+@dataclass
+class Report(Command):
+    """`metarl report`."""
+
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """run folders; those that differ by nothing but their seed are judged together"""
+    out: Path = Path("report.html")
+    """the page to write; it opens offline"""
+    seed: int = 0
+    """of initial states and actions"""
+    n_threads: int = 0
+    """physics threads, 0 for one per CPU"""
+
+    def run(self) -> int:
+        """Write the page."""
+        check_common(self.seed, self.n_threads)
+        for words in write_report(self.runs, self.out, self.n_threads, self.seed, progress_bar=True):
+            print(f"missing: {words}")
+        print(f"page: {self.out}")
+        return 0

@@ -1,0 +1,113 @@
+"""Meta-train a policy."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, make_dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from metarl.cli.words import Command, check_common
+from metarl.errors import InputError, unknown
+from metarl.files import sweep
+from metarl.learners import LEARNERS
+from metarl.runs.run_folder import RunConfig, RunFolder
+from metarl.runs.train import train
+
+DEFAULT_LEARNER = "maml"
+DEFAULT_STEPS = 4_000_000
+
+
+@dataclass
+class Train(Command):
+    """`metarl train`."""
+
+    family: tyro.conf.Positional[str | None] = None
+    """a name from `metarl families`, or my_robot.py:MyFamily"""
+    learner: str = DEFAULT_LEARNER
+    """which learner: maml or meta-lstm"""
+    steps: float | None = None
+    """environment steps in all, e.g. 2e6 (default 4e6, or the resumed run's own)"""
+    seed: int = 0
+    """of everything random in training"""
+    out: Path | None = None
+    """run folder to make (default runs/FAMILY-LEARNER-SEED)"""
+    resume: Path | None = None
+    """go on with this run instead, with its own settings"""
+    force: bool = False
+    """replace the run that --out holds"""
+    device: str | None = None
+    """where the learner computes: cpu or cuda (default cpu, or the resumed run's own)"""
+    n_threads: int | None = None
+    """physics threads, 0 for one per CPU (default 0, or the resumed run's own)"""
+    tables: bool = False
+    """print a table after every iteration instead of a progress bar"""
+
+    @classmethod
+    def taking(cls, words: Sequence[str]) -> type[Command]:
+        """With the settings of the learner that is asked for."""
+        named = [b for a, b in pairwise(words) if a == "--learner"]
+        named += [a.partition("=")[2] for a in words if a.startswith("--learner=")]
+        learner = named[-1] if named else DEFAULT_LEARNER
+        if learner not in LEARNERS:
+            raise unknown("learner", learner, LEARNERS)
+        config = LEARNERS[learner].config_class
+        settings = ("config", tyro.conf.OmitArgPrefixes[config], field(default_factory=config))
+        return make_dataclass("Train", [settings], bases=(cls,))
+
+    def run(self) -> int:
+        """Train."""
+        if self.steps is not None and not 0 < self.steps < 1e15:
+            raise InputError(f"--steps {self.steps:g} is out of range; give e.g. --steps 2e6")
+        check_common(self.seed, self.n_threads)
+        return self._resume() if self.resume is not None else self._start()
+
+    def _start(self) -> int:
+        if self.family is None:
+            raise InputError("which family? e.g. metarl train HalfCheetahVel; see metarl families")
+        family = _absolute(self.family)
+        steps = int(self.steps or DEFAULT_STEPS)
+        device, n_threads = self.device or "cpu", self.n_threads or 0
+        agent = LEARNERS[self.learner](family, self.config, self.seed, device, n_threads)
+        agent.check_budget(steps)
+        default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
+        folder = RunFolder(self.out or default)
+        asked = RunConfig(family, self.learner, steps, self.seed, device, n_threads, asdict(self.config))
+        with folder.locked():
+            folder.clear(self.force)
+            folder.write_config(asked)
+            folder.write_surroundings(agent.family)
+            agent.save(folder.checkpoint)
+            return self._train(agent, folder, steps)
+
+    def _resume(self) -> int:
+        if self.family is not None or self.out is not None or self.force:
+            raise InputError("--resume RUN takes no family, --out or --force: the run has its own")
+        if (self.config, self.seed) != (type(self.config)(), 0):
+            raise InputError("--resume goes on with the run's own settings; leave the other flags out")
+        folder = RunFolder(self.resume)
+        folder.read_config()
+        with folder.locked():
+            sweep(folder.path)
+            asked, agent = folder.load(self.device, self.n_threads)
+            steps = int(self.steps or asked.steps)
+            if steps < agent.num_timesteps:
+                raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
+            folder.write_config(RunConfig(**{**vars(asked), "steps": steps}))
+            return self._train(agent, folder, steps)
+
+    def _train(self, agent: Any, folder: RunFolder, steps: int) -> int:
+        finished = train(agent, folder, steps, self.tables)
+        print(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
+        if finished:
+            print(f"next: metarl evaluate {folder.path}")
+            return 0
+        print(f"interrupted; go on with: metarl train --resume {folder.path}")
+        return 130
+
+
+def _absolute(family: str) -> str:
+    """A family in a file is remembered by its whole path, so that the run can be used from anywhere."""
+    path, colon, name = family.rpartition(":")
+    return f"{Path(path).resolve()}:{name}" if colon and path.endswith(".py") else family

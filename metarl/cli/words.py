@@ -1,0 +1,75 @@
+"""What the commands share: what a command is, and what the same words mean in all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from metarl.envs import Task, TaskFamily
+from metarl.errors import InputError
+
+
+@dataclass
+class Command:
+    """What a command takes, as fields, and what it does."""
+
+    @classmethod
+    def taking(cls, words: Sequence[str]) -> "type[Command]":
+        """The class whose fields these words can fill."""
+        return cls
+
+    def run(self) -> int:
+        """Do it; returns the exit status."""
+        raise NotImplementedError
+
+
+def parse_tasks(family: TaskFamily, groups: Sequence[Sequence[str]]) -> list[Task]:
+    """Tasks from words such as velocity=2.5; each group, and each repeated name, begins a task.
+
+    Raises:
+        InputError: a word is no assignment, or the family refuses the values.
+    """
+    tasks: list[dict[str, Any]] = []
+    for words in groups:
+        tasks.append({})
+        for word in words:
+            name, equals, value = word.partition("=")
+            if not equals:
+                raise InputError(f"--task {word}: write name=value, e.g. {family.params[0].name}=...")
+            if name in tasks[-1]:
+                tasks.append({})
+            numbers = value.split(",")
+            tasks[-1][name] = numbers if len(numbers) > 1 else value
+    return [family.task(values) for values in tasks]
+
+
+def split_tasks(family: TaskFamily, split: str, seed: int) -> list[Task]:
+    """A split's tasks; fresh ones where training has no fixed list."""
+    if split == "train" and family.n_train is None:
+        return family.sample(np.random.default_rng(seed), family.n_test)
+    return family.tasks(split)
+
+
+def check_common(seed: int, n_threads: int | None) -> None:
+    """Raise InputError unless --seed and --n-threads are in range."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed} is out of range; use 0 or more, below 2^63")
+    if n_threads is not None and not 0 <= n_threads <= 1024:
+        raise InputError(f"--n-threads {n_threads} is out of range; use 0 for one per CPU, at most 1024")
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError unless a file can stand there."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise InputError(f"cannot write a file {path} there; give the path of a file to write")
+
+
+def show(table: Table) -> None:
+    """Print a table as wide as it has to be: a narrow terminal breaks its lines, but no number is lost."""
+    console = Console()
+    console.width = max(console.width * console.is_terminal, Console(width=1000).measure(table).maximum)
+    console.print(table)

@@ -1,0 +1,1 @@
+"""Judging: held-out tasks, statistics, references, and what a memory holds."""

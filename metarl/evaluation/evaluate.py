@@ -1,0 +1,128 @@
+"""Held-out evaluation: returns[task, column] with intervals, on the axis of experience."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from metarl.envs import BatchSim, Task, TaskFamily
+from metarl.evaluation.references import references_on
+from metarl.evaluation.statistics import bootstrap, iqm
+from metarl.learners.adapter import Adapter
+from metarl.progress import progress
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; `asdict` is the JSON that `metarl evaluate --json` writes.
+
+    Attributes:
+        tasks: K task values.
+        env_steps_used, episodes_used: per column, experience that adaptation to a task has consumed
+            before it (mean).
+        returns: K x columns, mean undiscounted return over a column's episodes.
+        episode_returns: K x columns x E, of every episode.
+        success: K x columns, share of a column's episodes that end at the goal; None where the family
+            does not say what that is.
+        mean, iqm, ci95: per column, over tasks; the interval is a percentile bootstrap over tasks.
+        gain, gain_ci95: per column, mean paired difference from column 0 and its interval.
+        score: per column, (return - random) / (oracle - random); None where a reference is unknown.
+    """
+
+    family: str
+    learner: str
+    split: str
+    tasks: list[dict[str, Any]]
+    column: str
+    episodes_per_column: int
+    env_steps_used: list[float]
+    episodes_used: list[int]
+    returns: list[list[float]]
+    episode_returns: list[list[list[float]]]
+    success: list[list[float]] | None
+    mean: list[float]
+    iqm: list[float]
+    ci95: list[list[float]]
+    gain: list[float]
+    gain_ci95: list[list[float]]
+    score: list[float | None]
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def evaluate(
+    adapter: Adapter,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    n_columns: int,
+    n_episodes: int,
+    learner: str = "",
+    split: str = "test",
+    seed: int = 0,
+    n_threads: int = 0,
+    progress_bar: bool = False,
+) -> Evaluation:
+    """Let an adapter meet K new tasks, n episodes of each per column.
+
+    The order of the tasks changes no number.
+
+    Args:
+        adapter: who is judged.
+        family: whose tasks.
+        tasks: K of them.
+        n_columns: how often it may collect; it adapts in between. Column 0 is before any adaptation.
+        n_episodes: E, episodes of each task per column.
+        learner: its name, for the record.
+        split: the tasks' name, for the record.
+        seed: of initial states and, apart from them, of actions.
+        n_threads: physics threads, 0 for one per CPU.
+        progress_bar: show one.
+    """
+    dynamics, policy = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    order = sorted(range(len(tasks)), key=lambda k: repr(tasks[k]))
+    place = np.argsort(order)  # of each task in the canonical order that everything is done in
+    met = [tasks[k] for k in order]
+    sim = BatchSim(family, len(tasks) * n_episodes, n_threads)
+    sim.set_tasks([task for task in met for _ in range(n_episodes)])
+    adapter.begin(met, policy)
+    n_shared = n_episodes if adapter.shares_episodes else 1
+    n_adapting = sim.n_sims // n_shared
+    columns, successes, used = [], [], [0.0]
+    with progress("evaluating", n_columns, shown=progress_bar) as bar:
+        for column in range(n_columns):
+            episodes = adapter.collect(sim, dynamics)
+            columns.append(episodes.returns().reshape(len(tasks), n_episodes))
+            if sim.succeeded is not None:
+                successes.append(sim.succeeded.reshape(len(tasks), n_episodes).mean(axis=1))
+            used.append(used[-1] + episodes.n_steps / n_adapting)
+            bar.update(column + 1)
+            if column < n_columns - 1:
+                adapter.adapt(episodes)
+    episode_returns = np.stack(columns, axis=1).astype(float)
+    returns = episode_returns.mean(axis=2)
+    gains = returns - returns[:, :1]
+    known = references_on(family, met)
+    return Evaluation(
+        family=family.name,
+        learner=learner,
+        split=split,
+        tasks=[dict(task) for task in tasks],
+        column=adapter.column,
+        episodes_per_column=n_episodes,
+        env_steps_used=used[:-1],
+        episodes_used=[n_shared * k for k in range(n_columns)],
+        returns=returns[place].tolist(),
+        episode_returns=episode_returns[place].tolist(),
+        success=np.stack(successes, axis=1)[place].tolist() if successes else None,
+        mean=returns.mean(axis=0).tolist(),
+        iqm=iqm(returns).tolist(),
+        ci95=bootstrap(returns).tolist(),
+        gain=gains.mean(axis=0).tolist(),
+        gain_ci95=bootstrap(gains).tolist(),
+        score=known.score(returns).tolist() if known else [None] * n_columns,
+        seed=seed,
+    )

@@ -1,0 +1,86 @@
+"""Pictures of what adaptation did."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from metarl.envs import Choice, TaskFamily
+from metarl.evaluation.evaluate import Evaluation
+from metarl.evaluation.probe import Probe
+
+BEFORE, AFTER, LATER = "#E69F00", "#0072B2", "#009E73"  # Okabe and Ito: told apart by everyone
+matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
+    """Draw return against experience and, for a family of one parameter, against the task.
+
+    Args:
+        result: the evaluation.
+        family: whose tasks it is on.
+        path: of the PNG (or whatever the ending says).
+    """
+    single = len(family.params) == 1 and family.size(family.params[0]) == 1
+    figure = Figure(figsize=(9 if single else 4.8, 3.8), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, 2 if single else 1))
+    returns, columns = np.array(result.returns), np.arange(len(result.mean))
+    axes[0].plot(columns, returns.T, color="0.8", linewidth=0.8, zorder=1)
+    low, high = np.array(result.ci95).T
+    axes[0].fill_between(columns, low, high, color=AFTER, alpha=0.25, linewidth=0, label="95 % interval")
+    axes[0].plot(columns, result.mean, "o-", color=AFTER, label=f"mean of {len(returns)} tasks")
+    axes[0].set_xticks(columns, [f"{k}\n{n} ep." for k, n in enumerate(result.episodes_used)])
+    axes[0].set_xlabel(f"{result.column} (episodes used)")
+    axes[0].set_ylabel(f"return over {family.horizon} steps")
+    axes[0].legend(frameon=False)
+    if single:
+        param = family.params[0]
+        value = np.array([task[param.name] for task in result.tasks])
+        order = np.argsort(value)
+        for k in sorted({0, min(1, columns[-1]), columns[-1]}):
+            label = f"after {k} {result.column}"
+            style = {0: ("s-", BEFORE), 1: ("o-", AFTER)}.get(k, ("^-", LATER))
+            axes[1].plot(value[order], returns[order, k], style[0], color=style[1], ms=4, label=label)
+        if isinstance(param.train, Choice):
+            axes[1].set_xticks(param.train.values)
+        axes[1].set_xlabel(f"{param.name} of the task{f' ({param.unit})' if param.unit else ''}")
+        axes[1].set_ylabel(f"return over {family.horizon} steps")
+        axes[1].legend(frameon=False)
+    figure.suptitle(f"{result.family}, {result.learner}: {result.split} tasks")
+    figure.savefig(path, dpi=150)
+
+
+def plot_probe(result: Probe, title: str, path: Path) -> None:
+    """Draw what the memory holds as a trial goes on: readout of the task, and attention over slots.
+
+    Args:
+        result: what was found.
+        title: of the picture.
+        path: of the PNG (or whatever the ending says).
+    """
+    n_panels = 1 if result.attention is None else 2
+    figure = Figure(figsize=(8, 1 + 2.6 * n_panels), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(n_panels, 1, sharex=True))
+    for (part, r2), colour in zip(result.r2.items(), (BEFORE, AFTER, LATER), strict=False):
+        low, high = result.r2_ci95[part].T
+        panels[0].plot(result.time, r2, color=colour, label=f"read from: {part}")
+        panels[0].fill_between(result.time, low, high, color=colour, alpha=0.25, linewidth=0)
+    panels[0].set_ylim(-0.1, 1.02)
+    panels[0].set_ylabel("$R^2$ of the hidden task\n(linear readout, held-out tasks)")
+    panels[0].legend(frameon=False, loc="lower right")
+    if result.attention is not None:
+        task = ", ".join(f"{k} {np.round(v, 2)}" for k, v in result.example.items() if np.ndim(v) == 0)
+        image = panels[1].imshow(
+            result.attention.T, aspect="auto", cmap="Blues", vmin=0, interpolation="nearest"
+        )
+        figure.colorbar(image, ax=panels[1], label="attention", pad=0.01)
+        panels[1].set_ylabel("memory slot")
+        panels[1].set_yticks(range(result.attention.shape[1]))
+        panels[1].set_title(f"one trial{f', {task}' if task else ''}", fontsize=10)
+    for panel in panels:
+        for start in result.episodes[1:]:
+            panel.axvline(start, color="0.3", linestyle=":", linewidth=1)
+    panels[-1].set_xlabel("step of the trial (dotted: a new episode)")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,152 @@
+"""What a return is worth: random, average and oracle policies on a family's held-out tasks.
+
+They are measured once by `scripts/baselines.py` and kept in `envs/references/<family>.json`, so that every
+evaluation can say how far between a random policy and one that is told the task it got.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metarl.envs import FAMILIES, BatchSim, Task, TaskFamily
+from metarl.envs.told import task_features
+from metarl.files import write_json
+from metarl.sampling.episodes import play
+from metarl.sampling.trajectories import Trajectories
+
+FOLDER = Path(str(files("metarl.envs"))) / "references"
+
+
+@dataclass(frozen=True)
+class References:
+    """What others get on a family's held-out tasks.
+
+    Attributes:
+        family: its name.
+        tasks: K task values.
+        random: K returns of uniformly random actions.
+        average: K returns of a policy trained over the family that neither sees nor remembers the task;
+            mean over trainings.
+        oracle: K returns of a policy that is told the task; mean over trainings.
+        scratch: learning curves of policies trained on one held-out task alone, each with "task",
+            "env_steps" and "returns".
+        made_by: the command, and the versions it ran with.
+    """
+
+    family: str
+    tasks: list[dict[str, Any]]
+    random: list[float]
+    average: list[float]
+    oracle: list[float]
+    scratch: list[dict[str, Any]]
+    made_by: dict[str, Any]
+
+    def save(self, folder: Path = FOLDER) -> Path:
+        """Write them where `load_references` finds them."""
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{self.family}.json"
+        write_json(path, asdict(self))
+        return path
+
+    def on(self, tasks: Sequence[Task]) -> "References | None":
+        """Those of some of the tasks, in that order; None if one of them was not measured."""
+        place = {Task(values): k for k, values in enumerate(self.tasks)}
+        if not all(task in place for task in tasks):
+            return None
+        index = [place[task] for task in tasks]
+        chosen = {name: [getattr(self, name)[k] for k in index] for name in ("tasks", *POLICIES)}
+        return References(**{**vars(self), **chosen})
+
+    def score(self, returns: np.ndarray) -> np.ndarray:
+        """(return - random) / (oracle - random), of means over tasks, for returns (K, columns)."""
+        low, high = np.mean(self.random), np.mean(self.oracle)
+        return (returns.mean(axis=0) - low) / (high - low)
+
+
+POLICIES = ("random", "average", "oracle")
+
+
+def steps_to(curve: Mapping[str, Any], value: float) -> int | None:
+    """Environment steps that a training from scratch takes to a return; None if it never gets there.
+
+    Args:
+        curve: one of `References.scratch`.
+        value: the return.
+    """
+    there = np.array(curve["returns"]) >= value
+    return int(curve["env_steps"][there.argmax()]) if there.any() else None
+
+
+@cache
+def load_references(family: str, folder: Path = FOLDER) -> References | None:
+    """What was measured on a family; None if nothing was."""
+    path = folder / f"{family}.json"
+    return References(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def references_on(family: TaskFamily, tasks: Sequence[Task]) -> References | None:
+    """What was measured on these tasks of a family of the catalogue; None if not all of it."""
+    known = load_references(family.name) if FAMILIES.get(family.name) is type(family) else None
+    return known and known.on(tasks)
+
+
+class RandomPolicy:
+    """Uniformly random actions, as the evaluator sees them."""
+
+    column = "episodes"
+    shares_episodes = False
+
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
+        """New tasks, which make no difference."""
+        self.rng = rng
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        """One episode in each simulation."""
+        shape = sim.n_sims, sim.family.action_dim
+        return _play(sim, lambda obs: self.rng.uniform(-1, 1, shape), rng)
+
+    def adapt(self, episodes: Trajectories) -> None:
+        """Nothing is learned."""
+
+
+class ModelPolicy:
+    """A policy without a memory, as the evaluator sees it.
+
+    Args:
+        act: observations (N, n) to actions (N, action_dim).
+        told: observations end with the task's numbers, as those of `metarl.sb3.FamilyVecEnv`.
+    """
+
+    column = "episodes"
+    shares_episodes = False
+
+    def __init__(self, act: Callable[[np.ndarray], np.ndarray], told: bool = False):
+        self.act, self.told = act, told
+
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
+        """New tasks."""
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        """One episode in each simulation."""
+        if not self.told:
+            return _play(sim, self.act, rng)
+        features = task_features(sim.family, sim.task_values)
+        return _play(sim, lambda obs: self.act(np.concatenate([obs, features], axis=1)), rng)
+
+    def adapt(self, episodes: Trajectories) -> None:
+        """Nothing is learned."""
+
+
+def _play(sim: BatchSim, act: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> Trajectories:
+    """One episode in each simulation, of actions (N, action_dim) for observations (N, obs_dim)."""
+    family = sim.family
+    out = Trajectories.empty(family.horizon, sim.n_sims, family.obs_dim, family.action_dim)
+    for t, _ in play(sim, out, rng):
+        out.action[t] = act(out.obs[t])
+    return out

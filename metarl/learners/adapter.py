@@ -1,0 +1,34 @@
+"""What anything that can be judged promises to the evaluator."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from metarl.envs import BatchSim, Task
+from metarl.sampling.trajectories import Trajectories
+
+
+class Adapter(Protocol):
+    """Anything that can be judged: it begins on new tasks, acts, and sees what came of it."""
+
+    column: str  # what one more column is, for people: "gradient steps", "episode", ...
+    shares_episodes: bool  # all episodes of a task teach one adaptation; else each is a trial of its own
+
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
+        """Forget everything: K new tasks, at which only an oracle may look. Draw actions from rng."""
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        """One episode in each of K * E simulations, task by task; rng draws initial states only."""
+
+    def adapt(self, episodes: Trajectories) -> None:
+        """Take in the episodes of the column just collected."""
+
+
+class AgentAdapter(Adapter, Protocol):
+    """An agent as the evaluator sees it, and as pictures show it."""
+
+    deterministic: bool  # act by the mean
+
+    def title(self, column: int) -> str:
+        """When a column's episodes are played, in words."""

@@ -1,0 +1,280 @@
+"""Agent: a learner at work on a family. What users hold, train, save and load."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from metarl.envs import BatchSim, InputError, TaskFamily, load_family
+from metarl.errors import NotFiniteError
+from metarl.files import write_atomically
+from metarl.learners.adapter import AgentAdapter
+from metarl.learners.checkpoint import CHECKPOINT, FORMAT, is_finite, read_checkpoint
+from metarl.progress import progress
+from metarl.sampling.trajectories import Trajectories
+
+MAX_SKIPPED = 10  # updates in a row that were not finite, and training stops
+
+
+Callback = Callable[["Agent", dict[str, float]], bool | None]
+
+
+class Agent:
+    """The shared half of every learner: counters, random generators, the loop, saving and loading.
+
+    A subclass names itself and its config and says in `iterate` what one iteration is.
+
+    Args:
+        family: a family, its name in the catalogue, or "file.py:ClassName".
+        config: the learner's settings; None takes the defaults.
+        seed: of everything random in training.
+        device: where the learner computes, "cpu" or "cuda"; physics stays on the CPU.
+        n_threads: physics threads, 0 for one per CPU.
+
+    Attributes:
+        num_timesteps: environment steps taken so far, over all resumes.
+        iterations: finished iterations.
+        total_timesteps: the budget of the last `learn`, for schedules.
+        skipped: updates that were taken back because they were not finite.
+        skipped_in_a_row: those since the last one that was kept.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type]
+
+    def __init__(
+        self,
+        family: str | TaskFamily,
+        config: Any = None,
+        seed: int = 0,
+        device: str = "cpu",
+        n_threads: int = 0,
+    ):
+        self.family_name = family if isinstance(family, str) else family.name
+        self.family = load_family(family) if isinstance(family, str) else family
+        self.config = config or self.config_class()
+        self.seed, self.device, self.n_threads = seed, _device(device), n_threads
+        self.rng = np.random.default_rng(seed)
+        self.num_timesteps = self.iterations = self.total_timesteps = 0
+        self.skipped = self.skipped_in_a_row = 0
+        self.learner = self.build_learner()
+        self._sim: BatchSim | None = None
+
+    # What a subclass defines.
+
+    def build_learner(self) -> Any:
+        """The learner, with `state_dict` and `load_state_dict`."""
+        raise NotImplementedError
+
+    @property
+    def n_sims(self) -> int:
+        """Simulations that run side by side in training."""
+        raise NotImplementedError
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Environment steps of one iteration, at most."""
+        raise NotImplementedError
+
+    def iterate(self) -> dict[str, float]:
+        """Sample, learn once, and return numbers to log."""
+        raise NotImplementedError
+
+    def adapter(self) -> AgentAdapter:
+        """This agent as the evaluator sees it."""
+        raise NotImplementedError
+
+    @property
+    def evaluation_size(self) -> tuple[int, int]:
+        """Columns of an evaluation, and episodes of a task in each, unless somebody asks for others."""
+        raise NotImplementedError
+
+    @property
+    def trained_column(self) -> int:
+        """The column of an evaluation that training has worked for."""
+        raise NotImplementedError
+
+    @property
+    def shown_columns(self) -> tuple[int, ...]:
+        """The columns that pictures show side by side: before, and after what training has worked for."""
+        return tuple(sorted({0, self.trained_column}))
+
+    def attention(self, episodes: Sequence[Trajectories], k: int) -> list[np.ndarray] | None:
+        """How an external memory was read in row k of episodes, (L, slots) each; None without one."""
+        return None
+
+    # What follows from it.
+
+    @property
+    def sim(self) -> BatchSim:
+        """The training simulations, made when first needed."""
+        if self._sim is None:
+            self._sim = BatchSim(self.family, self.n_sims, self.n_threads)
+        return self._sim
+
+    def learn(
+        self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
+    ) -> "Agent":
+        """Meta-train until another iteration would exceed the budget.
+
+        Args:
+            total_timesteps: environment steps in all, those of earlier calls included.
+            callback: called after each iteration with the agent and its numbers; False stops.
+            progress_bar: show one.
+
+        Raises:
+            InputError: the budget does not hold a single iteration.
+        """
+        self.check_budget(total_timesteps)
+        self.total_timesteps = total_timesteps
+        with progress("meta-training", total_timesteps, shown=progress_bar) as bar:
+            bar.update(self.num_timesteps)
+            while self.num_timesteps + self.steps_per_iteration <= total_timesteps:
+                stats = self._iterate_or_skip()
+                self.iterations += 1
+                bar.update(self.num_timesteps, "" if self.skipped_in_a_row else self.headline(stats))
+                if callback is not None and callback(self, stats) is False:
+                    break
+        return self
+
+    def _iterate_or_skip(self) -> dict[str, float]:
+        """One iteration; if it ends in numbers that are not finite, nothing was learned in it.
+
+        Raises:
+            InputError: that has happened too often in a row.
+        """
+        before = deepcopy(self.learner.state_dict())
+        try:
+            stats = self.iterate()
+        except NotFiniteError:
+            stats, finite = {}, False
+        else:
+            finite = is_finite(self.learner.state_dict())
+        if finite:
+            self.skipped_in_a_row = 0
+            return stats
+        self.learner.load_state_dict(before)
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row >= MAX_SKIPPED:
+            raise InputError(
+                f"{MAX_SKIPPED} updates in a row ended in numbers that are not finite, and none of them was "
+                "kept; go on from the last checkpoint with smaller steps (a lower learning rate)"
+            )
+        return {**{k: v for k, v in stats.items() if np.isfinite(v)}, "learn/skipped": float(self.skipped)}
+
+    def check_budget(self, total_timesteps: int) -> None:
+        """Raise InputError if a fresh agent could not do a single iteration in so many steps."""
+        if not self.iterations and total_timesteps < self.steps_per_iteration:
+            raise InputError(
+                f"{total_timesteps} steps are fewer than one iteration takes: use at least "
+                f"{self.steps_per_iteration}, or fewer tasks or episodes an iteration"
+            )
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the budget of `learn` that is used, for schedules."""
+        return self.num_timesteps / self.total_timesteps if self.total_timesteps else 0.0
+
+    def headline(self, stats: Mapping[str, float]) -> str:
+        """A few words on an iteration for the progress bar."""
+        return ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed training needs to go on as if it had never stopped."""
+        return {
+            "learner": self.learner.state_dict(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "num_timesteps": self.num_timesteps,
+            "iterations": self.iterations,
+            "skipped": self.skipped,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.learner.load_state_dict(state["learner"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.num_timesteps, self.iterations = int(state["num_timesteps"]), int(state["iterations"])
+        self.skipped = int(state.get("skipped", 0))  # not in files of before it was counted
+
+    def header(self) -> dict[str, Any]:
+        """What identifies the agent: enough to build it again."""
+        return {
+            "family": self.family_name,
+            "learner": self.name,
+            "seed": self.seed,
+            "config": asdict(self.config),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the agent to one file, whole or not at all."""
+        content = {"format": FORMAT, **self.header(), "state": self.state_dict()}
+        write_atomically(Path(path), lambda file: torch.save(content, file))
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu", n_threads: int = 0) -> "Agent":
+        """Read an agent from a file, or from the checkpoint of a run folder.
+
+        Raises:
+            InputError: the file is missing, damaged, or of another learner.
+        """
+        path = Path(path)
+        path = path / CHECKPOINT if path.is_dir() else path
+        content = read_checkpoint(path)
+        if content["learner"] != cls.name:
+            raise InputError(f"{path} holds a {content['learner']} agent, not {cls.name}")
+        agent = cls(content["family"], cls.make_config(content["config"]), content["seed"], device, n_threads)
+        agent.restore(path, content)
+        return agent
+
+    @classmethod
+    def make_config(cls, values: Mapping[str, Any]) -> Any:
+        """The learner's config from plain JSON values, all of them.
+
+        Raises:
+            InputError: one is missing, unknown, or not a value it can have.
+        """
+        missing = sorted({f.name for f in fields(cls.config_class)} - set(values))
+        if missing:
+            raise InputError(
+                f"the config is of another version of metarl, without {', '.join(missing)}; use that one "
+                "(versions.json in the run folder names it), or train again"
+            )
+        try:
+            lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls.config_class(**lists)
+        except (AttributeError, TypeError) as error:
+            raise InputError(f"the config does not fit {cls.name} of this version: {error}") from None
+
+    def restore(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Take over the state in a checkpoint's content.
+
+        Raises:
+            InputError: it belongs to another family or to other settings, or is damaged.
+        """
+        if content["family"] != self.family_name:
+            raise InputError(f"{path} was trained on {content['family']}, not on {self.family_name}")
+        try:
+            self.load_state_dict(content["state"])
+            if not is_finite(content["state"]):
+                raise ValueError("its numbers are not finite")
+        except (LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path} does not fit its own settings ({reason}); it is damaged") from None
+
+
+def _device(name: str) -> str:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"unknown device {name!r}; use cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no CUDA device here; use --device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device {name!r} is not supported; use cpu or cuda")
+    return name

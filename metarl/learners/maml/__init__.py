@@ -1,0 +1,1 @@
+"""MAML: adapts by gradient steps."""

@@ -1,0 +1,222 @@
+"""MAML at work: the training loop, adaptation to a task or an environment, and its evaluation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from metarl.envs import BatchSim, Task
+from metarl.learners.agent import Agent
+from metarl.learners.maml.config import MAMLConfig
+from metarl.learners.maml.learner import MAMLLearner
+from metarl.policies.gaussian import Params
+from metarl.sampling.episodes import collect
+from metarl.sampling.trajectories import Trajectories
+
+PREDICTION_SEED = 0
+
+
+class MAML(Agent):
+    """Meta-trains a policy that adapts by gradient steps (see `Agent` for the arguments).
+
+    Example:
+        >>> agent = MAML("HalfCheetahVel", seed=0).learn(2_000_000, progress_bar=True)
+        >>> adapted = agent.adapt({"velocity": 2.5})
+        >>> action, _ = adapted.predict(obs)
+    """
+
+    name = "maml"
+    config_class = MAMLConfig
+    learner: MAMLLearner
+
+    def build_learner(self) -> MAMLLearner:
+        """The MAML learner for this robot."""
+        return MAMLLearner(self.family.obs_dim, self.family.action_dim, self.config, self.seed, self.device)
+
+    @property
+    def n_sims(self) -> int:
+        """Tasks times episodes."""
+        return self.config.n_tasks * self.config.n_episodes
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """One episode in every simulation, before and after each inner step."""
+        return self.n_sims * self.family.horizon * (self.config.inner_steps + 1)
+
+    def iterate(self) -> dict[str, float]:
+        """Sample tasks, alternate collecting and adapting, then learn from all of it."""
+        c, learner = self.config, self.learner
+        tasks = self.family.sample(self.rng, c.n_tasks)
+        self.sim.set_tasks([task for task in tasks for _ in range(c.n_episodes)])
+        params, stages = learner.initial(c.n_tasks), []
+        for k in range(c.inner_steps + 1):
+            stages.append(collect(self.sim, learner.policy, params, learner.normaliser, self.rng))
+            if k < c.inner_steps:
+                params = learner.adapt(params, stages[-1])
+        stats = learner.update(stages)
+        self.num_timesteps += sum(stage.n_steps for stage in stages)
+        returns = {f"return/after_{k}": float(s.returns().mean()) for k, s in enumerate(stages)}
+        lengths = {"episode_length": stages[-1].n_steps / self.n_sims}
+        return {**returns, **lengths, **{f"learn/{k}": v for k, v in stats.items()}}
+
+    def headline(self, stats: Mapping[str, float]) -> str:
+        """Return before and after adaptation."""
+        last = self.config.inner_steps
+        return f"return {stats['return/after_0']:.1f} -> {stats[f'return/after_{last}']:.1f}"
+
+    def adapter(self) -> "MAMLAdapter":
+        """This agent as the evaluator sees it."""
+        return MAMLAdapter(self.learner)
+
+    @property
+    def evaluation_size(self) -> tuple[int, int]:
+        """0 to 3 gradient steps or as many as in training, each with as many episodes as there."""
+        return max(4, self.config.inner_steps + 1), self.config.n_episodes
+
+    @property
+    def trained_column(self) -> int:
+        """After as many gradient steps as in training."""
+        return self.config.inner_steps
+
+    def adapt(
+        self,
+        task_or_env: Mapping[str, Any] | gymnasium.Env,
+        n_steps: int | None = None,
+        n_episodes: int | None = None,
+        seed: int = PREDICTION_SEED,
+    ) -> "MAMLPolicy":
+        """Adapt to one new task by gradient steps, each on n fresh episodes.
+
+        Args:
+            task_or_env: task values by name, simulated here, or a Gymnasium environment of the
+                same robot, which is stepped.
+            n_steps: gradient steps; None for as many as in training.
+            n_episodes: episodes for each; None for as many as in training.
+            seed: of the exploration.
+
+        Returns:
+            The adapted policy.
+        """
+        n_steps = self.config.inner_steps if n_steps is None else n_steps
+        n_episodes = n_episodes or self.config.n_episodes
+        rng = np.random.default_rng(seed)
+        params = self.learner.initial(1)
+        if isinstance(task_or_env, gymnasium.Env):
+            for _ in range(n_steps):
+                params = self.learner.adapt(params, self._roll(task_or_env, params, n_episodes, rng))
+            return MAMLPolicy(self.learner, params)
+        sim = BatchSim(self.family, n_episodes, self.n_threads)
+        sim.set_tasks([self.family.task(task_or_env)] * n_episodes)
+        for _ in range(n_steps):
+            rows = collect(sim, self.learner.policy, params, self.learner.normaliser, rng)
+            params = self.learner.adapt(params, rows)
+        return MAMLPolicy(self.learner, params)
+
+    def predict(
+        self,
+        obs: np.ndarray,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, Any]:
+        """Actions of the policy before adaptation; see `MAMLPolicy.predict`."""
+        return MAMLPolicy(self.learner, self.learner.initial(1)).predict(
+            obs, state, episode_start, deterministic
+        )
+
+    def _roll(
+        self, env: gymnasium.Env, params: Params, n_episodes: int, rng: np.random.Generator
+    ) -> Trajectories:
+        """Episodes of a policy in somebody's environment, cut at the family's horizon."""
+        horizon = self.family.horizon
+        policy = MAMLPolicy(self.learner, params, rng)
+        out = Trajectories.empty(horizon, n_episodes, self.family.obs_dim, self.family.action_dim)
+        out.episode_start[0] = out.trial_start[0] = True
+        for e in range(n_episodes):
+            obs, _ = env.reset(seed=int(rng.integers(2**31)))
+            for t in range(horizon):
+                out.obs[t, e], out.valid[t, e] = obs, True
+                out.action[t, e], out.log_prob[t, e] = policy.sample(out.obs[t, e])
+                obs, reward, terminated, truncated, _ = env.step(np.clip(out.action[t, e], -1, 1))
+                out.reward[t, e], out.terminated[t, e] = reward, terminated
+                out.truncated[t, e] = (truncated or t == horizon - 1) and not terminated
+                if terminated or truncated:
+                    break
+        return out
+
+
+class MAMLPolicy:
+    """A policy with one set of parameters, to act with."""
+
+    def __init__(self, learner: MAMLLearner, params: Params, rng: np.random.Generator | None = None):
+        self.learner, self.params = learner, params
+        self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+
+    def predict(
+        self,
+        obs: np.ndarray,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, Any]:
+        """Actions for one observation (obs_dim,) or several (N, obs_dim), as in Stable-Baselines3.
+
+        The policy keeps nothing between steps: `state` is handed back and `episode_start` ignored.
+
+        Returns:
+            Actions (action_dim,) or (N, action_dim) in [-1, 1], and the state.
+        """
+        obs = np.asarray(obs, np.float32)
+        mean, std = self._gaussian(np.atleast_2d(obs))
+        action = mean if deterministic else mean + std * self.rng.standard_normal(mean.shape)
+        return np.clip(action, -1, 1).astype(np.float32).reshape(*obs.shape[:-1], -1), state
+
+    def sample(self, obs: np.ndarray) -> tuple[np.ndarray, float]:
+        """An action (action_dim,), not clipped, and its log probability."""
+        mean, std = self._gaussian(obs[None])
+        noise = self.rng.standard_normal(mean.shape)
+        log_prob = -0.5 * np.square(noise) - np.log(std) - 0.5 * np.log(2 * np.pi)
+        return (mean + std * noise)[0], float(log_prob.sum())
+
+    def _gaussian(self, obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with torch.inference_mode():
+            x = self.learner.normaliser(torch.from_numpy(obs).to(self.learner.device))
+            mean, log_std = self.learner.policy.mean_std(self.params, x[None])
+            return mean[0].cpu().numpy(), log_std[0].exp().cpu().numpy()
+
+
+class MAMLAdapter:
+    """MAML as the evaluator sees it: every column is paid for by one more gradient step.
+
+    Args:
+        learner: whose parameters.
+        deterministic: act by the mean, which a gradient step can learn nothing from.
+    """
+
+    column = "gradient steps"
+    shares_episodes = True
+
+    def __init__(self, learner: MAMLLearner, deterministic: bool = False):
+        self.learner, self.deterministic = learner, deterministic
+
+    def title(self, column: int) -> str:
+        """When a column's episodes are played, in words."""
+        return f"after {column} gradient step{'s' * (column > 1)}" if column else "before adaptation"
+
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
+        """Forget everything: K new tasks."""
+        self.rng = rng
+        self.params = self.learner.initial(len(tasks))
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        """One episode in each simulation, with what has been learned so far."""
+        learner = self.learner
+        return collect(
+            sim, learner.policy, self.params, learner.normaliser, rng, self.deterministic, self.rng
+        )
+
+    def adapt(self, episodes: Trajectories) -> None:
+        """Take in what the last column's episodes taught."""
+        self.params = self.learner.adapt(self.params, episodes)

@@ -1,0 +1,84 @@
+"""The settings of MAML. Each is a flag of `metarl train --learner maml`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from metarl.envs import InputError
+from metarl.ranges import check
+
+RANGES = {
+    "n_tasks": (1, 100_000),
+    "n_episodes": (1, 100_000),
+    "inner_lr": (0, 100),
+    "inner_steps": (1, 100),
+    "gamma": (0, 1),
+    "gae_lambda": (0, 1),
+    "hidden": (1, 4096),
+    "init_std": (1e-3, 10),
+    "min_std": (1e-6, 10),
+    "max_kl": (1e-8, 100),
+    "cg_iterations": (1, 1000),
+    "cg_damping": (0, 1000),
+    "fisher_stride": (1, 100_000),
+    "outer_lr": (1e-8, 10),
+    "epochs": (1, 1000),
+    "minibatches": (1, 100_000),
+    "clip": (1e-3, 1000),
+    "inner_kl": (0, 1e6),
+    "max_grad_norm": (1e-6, 1e6),
+}
+
+
+@dataclass(frozen=True)
+class MAMLConfig:
+    """How a MAML policy is meta-trained."""
+
+    n_tasks: int = 40
+    """tasks an iteration"""
+    n_episodes: int = 10
+    """episodes of each task before, and again after, every inner step"""
+    inner_lr: float = 0.1
+    """step size of adaptation (initial value if it is learned)"""
+    inner_steps: int = 1
+    """gradient steps the outer objective looks through"""
+    learn_inner_lr: bool = True
+    """learn a step size for every parameter (Meta-SGD, Li et al. 2017)"""
+    first_order: bool = False
+    """leave out the second-order terms of the meta-gradient (FOMAML)"""
+    outer: Literal["trpo", "ppo"] = "trpo"
+    """how the meta-parameters move: a TRPO step, or clipped epochs of Adam (ProMP)"""
+    gamma: float = 0.99
+    """discount per step"""
+    gae_lambda: float = 0.9
+    """bias-variance trade-off of the advantages, 1 for Monte-Carlo returns"""
+    hidden: tuple[int, ...] = (64, 64)
+    """widths of the tanh layers"""
+    init_std: float = 0.4
+    """initial standard deviation of the actions"""
+    min_std: float = 0.05
+    """floor of the standard deviation"""
+    max_kl: float = 0.03
+    """TRPO: trust region, mean over tasks and states"""
+    cg_iterations: int = 10
+    """TRPO: conjugate gradient iterations"""
+    cg_damping: float = 1e-2
+    """TRPO: damping of the Fisher matrix"""
+    fisher_stride: int = 13
+    """TRPO: Fisher products use every n-th sample (best with no factor in common with n_episodes)"""
+    outer_lr: float = 2e-3
+    """PPO: Adam's step size"""
+    epochs: int = 5
+    """PPO: passes over the tasks"""
+    minibatches: int = 5
+    """PPO: groups of tasks, each one Adam step"""
+    clip: float = 0.2
+    """PPO: clip range of the probability ratio after adaptation"""
+    inner_kl: float = 5e-4
+    """PPO: weight of the KL penalty on the policies that collected the inner data"""
+    max_grad_norm: float = 1.0
+    """PPO: gradients longer than this are shortened"""
+
+    def __post_init__(self):
+        check(self, RANGES)
+        if self.outer == "ppo" and self.minibatches > self.n_tasks:
+            raise InputError(f"--minibatches {self.minibatches} is more than --n-tasks {self.n_tasks}")

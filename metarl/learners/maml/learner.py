@@ -1,0 +1,320 @@
+"""MAML policy gradients: adapt by gradient steps, and learn what to adapt from.
+
+The inner step and its exact second-order gradient follow Finn et al. 2017 with the low-variance
+curvature surrogate of ProMP (Rothfuss et al. 2019, eq. 11). The outer step is TRPO (as in MAML) or
+PPO (ProMP, algorithm 1). Every task is adapted at once: parameters carry a leading task axis.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.learners.maml.baseline import features, fit_predict
+from metarl.learners.maml.config import MAMLConfig
+from metarl.learners.maml.trpo import trust_region_step
+from metarl.learners.returns import discounted_returns, gae
+from metarl.policies.gaussian import GaussianMLP, Params, expand, kl, log_prob
+from metarl.policies.normaliser import Normaliser
+from metarl.sampling.trajectories import Trajectories
+
+MIN_FISHER_SAMPLES = 150  # of each task, below which the thinned Jacobian is mostly noise
+Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trajectories as a learner uses them: K tasks of B samples each.
+
+    Attributes:
+        obs: (K, B, obs_dim), normalised.
+        action: (K, B, action_dim).
+        log_prob: (K, B), when the action was drawn.
+        advantage: (K, B), mean 0 within each task, deviation 1 within each or over all.
+        weight: (K, B), sums to 1 within each task; zero on padding.
+    """
+
+    obs: Tensor
+    action: Tensor
+    log_prob: Tensor
+    advantage: Tensor
+    weight: Tensor
+
+    def tasks(self, index: Tensor) -> "Batch":
+        """The batch of some of the tasks."""
+        return Batch(*(x[index] for x in vars(self).values()))
+
+    def every(self, stride: int) -> "Batch":
+        """Every stride-th sample."""
+        parts = {k: x[:, ::stride] for k, x in vars(self).items()}
+        total = parts["weight"].sum(1, keepdim=True).clamp(min=1e-12)
+        return Batch(**{**parts, "weight": parts["weight"] / total})
+
+
+class MAMLLearner:
+    """The learner: takes trajectories, returns parameters and numbers. It never sees a simulator.
+
+    Attributes:
+        policy: sizes of the policy.
+        normaliser: of observations; moves at the end of `update` only.
+        meta: the meta-parameters: the policy's initial parameters and, as "lr/...", step sizes.
+    """
+
+    def __init__(self, obs_dim: int, action_dim: int, config: MAMLConfig, seed: int, device: str = "cpu"):
+        self.config, self.device = config, torch.device(device)
+        self.policy = GaussianMLP(obs_dim, action_dim, config.hidden, config.init_std, config.min_std)
+        self.normaliser = Normaliser(obs_dim)
+        self.generator = torch.Generator().manual_seed(seed)
+        initial = self.policy.init(self.generator)
+        if config.learn_inner_lr:
+            rates = {f"lr/{k}": torch.full_like(p, config.inner_lr) for k, p in initial.items()}
+            initial = {**initial, **rates}
+        self.meta = {k: p.to(self.device).requires_grad_() for k, p in initial.items()}
+        self.adam = torch.optim.Adam(self.meta.values(), lr=config.outer_lr)  # used by the PPO outer step
+
+    def initial(self, n_tasks: int) -> Params:
+        """The policy's parameters before adaptation, for K tasks."""
+        return expand({k: p.detach() for k, p in _policy(self.meta).items()}, n_tasks)
+
+    def adapt(self, params: Params, trajectories: Trajectories) -> Params:
+        """One gradient step of every task on its own trajectories (Finn et al. 2017, eq. 1).
+
+        Args:
+            params: (K, ...) the parameters that collected them.
+            trajectories: K * E rows, task by task.
+
+        Returns:
+            Adapted parameters, (K, ...), detached.
+        """
+        params = {k: p.detach().requires_grad_() for k, p in params.items()}
+        batch = self.batch(trajectories, len(params["log_std"]))
+        return {k: p.detach() for k, p in self._step(self.meta, params, batch, False).items()}
+
+    def update(self, stages: Sequence[Trajectories]) -> dict[str, float]:
+        """Move the meta-parameters.
+
+        Args:
+            stages: trajectories before the first inner step, after it, ... after the last.
+
+        Returns:
+            Numbers to log.
+        """
+        batches = [self.batch(stage, self.config.n_tasks) for stage in stages[:-1]]
+        batches.append(self.batch(stages[-1], self.config.n_tasks, pooled=True))
+        stats = self._trpo(batches) if self.config.outer == "trpo" else self._ppo(batches)
+        for stage in stages:
+            self.normaliser.update(torch.from_numpy(stage.obs[stage.valid]))
+        std = self.meta["log_std"].detach().exp().clamp(min=self.config.min_std)
+        return {**stats, "action_std": float(std.mean())}
+
+    def batch(self, trajectories: Trajectories, n_tasks: int, pooled: bool = False) -> Batch:
+        """Normalise observations, fit each task's baseline and estimate its advantages.
+
+        Args:
+            trajectories: K * E rows, task by task.
+            n_tasks: K.
+            pooled: divide the advantages by their deviation over all tasks, so that the mean over
+                tasks is that of their returns; else by each task's own, as adaptation must, which
+                knows one task only.
+        """
+        c = self.config
+        tensors = {k: torch.from_numpy(x).to(self.device) for k, x in vars(trajectories).items()}
+        obs, valid, reward = self.normaliser(tensors["obs"]), tensors["valid"], tensors["reward"]
+        length = len(reward)
+
+        def by_task(x: Tensor) -> Tensor:  # (T, K * E, ...) -> (K, T * E, ...)
+            x = x.unflatten(1, (n_tasks, -1)).transpose(0, 1)
+            return x.flatten(1, 2)
+
+        def by_time(x: Tensor) -> Tensor:  # (K, T * E) -> (T, K * E)
+            return x.unflatten(1, (length, -1)).transpose(0, 1).flatten(1)
+
+        time = (torch.arange(length, device=self.device) / 100.0)[:, None].expand_as(reward)
+        target = discounted_returns(reward, valid, c.gamma)
+        value = by_time(fit_predict(features(by_task(obs), by_task(time)), by_task(target), by_task(valid)))
+        # The baseline knows the time and predicts the return up to the horizon, so that nothing
+        # lies beyond it: the end of the row is worth zero, by failure or by time.
+        next_value = torch.cat([value[1:], torch.zeros_like(value[:1])])
+        end = tensors["terminated"] | tensors["truncated"]
+        advantage = gae(reward, value, next_value, end, end, c.gamma, c.gae_lambda)
+
+        keep = by_task(valid)
+        parts = [by_task(x) for x in (obs, tensors["action"], tensors["log_prob"], advantage)]
+        if not keep.all():
+            order = (~keep).byte().argsort(dim=1, stable=True)[:, : int(keep.sum(1).max())]
+            parts = [x[torch.arange(n_tasks, device=order.device)[:, None], order] for x in parts]
+            keep = keep.gather(1, order)
+        weight = keep / keep.sum(1, keepdim=True)
+        obs, action, old, advantage = parts
+        mean = (weight * advantage).sum(1, keepdim=True)
+        var = (weight * (advantage - mean) ** 2).sum(1, keepdim=True)
+        var = var.mean() if pooled else var
+        return Batch(obs, action, old, (advantage - mean) / (var.sqrt() + 1e-8), weight)
+
+    # The objective.
+
+    def _step(self, meta: Params, params: Params, batch: Batch, graph: bool) -> Params:
+        """One inner step; `graph` keeps what the second-order meta-gradient needs."""
+        # theta'_k = theta_k - alpha grad L_k(theta_k); the sum over tasks gives each its own gradient.
+        loss = -self._surrogate(params, batch).sum()
+        names = list(params)
+        second_order = graph and not self.config.first_order
+        grads = torch.autograd.grad(loss, [params[k] for k in names], create_graph=second_order)
+        rate = {k: meta.get(f"lr/{k}", self.config.inner_lr) for k in names}
+        return {k: params[k] - rate[k] * g for k, g in zip(names, grads, strict=True)}
+
+    def stages(self, meta: Params, batches: Sequence[Batch], graph: bool = True) -> list[Params]:
+        """Parameters at each stage: before adaptation, and after each inner step, (K, ...).
+
+        Args:
+            meta: meta-parameters.
+            batches: one a stage; the last is not adapted to.
+            graph: return functions of `meta`, to differentiate; else plain numbers.
+        """
+        out = [expand(_policy(meta), len(batches[0].obs))]
+        for batch in batches[:-1]:
+            params = out[-1]
+            if not graph:
+                params = {k: p.detach().requires_grad_() for k, p in params.items()}
+            params = self._step(meta, params, batch, graph)
+            out.append(params if graph else {k: p.detach() for k, p in params.items()})
+        return out
+
+    def _surrogate(self, params: Params, batch: Batch, clip: float | None = None) -> Tensor:
+        """Importance-weighted advantage of each task, (K,); clipped as in PPO if asked."""
+        return self._gain(self.policy.mean_std(params, batch.obs), batch, clip)
+
+    def _gain(self, new: Dist, batch: Batch, clip: float | None = None) -> Tensor:
+        """The surrogate of a policy whose distributions on the batch are at hand, (K,)."""
+        ratio = torch.exp(log_prob(*new, batch.action) - batch.log_prob)
+        gain = ratio * batch.advantage
+        if clip is not None:
+            gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * batch.advantage)
+        return (gain * batch.weight).sum(1)
+
+    def objective(self, meta: Params, batches: Sequence[Batch]) -> Tensor:
+        """The meta-objective, to be made large: the mean surrogate after adaptation."""
+        return self._surrogate(self.stages(meta, batches)[-1], batches[-1]).mean()
+
+    def _distributions(self, stages: Sequence[Params], batches: Sequence[Batch]) -> list[Dist]:
+        """Action distributions of each stage on its own observations, detached."""
+        with torch.no_grad():
+            return [self.policy.mean_std(p, b.obs) for p, b in zip(stages, batches, strict=True)]
+
+    def _drift(self, old: Dist, new: Dist, batch: Batch) -> Tensor:
+        """KL(old || new), mean over tasks and their samples."""
+        return (kl(*old, *new) * batch.weight).sum(1).mean()
+
+    # The outer steps.
+
+    def _trpo(self, batches: Sequence[Batch]) -> dict[str, float]:
+        c, params = self.config, list(self.meta.values())
+        stages = self.stages(self.meta, batches)
+        dist = self.policy.mean_std(stages[-1], batches[-1].obs)
+        gain = self._gain(dist, batches[-1]).mean()
+        gradient = _flatten(torch.autograd.grad(gain, params))
+        adapted = {k: p.detach() for k, p in stages[-1].items()}
+        old = dist[0].detach(), dist[1].detach()
+
+        def evaluate(flat: Tensor) -> tuple[float, float]:
+            last = self.stages(self._unflatten(flat), batches, graph=False)[-1]
+            (new,) = self._distributions([last], batches[-1:])
+            return float(self._gain(new, batches[-1]).mean()), float(self._drift(old, new, batches[-1]))
+
+        stride = max(1, min(c.fisher_stride, batches[-1].obs.shape[1] // MIN_FISHER_SAMPLES))
+        product = self.fisher(batches, adapted, stride)
+        found, gain, moved = trust_region_step(
+            _flatten(params).detach(),
+            float(gain.detach()),
+            gradient,
+            lambda v: product(v) + c.cg_damping * v,
+            evaluate,
+            c.max_kl,
+            c.cg_iterations,
+        )
+        with torch.no_grad():
+            for p, new in zip(params, self._unflatten(found).values(), strict=True):
+                p.copy_(new)
+        return {"gain": gain, "outer_kl": moved, "grad_norm": float(gradient.norm())}
+
+    def fisher(self, batches: Sequence[Batch], adapted: Params, stride: int) -> Callable[[Tensor], Tensor]:
+        """Products v -> F v with the Fisher matrix of the adapted policies in the meta-parameters.
+
+        On every stride-th sample of each stage. The adapted parameters keep their exact values; what
+        the samples thin out is the Jacobian through adaptation and the mean over states.
+
+        Args:
+            batches: all samples of each stage.
+            adapted: (K, ...) detached parameters after the last inner step.
+            stride: 1 for all samples.
+        """
+        some, params = [b.every(stride) for b in batches], list(self.meta.values())
+        thinned = self.stages(self.meta, some)[-1]
+        moving = {k: adapted[k] + p - p.detach() for k, p in thinned.items()}
+        (old,) = self._distributions([adapted], some[-1:])
+        drift = self._drift(old, self.policy.mean_std(moving, some[-1].obs), some[-1])
+        slope = torch.autograd.grad(drift, params, create_graph=True)
+        slope = _flatten(slope)
+
+        def product(v: Tensor) -> Tensor:
+            return _flatten(torch.autograd.grad(slope @ v, params, retain_graph=True))
+
+        return product
+
+    def _ppo(self, batches: Sequence[Batch]) -> dict[str, float]:
+        c, params, n_tasks = self.config, list(self.meta.values()), len(batches[0].obs)
+        old = self._distributions(self.stages(self.meta, batches, graph=False), batches)
+        for _ in range(c.epochs):
+            order = torch.randperm(n_tasks, generator=self.generator).to(self.device)
+            for index in order.tensor_split(c.minibatches):
+                some = [b.tasks(index) for b in batches]
+                stages = self.stages(self.meta, some)
+                new = [self.policy.mean_std(p, b.obs) for p, b in zip(stages, some, strict=True)]
+                drift = [
+                    self._drift((mean[index], log_std[index]), dist, b)
+                    for (mean, log_std), dist, b in zip(old, new, some, strict=True)
+                ]
+                gain = self._gain(new[-1], some[-1], c.clip).mean()
+                loss = c.inner_kl * sum(drift[:-1]) - gain
+                for p, g in zip(params, torch.autograd.grad(loss, params), strict=True):
+                    p.grad = g
+                norm = torch.nn.utils.clip_grad_norm_(params, c.max_grad_norm)
+                self.adam.step()
+        stats = {"gain": gain, "inner_kl": sum(drift[:-1]), "outer_kl": drift[-1], "grad_norm": norm}
+        return {k: float(v.detach()) for k, v in stats.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Meta-parameters, optimiser, normaliser and generator."""
+        return {
+            "meta": {k: p.detach() for k, p in self.meta.items()},
+            "adam": self.adam.state_dict(),
+            "normaliser": self.normaliser.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
+        shapes = {k: p.shape for k, p in state["meta"].items()}
+        if shapes != {k: p.shape for k, p in self.meta.items()}:
+            raise ValueError("the parameters have other names or shapes")
+        with torch.no_grad():
+            for k, p in self.meta.items():
+                p.copy_(state["meta"][k])
+        self.adam.load_state_dict(state["adam"])
+        self.normaliser.load_state_dict(state["normaliser"])
+        self.generator.set_state(state["generator"])
+
+    def _unflatten(self, flat: Tensor) -> Params:
+        parts = flat.split([p.numel() for p in self.meta.values()])
+        return {k: x.view_as(p) for (k, p), x in zip(self.meta.items(), parts, strict=True)}
+
+
+def _policy(meta: Params) -> Params:
+    """The policy's initial parameters among the meta-parameters."""
+    return {k: p for k, p in meta.items() if not k.startswith("lr/")}
+
+
+def _flatten(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([x.flatten() for x in tensors])

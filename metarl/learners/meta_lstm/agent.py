@@ -1,0 +1,265 @@
+"""The Meta-LSTM at work: the training loop, a policy in the midst of a trial, and its evaluation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from metarl.envs import BatchSim, InputError, Task
+from metarl.learners.agent import Agent
+from metarl.learners.meta_lstm.config import MetaLSTMConfig
+from metarl.learners.meta_lstm.learner import MetaLSTMLearner
+from metarl.policies.player import Player
+from metarl.policies.recurrent import Memory
+from metarl.sampling.trajectories import Trajectories, Trials
+from metarl.sampling.trials import collect_episode, collect_trials
+
+N_TRIALS = 10  # of each task in an evaluation
+PREDICTION_SEED = 0
+
+
+class MetaLSTM(Agent):
+    """Meta-trains a policy that adapts from its memory alone (see `Agent` for the arguments).
+
+    Example:
+        >>> agent = MetaLSTM("HalfCheetahVel", seed=0).learn(10_000_000, progress_bar=True)
+        >>> action, state = agent.predict(obs)  # a trial begins
+        >>> action, state = agent.predict(obs, state, reward=reward)  # and goes on
+    """
+
+    name = "meta-lstm"
+    config_class = MetaLSTMConfig
+    learner: MetaLSTMLearner
+
+    def build_learner(self) -> MetaLSTMLearner:
+        """The recurrent learner for this robot."""
+        return MetaLSTMLearner(
+            self.family.obs_dim, self.family.action_dim, self.config, self.seed, self.device
+        )
+
+    @property
+    def n_sims(self) -> int:
+        """One a trial."""
+        return self.config.n_trials
+
+    @property
+    def trial_length(self) -> int:
+        """Steps of a trial."""
+        return self.config.n_episodes * self.family.horizon
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Whole trials."""
+        return self.n_sims * self.trial_length
+
+    def iterate(self) -> dict[str, float]:
+        """Sample a task for every trial, play the trials, and learn from them."""
+        self.sim.set_tasks(self.family.sample(self.rng, self.n_sims))
+        trials = collect_trials(self.sim, self.player(self.n_sims), self.rng, self.trial_length)
+        stats = self.learner.update(trials, self.progress)
+        self.num_timesteps += trials.n_steps
+        returns = trials.episode_returns(self.config.n_episodes).mean(axis=0)
+        means = {f"return/episode_{e}": float(r) for e, r in enumerate(returns, start=1)}
+        return {**means, **{f"learn/{k}": v for k, v in stats.items()}}
+
+    def headline(self, stats: Mapping[str, float]) -> str:
+        """Return of the first and of the last episode of a trial."""
+        last = stats[f"return/episode_{self.config.n_episodes}"]
+        return f"return {stats['return/episode_1']:.1f} -> {last:.1f}"
+
+    def player(self, n: int) -> Player:
+        """The policy at the start of n trials."""
+        learner = self.learner
+        return Player(learner.policy, learner.acting(), learner.normaliser, n)
+
+    def adapter(self) -> "MetaLSTMAdapter":
+        """This agent as the evaluator sees it."""
+        return MetaLSTMAdapter(self)
+
+    @property
+    def evaluation_size(self) -> tuple[int, int]:
+        """The episodes of a trial, in a few trials of each task."""
+        return self.config.n_episodes, N_TRIALS
+
+    @property
+    def trained_column(self) -> int:
+        """The last episode of a trial."""
+        return self.config.n_episodes - 1
+
+    @property
+    def shown_columns(self) -> tuple[int, ...]:
+        """Every episode of a trial, at most four."""
+        return tuple(range(self.config.n_episodes))[:4]
+
+    def attention(self, episodes: Sequence[Trajectories], k: int) -> list[np.ndarray] | None:
+        """How the memory was read in row k of a trial's episodes, (L, slots) each, mean over heads."""
+        lengths = [int(e.valid[:, k].sum()) for e in episodes]
+        trial = Trials.empty(sum(lengths), 1, self.family.obs_dim, self.family.action_dim)
+        for name in ("obs", "action", "reward", "episode_start"):
+            rows = [getattr(e, name)[:n, k] for e, n in zip(episodes, lengths, strict=True)]
+            getattr(trial, name)[:, 0] = np.concatenate(rows)
+        with torch.inference_mode():
+            traces = self.learner.policy.inspect(self.learner.params, self.learner.inputs(trial))
+        if "attention" not in traces:
+            return None
+        weights = traces["attention"][:, 0].mean(dim=1).cpu().numpy()
+        return np.split(weights, np.cumsum(lengths)[:-1])
+
+    def adapt(
+        self,
+        task_or_env: Mapping[str, Any] | gymnasium.Env,
+        n_episodes: int | None = None,
+        seed: int = PREDICTION_SEED,
+    ) -> "MetaLSTMPolicy":
+        """Play the first episodes of a trial, and hand over the policy that remembers them.
+
+        Args:
+            task_or_env: task values by name, simulated here, or a Gymnasium environment of the
+                same robot, which is stepped.
+            n_episodes: how many; None for all but one of a training trial's.
+            seed: of initial states.
+
+        Returns:
+            The policy, whose next step begins the next episode of that trial.
+        """
+        n_episodes = self.config.n_episodes - 1 if n_episodes is None else n_episodes
+        rng, player = np.random.default_rng(seed), self.player(1)
+        if isinstance(task_or_env, gymnasium.Env):
+            for _ in range(n_episodes):
+                self._play(task_or_env, player, int(rng.integers(2**31)))
+        else:
+            sim = BatchSim(self.family, 1, self.n_threads)
+            sim.set_tasks([self.family.task(task_or_env)])
+            for _ in range(n_episodes):
+                collect_episode(sim, player, rng, deterministic=True)
+        return MetaLSTMPolicy(self, TrialState(player.memory, player.last))
+
+    def predict(
+        self,
+        obs: np.ndarray,
+        state: "TrialState | None" = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+        reward: float | np.ndarray | None = None,
+    ) -> tuple[np.ndarray, "TrialState"]:
+        """Actions of the policy, from the start of a trial; see `MetaLSTMPolicy.predict`."""
+        return MetaLSTMPolicy(self).predict(obs, state, episode_start, deterministic, reward)
+
+    def _play(self, env: gymnasium.Env, player: Player, seed: int) -> None:
+        """An episode in somebody's environment, cut at the family's horizon."""
+        obs, _ = env.reset(seed=seed)
+        with torch.inference_mode():
+            for t in range(self.family.horizon):
+                decision = player.decide(np.asarray(obs, np.float32)[None], np.array([t == 0]))
+                action = decision.mean.numpy()
+                obs, reward, terminated, truncated, _ = env.step(np.clip(action[0], -1, 1))
+                player.feel(action, np.array([reward], np.float32))
+                if terminated or truncated:
+                    break
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """What a policy carries from step to step of N trials; users hand it back as they got it."""
+
+    memory: Memory
+    last: Memory
+
+
+class MetaLSTMPolicy:
+    """A policy at some point of a trial, to act with. It keeps nothing itself: the state does.
+
+    Args:
+        agent: whose parameters.
+        state: of one trial, from which `predict` begins; None for the start of a trial.
+        rng: draws actions that are not deterministic.
+    """
+
+    def __init__(
+        self, agent: MetaLSTM, state: TrialState | None = None, rng: np.random.Generator | None = None
+    ):
+        self.agent, self.state = agent, state
+        self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+
+    def predict(
+        self,
+        obs: np.ndarray,
+        state: TrialState | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+        reward: float | np.ndarray | None = None,
+    ) -> tuple[np.ndarray, TrialState]:
+        """Actions for one observation (obs_dim,) or several (N, obs_dim), as in Stable-Baselines3.
+
+        Args:
+            obs: what is seen now.
+            state: what the last call gave; None where this policy begins.
+            episode_start: (N,) bool, which observations are the first of an episode of the same
+                trial; None for all of them at the beginning, and none later.
+            deterministic: act by the mean.
+            reward: (N,) what the last step gave, from which the policy learns about its task;
+                needed with a state.
+
+        Returns:
+            Actions (action_dim,) or (N, action_dim) in [-1, 1], and the state for the next call.
+
+        Raises:
+            InputError: a state came without a reward.
+        """
+        rows = np.atleast_2d(np.asarray(obs, np.float32))
+        player = self.agent.player(len(rows))
+        if episode_start is None:
+            episode_start = np.full(len(rows), state is None)
+        if state is not None:
+            if reward is None:
+                raise InputError("predict(obs, state) needs reward=..., what the last step gave")
+            received = torch.as_tensor(np.broadcast_to(np.float32(reward), len(rows)).copy())
+            player.memory, player.last = state.memory, {**state.last, "reward": received}
+        elif self.state is not None:
+            player.memory, player.last = (
+                {k: x.expand(len(rows), *x.shape[1:]) for k, x in part.items()}
+                for part in (self.state.memory, self.state.last)
+            )
+        with torch.inference_mode():
+            decision = player.decide(rows, np.atleast_1d(np.asarray(episode_start, bool)))
+            mean, std = decision.mean.numpy(), decision.log_std.exp().numpy()
+        action = mean if deterministic else mean + std * self.rng.standard_normal(mean.shape)
+        action = np.clip(action, -1, 1).astype(np.float32)
+        player.feel(action, np.zeros(len(rows), np.float32))
+        return action.reshape(*np.shape(obs)[:-1], -1), TrialState(player.memory, player.last)
+
+
+class MetaLSTMAdapter:
+    """A Meta-LSTM as the evaluator sees it: a column is one more episode of the trial.
+
+    Args:
+        agent: whose parameters.
+        deterministic: act by the mean.
+    """
+
+    column = "episodes"
+    shares_episodes = False
+
+    def __init__(self, agent: MetaLSTM, deterministic: bool = True):
+        self.agent, self.deterministic = agent, deterministic
+        self.player: Player | None = None
+
+    def title(self, column: int) -> str:
+        """When a column's episodes are played, in words."""
+        return f"episode {column + 1}"
+
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
+        """Forget everything: K new tasks."""
+        self.rng = rng
+        self.player = None
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        """The next episode of every trial."""
+        self.player = self.player or self.agent.player(sim.n_sims)
+        return collect_episode(sim, self.player, rng, self.deterministic, self.rng)
+
+    def adapt(self, episodes: Trajectories) -> None:
+        """Nothing to do: what was learned is in the memory."""

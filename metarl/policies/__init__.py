@@ -1,0 +1,1 @@
+"""What acts: policies over dicts of parameters, which never see a simulator or a learner."""

@@ -1,0 +1,161 @@
+"""A policy that remembers: a recurrent core between what is seen and what is done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import log, sqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils._pytree import tree_map
+
+from metarl.policies.cores import CORES, Core
+from metarl.policies.gaussian import Params, orthogonal
+from metarl.policies.inputs import Inputs
+
+Memory = dict[str, Tensor]  # (N, ...) each; what a policy carries from step to step of a trial
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy makes of it: a Gaussian over actions, and what it expects.
+
+    Attributes:
+        mean: (..., action_dim).
+        log_std: (action_dim,).
+        value: (...,), expected discounted reward to go, in scaled reward.
+    """
+
+    mean: Tensor
+    log_std: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class RecurrentPolicy:
+    """Core, then a fully connected layer with a skip from the observation, then action and value.
+
+    The object holds sizes only; parameters and memory are passed in, and nothing is changed.
+    `unroll` over a whole trial gives what `act` gives step by step.
+
+    Args:
+        obs_dim, action_dim: of the robot.
+        core_name: one of `CORES`.
+        width: of the core.
+        hidden: of the fully connected layer, for action and value each.
+        init_std, min_std: standard deviation of actions at first, and its floor.
+        forgetful: the memory lasts for an episode instead of a trial.
+        change_input: what the core sees of the change: "none", of the "reward" alone, or "all".
+    """
+
+    obs_dim: int
+    action_dim: int
+    core_name: str = "lstm-memory"
+    width: int = 128
+    hidden: int = 128
+    init_std: float = 0.6
+    min_std: float = 0.1
+    forgetful: bool = False
+    change_input: str = "reward"
+    core: Core = field(init=False)
+
+    def __post_init__(self):
+        n_in = self.obs_dim + self.action_dim + 2 + self._n_change
+        object.__setattr__(self, "core", CORES[self.core_name](n_in, self.width))
+
+    @property
+    def _n_change(self) -> int:
+        return {"none": 0, "reward": 1, "all": self.obs_dim + 1}[self.change_input]
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Fresh parameters: orthogonal, with small first actions."""
+        n = self.core.n_out + self.obs_dim
+        halves = [orthogonal(n, self.hidden, sqrt(2.0), generator) for _ in range(2)]
+        return {
+            **self.core.init(generator),
+            "joint": torch.cat(halves, 1),
+            "joint_bias": torch.zeros(2 * self.hidden),
+            "mean": orthogonal(self.hidden, self.action_dim, 0.01, generator),
+            "mean_bias": torch.zeros(self.action_dim),
+            "value": orthogonal(self.hidden, 1, 1.0, generator),
+            "value_bias": torch.zeros(1),
+            "log_std": torch.full((self.action_dim,), log(self.init_std)),
+        }
+
+    def start(self, params: Params, n: int) -> Memory:
+        """What N new trials begin with."""
+        return self.core.start(params, n)
+
+    def act(self, params: Params, memory: Memory, inputs: Inputs) -> tuple[Decision, Memory]:
+        """One step of N trials."""
+        if self.forgetful:
+            first = inputs.episode_start[:, 0] > 0
+            memory = choose(~first, memory, self.start(params, len(first)))
+        out, memory = self.core.step(params, memory, self._join(inputs))
+        return self._decide(params, out, inputs.obs), memory
+
+    def unroll(self, params: Params, inputs: Inputs) -> Decision:
+        """T steps of N whole trials, (T, N, ...)."""
+        return self._decide(params, self._through(self.core.unroll, params, inputs), inputs.obs)
+
+    def inspect(self, params: Params, inputs: Inputs) -> dict[str, Tensor]:
+        """What goes on in the core in T steps of N whole trials, (T, N, ...) each."""
+        return self._through(self.core.inspect, params, inputs)
+
+    def _through(self, unroll: Callable[..., Any], params: Params, inputs: Inputs) -> Any:
+        """What a function of the core that unrolls makes of whole trials."""
+        x = self._join(inputs)
+        if not self.forgetful:
+            return unroll(params, self.start(params, x.shape[1]), x)
+        steps, places = _episodes(inputs.episode_start[..., 0] > 0)
+        out = unroll(params, self.start(params, steps.shape[1]), x.flatten(0, 1)[steps])
+        return tree_map(lambda y: y.flatten(0, 1)[places], out)
+
+    def _decide(self, params: Params, out: Tensor, obs: Tensor) -> Decision:
+        joint = torch.cat([out, obs], -1) @ params["joint"] + params["joint_bias"]
+        actor, critic = joint.tanh().split(self.hidden, -1)  # each with its half of the layer
+        mean = actor @ params["mean"] + params["mean_bias"]
+        value = critic @ params["value"] + params["value_bias"]
+        return Decision(mean, params["log_std"].clamp(min=log(self.min_std)), value[..., 0])
+
+    def _join(self, inputs: Inputs) -> Tensor:
+        change = inputs.change[..., self.obs_dim + 1 - self._n_change :]  # that of the reward stands last
+        before = torch.cat([inputs.prev_action, inputs.prev_reward, change], -1)
+        if self.forgetful:
+            before = before * (1 - inputs.episode_start)
+        return torch.cat([inputs.obs, before, inputs.episode_start], -1)
+
+
+def choose(mask: Tensor, new: Memory, old: Memory) -> Memory:
+    """The new memory of the trials where the mask (N,) is true, the old one of the others.
+
+    The second axis may have grown in one of them.
+    """
+    out = {}
+    for k, x in new.items():
+        y = old[k]
+        if x.shape != y.shape:
+            x, y = (pad(z, (0, 0, 0, max(x.shape[1], y.shape[1]) - z.shape[1])) for z in (x, y))
+        out[k] = torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, y)
+    return out
+
+
+def _episodes(start: Tensor) -> tuple[Tensor, Tensor]:
+    """How to lay the episodes of trials side by side, given where they start, (T, N) bool.
+
+    Returns:
+        For (L, M) places of M episodes of at most L steps, the step (of T * N) that goes there, or any
+        step beyond an episode's end; and for each step, (T, N), the place (of L * M) it went to.
+    """
+    length, n = start.shape
+    start = start.clone()
+    start[0] = True
+    number = start.T.flatten().cumsum(0) - 1  # of the episode, trial by trial
+    step = torch.arange(length * n, device=start.device)  # trial by trial
+    first = step[start.T.flatten()]
+    age = step - first[number]
+    n_episodes, longest = len(first), int(age.max()) + 1
+    places = torch.zeros(longest, n_episodes, dtype=torch.int64, device=start.device)
+    places[age, number] = (step % length) * n + step // length
+    return places, (age * n_episodes + number).view(n, length).T

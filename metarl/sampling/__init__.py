@@ -1,0 +1,1 @@
+"""Sampling: simulators and a policy give trajectories, whole episodes or whole trials."""

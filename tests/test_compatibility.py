@@ -1,0 +1,47 @@
+"""What version 0.1.0 has written still works, to the last digit that a processor keeps."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarl import MAML, MetaLSTM
+from metarl.cli import main
+
+RUNS = Path(__file__).with_name("data") / "runs-0.1"
+
+
+@pytest.fixture(params=["maml", "meta-lstm"])
+def run(request, tmp_path) -> Path:
+    """A copy of a run folder of version 0.1.0: seed 3, 480 steps, and an evaluation of `--episodes 2`."""
+    return Path(shutil.copytree(RUNS / request.param, tmp_path / request.param))
+
+
+def test_an_evaluation_of_it_gives_the_same_returns(run):
+    before = json.loads((run / "evaluation.json").read_text())
+    assert main(["evaluate", str(run), "--episodes", "2", "--json", str(run / "now.json")]) == 0
+    now = json.loads((run / "now.json").read_text())
+    assert {k: v for k, v in now.items() if not isinstance(v, list)} == {
+        k: v for k, v in before.items() if not isinstance(v, list)
+    }
+    assert now["tasks"] == before["tasks"]
+    np.testing.assert_allclose(now["episode_returns"], before["episode_returns"], atol=1e-3)
+
+
+def test_training_goes_on_from_it(run):
+    assert main(["train", "--resume", str(run), "--steps", "960"]) == 0
+    rows = (run / "progress.csv").read_text().splitlines()
+    assert len(rows) == 1 + 960 // 240 and rows[1] in (RUNS / run.name / "progress.csv").read_text()
+
+
+def test_an_agent_is_loaded_from_its_checkpoint(run):
+    agent = {"maml": MAML, "meta-lstm": MetaLSTM}[run.name].load(run / "checkpoint.pt")
+    action, _ = agent.predict(np.zeros(agent.family.obs_dim))
+    assert action.shape == (2,) and np.isfinite(action).all()
+
+
+def test_a_report_is_written_of_it(run):
+    assert main(["report", str(run), "--out", str(run / "page.html")]) == 0
+    assert "0.1.0" in (run / "page.html").read_text()
