@@ -87,10 +87,10 @@ class BatchSim:
     """
 
     def __init__(self, family: TaskFamily, n_sims: int, n_threads: int = 0):
-        self.family, self.n_sims = family, n_sims
+        self.family, self.n_sims, self.n_failures = family, n_sims, 0
         self.tasks: list[Task] = []
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset
-        self.n_failures, self.failures = 0, []
+        self.failures: list[Failure] = []
         self.batch = Batch(family.model, n_sims, n_threads)
         no_warnings()  # a simulation that blows up is counted, and a thousand lines about it help nobody
         self._state_before = self.batch.state.copy()
@@ -226,9 +226,9 @@ class BatchSim:
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)
             terms = {name: np.array(term, float) for name, term in terms.items()}  # ours, not views
-            reward = sum(terms.values()).astype(np.float32)
+            reward = np.asarray(sum(terms.values()), np.float32)
             if self.succeeded is not None:
-                np.copyto(self.succeeded, self.success(), where=True if mask is None else mask)
+                np.copyto(self.succeeded, np.asarray(self.success()), where=True if mask is None else mask)
         failed = self._failed(obs, reward)
         if failed.any():
             self._keep(failed if mask is None else failed & mask, action)

@@ -32,6 +32,7 @@ def _from_file(path: Path, class_name: str) -> TaskFamily:
         raise InputError(f"no file {path}; give your family as path/to/file.py:ClassName")
     module_name = f"metarl_user_{path.stem}"  # a file called numpy.py hides nobody
     spec = importlib.util.spec_from_file_location(module_name, path.resolve())
+    assert spec and spec.loader  # as for every .py file
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # so that dataclasses and pickling in the file work
     try:

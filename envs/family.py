@@ -176,10 +176,10 @@ class TaskFamily:
             raise unknown("split", split, count)
         if split == "ood" and not self.has_ood:
             raise InputError(f"{self.name} defines no out-of-distribution tasks; use --split test")
-        if count[split] is None:
+        if (n := count[split]) is None:
             raise InputError(f"{self.name} draws fresh training tasks; it has no fixed list of them")
         rng = np.random.default_rng([zlib.crc32(self.name.encode()), SPLITS.index(split)])
-        return self._draw(rng, count[split], split)
+        return self._draw(rng, n, split)
 
     @property
     def has_ood(self) -> bool:

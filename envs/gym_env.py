@@ -252,7 +252,7 @@ def _metadata(family: TaskFamily) -> dict[str, Any]:
 
 
 def _checked_mode(render_mode: str | None) -> str | None:
-    if render_mode not in (None, *RENDER_MODES):
+    if render_mode is not None and render_mode not in RENDER_MODES:
         raise unknown("render mode", render_mode, RENDER_MODES)
     return render_mode
 

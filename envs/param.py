@@ -39,8 +39,8 @@ class Param:
 
     def check(self, value: np.ndarray) -> None:
         """Raise `InputError` unless every number lies where one of the splits can draw it."""
-        known = {"train": self.train, "test": self.test, "out of distribution": self.ood}
-        known = {name: dist for name, dist in known.items() if dist is not None}
+        given = {"train": self.train, "test": self.test, "out of distribution": self.ood}
+        known = {name: dist for name, dist in given.items() if dist is not None}
         legal = np.any([dist.contains(value) for dist in known.values()], axis=0)
         if not np.all(legal):
             bad = np.asarray(value)[~legal].flat[0]

@@ -1,7 +1,7 @@
 """Task: what a family's parameters are this time."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
 
@@ -9,17 +9,17 @@ Split = Literal["train", "test", "ood"]
 SPLITS: tuple[Split, ...] = ("train", "test", "ood")
 
 
-class Task(Mapping[str, float | tuple[float, ...]]):
-    """One task: parameter names to numbers. Immutable and hashable; `dict(task)` is plain JSON."""
+class Task(Mapping[str, Any]):
+    """One task: names to floats, or tuples of them. Immutable and hashable; `dict(task)` is plain JSON."""
 
     __slots__ = ("_values",)
 
-    def __init__(self, values: Mapping[str, float | Sequence[float]]):
+    def __init__(self, values: Mapping[str, Any]):
         self._values = {
             k: float(v) if np.ndim(v) == 0 else tuple(float(x) for x in v) for k, v in values.items()
         }
 
-    def __getitem__(self, name: str) -> float | tuple[float, ...]:
+    def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -38,6 +38,6 @@ class Task(Mapping[str, float | tuple[float, ...]]):
         return f"Task({self._values})"
 
 
-def polar(task: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def polar(task: Mapping[str, Any]) -> tuple[Any, Any]:
     """The x and y, m, of goals that a task gives as "radius" and "angle"; of one task or of N."""
     return task["radius"] * np.cos(task["angle"]), task["radius"] * np.sin(task["angle"])

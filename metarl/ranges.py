@@ -31,7 +31,7 @@ def check(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
             _check_number(flag, value, field.type, ranges[field.name])
 
 
-def _check_number(flag: str, value: Any, kind: type, bounds: tuple[float, float]) -> None:
+def _check_number(flag: str, value: Any, kind: object, bounds: tuple[float, float]) -> None:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
         raise InputError(f"{flag} {value} is not a {'whole ' if kind is int else ''}number")
     low, high = bounds

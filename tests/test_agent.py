@@ -11,7 +11,7 @@ import torch
 from helpers import TINY, TINY_STEPS, Fragile
 
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.cli.command_line import main
+from metarl.cli import main
 from metarl.envs import FAMILIES, InputError
 from metarl.files import write_atomically
 from metarl.learners.agent import Agent

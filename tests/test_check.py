@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from metarl.cli.command_line import main
+from metarl.cli import main
 from metarl.envs import FAMILIES, load_family
 from metarl.envs.check import CHECKS, check
 from metarl.envs.families.half_cheetah import HalfCheetahVel

@@ -11,7 +11,7 @@ import torch
 from helpers import SMALL_COMMANDS
 from torch.utils._pytree import tree_leaves
 
-from metarl.cli.command_line import main
+from metarl.cli import main
 from metarl.envs import InputError
 from metarl.runs.run_folder import PREVIOUS, RunFolder
 

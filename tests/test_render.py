@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import SMALL_MAML, SMALL_RECURRENT
 
-from metarl.cli.command_line import main
+from metarl.cli import main
 from metarl.envs import FAMILIES, BatchSim, Marker, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.render import Rollout, record_rollouts, telling_tasks, write_page

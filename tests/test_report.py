@@ -14,7 +14,7 @@ import torch
 from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
 from metarl import Evaluation, evaluate
-from metarl.cli.command_line import main
+from metarl.cli import main
 from metarl.envs import FAMILIES, InputError, Task
 from metarl.evaluation.references import References, steps_to
 from metarl.evaluation.statistics import iqm, probability_of_improvement, stratified_bootstrap

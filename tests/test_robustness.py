@@ -17,7 +17,7 @@ import pytest
 import torch
 from helpers import SMALL_COMMANDS, SMALL_MAML, saving_often
 
-from metarl.cli.command_line import main
+from metarl.cli import main
 from metarl.envs import BatchSim, InputError, load_family
 from metarl.envs.failures import load_failures, replay
 from metarl.envs.families.point import PointGoal

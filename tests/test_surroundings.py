@@ -10,7 +10,7 @@ import pytest
 from helpers import SMALL_COMMANDS, SMALL_MAML, TINY, TINY_STEPS, saving_often
 
 from metarl import MAML
-from metarl.cli.command_line import main
+from metarl.cli import main
 from metarl.envs import InputError
 from metarl.runs.run_folder import RunFolder
 from metarl.runs.train import train

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from metarl import MetaLSTM, evaluate
-from metarl.cli.command_line import main
+from metarl.cli import main
 
 TUTORIAL = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text()
 FILES = re.findall(r"```\w+\n(?:<!-- |# )(crane\.\w+)(?: -->)?\n(.*?)```", TUTORIAL, re.DOTALL)
 COMMANDS = re.findall(r"^metarl .*$", TUTORIAL, re.MULTILINE)
 (USE,) = re.findall(r"```python\n(import .*?)```", TUTORIAL, re.DOTALL)
+
+pytestmark = pytest.mark.xdist_group("tutorial")  # the clip is of the run that the commands make
 
 
 @pytest.fixture(scope="module")

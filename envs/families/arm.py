@@ -259,7 +259,7 @@ def fetch_assets() -> Path:
         InputError: gymnasium-robotics is not installed.
     """
     found = find_spec("gymnasium_robotics")
-    if found is None:
+    if found is None or found.origin is None:
         raise InputError(f"the arm's files come with gymnasium-robotics: {install('robots')}")
     return Path(found.origin).parent / "envs" / "assets" / "fetch"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import cos, pi, sin
+from typing import ClassVar
 
 import mujoco
 import numpy as np
@@ -48,7 +49,10 @@ class PointGoal(TaskFamily):
     The point starts at the origin. Best possible return: `optimum`.
     """
 
-    params = (Param("goal_x", "m", Uniform(-1, 1)), Param("goal_y", "m", Uniform(-1, 1)))
+    params: ClassVar[tuple[Param, ...]] = (
+        Param("goal_x", "m", Uniform(-1, 1)),
+        Param("goal_y", "m", Uniform(-1, 1)),
+    )
     horizon = 20
     n_test = 20
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 from rich.box import SIMPLE_HEAD
@@ -16,7 +17,7 @@ from metarl.envs.check import Trial, check, try_agent
 class Check(Command):
     """`metarl check`."""
 
-    family: tyro.conf.Positional[str]
+    family: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FAMILY")]
     """a name from `metarl families`, or my_robot.py:MyFamily"""
 
     def run(self) -> int:

@@ -69,7 +69,7 @@ class Evaluate(Command):
             raise InputError(f"--probe looks into a memory, and a {asked.learner} policy has none")
         family = agent.family
         split = "given" if self.task else self.split
-        tasks = parse_tasks(family, self.task) if self.task else split_tasks(family, split, self.seed)
+        tasks = parse_tasks(family, self.task) if self.task else split_tasks(family, self.split, self.seed)
         columns, episodes = agent.evaluation_size
         adapter, learner = agent.adapter(), asked.learner
         if self.sample and adapter.deterministic:
@@ -91,7 +91,7 @@ class Evaluate(Command):
             write_json(self.json, result.to_json())
         if self.plot is not None:
             plots.plot_adaptation(result, family, self.plot)
-        if self.probe is not None:
+        if self.probe is not None and isinstance(agent, MetaLSTM):
             title = f"{family.name}, {agent.config.core}: {split} tasks"
             plots.plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
         return 0

@@ -64,7 +64,7 @@ def _missing(family: TaskFamily) -> str | None:
 def _describe(family: TaskFamily) -> dict[str, Any]:
     return {
         "family": family.name,
-        "about": type(family).__doc__.splitlines()[0],
+        "about": (type(family).__doc__ or family.name).splitlines()[0],
         "varies": [f"{p}{f' x{family.size(p)}' if family.size(p) > 1 else ''}" for p in family.params],
         "kinds": sorted({p.kind for p in family.params}),
         "obs_dim": family.obs_dim,

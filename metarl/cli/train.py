@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, cast
 
 import tyro
 
 from metarl.cli.words import Command, check_common
 from metarl.errors import InputError, unknown
 from metarl.files import sweep
-from metarl.learners import LEARNERS
+from metarl.learners import LEARNERS, Agent
 from metarl.runs.run_folder import RunConfig, RunFolder
 from metarl.runs.train import train
 
@@ -23,7 +23,7 @@ DEFAULT_STEPS = 4_000_000
 class Train(Command):
     """`metarl train`."""
 
-    family: tyro.conf.Positional[str | None] = None
+    family: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="FAMILY")] = None
     """a name from `metarl families`, or my_robot.py:MyFamily"""
     learner: str = DEFAULT_LEARNER
     """which learner: maml or meta-lstm"""
@@ -43,6 +43,7 @@ class Train(Command):
     """physics threads, 0 for one per CPU (default 0, or the resumed run's own)"""
     tables: bool = False
     """print a table after every iteration instead of a progress bar"""
+    config: ClassVar[Any]  # of the learner: see `taking`
 
     @classmethod
     def taking(cls, words: Sequence[str]) -> type[Command]:
@@ -52,8 +53,8 @@ class Train(Command):
         learner = named[-1] if named else DEFAULT_LEARNER
         if learner not in LEARNERS:
             raise unknown("learner", learner, LEARNERS)
-        config = LEARNERS[learner].config_class
-        settings = ("config", tyro.conf.OmitArgPrefixes[config], field(default_factory=config))
+        config, bare = LEARNERS[learner].config_class, cast(Any, tyro.conf.OmitArgPrefixes)
+        settings = ("config", bare[config], field(default_factory=config))
         return make_dataclass("Train", [settings], bases=(cls,))
 
     def run(self) -> int:
@@ -61,7 +62,7 @@ class Train(Command):
         if self.steps is not None and not 0 < self.steps < 1e15:
             raise InputError(f"--steps {self.steps:g} is out of range; give e.g. --steps 2e6")
         check_common(self.seed, self.n_threads)
-        return self._resume() if self.resume is not None else self._start()
+        return self._resume(self.resume) if self.resume is not None else self._start()
 
     def _start(self) -> int:
         if self.family is None:
@@ -81,12 +82,12 @@ class Train(Command):
             agent.save(folder.checkpoint)
             return self._train(agent, folder, steps)
 
-    def _resume(self) -> int:
+    def _resume(self, path: Path) -> int:
         if self.family is not None or self.out is not None or self.force:
             raise InputError("--resume RUN takes no family, --out or --force: the run has its own")
         if (self.config, self.seed) != (type(self.config)(), 0):
             raise InputError("--resume goes on with the run's own settings; leave the other flags out")
-        folder = RunFolder(self.resume)
+        folder = RunFolder(path)
         folder.read_config()
         with folder.locked():
             sweep(folder.path)
@@ -97,7 +98,7 @@ class Train(Command):
             folder.write_config(RunConfig(**{**vars(asked), "steps": steps}))
             return self._train(agent, folder, steps)
 
-    def _train(self, agent: Any, folder: RunFolder, steps: int) -> int:
+    def _train(self, agent: Agent, folder: RunFolder, steps: int) -> int:
         finished = train(agent, folder, steps, self.tables)
         print(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
         if finished:

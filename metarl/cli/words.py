@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.envs import Task, TaskFamily
+from metarl.envs.task import Split
 from metarl.errors import InputError
 
 
@@ -47,7 +48,7 @@ def parse_tasks(family: TaskFamily, groups: Sequence[Sequence[str]]) -> list[Tas
     return [family.task(values) for values in tasks]
 
 
-def split_tasks(family: TaskFamily, split: str, seed: int) -> list[Task]:
+def split_tasks(family: TaskFamily, split: Split, seed: int) -> list[Task]:
     """A split's tasks; fresh ones where training has no fixed list."""
     if split == "train" and family.n_train is None:
         return family.sample(np.random.default_rng(seed), family.n_test)

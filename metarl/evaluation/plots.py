@@ -24,7 +24,7 @@ def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
     """
     single = len(family.params) == 1 and family.size(family.params[0]) == 1
     figure = Figure(figsize=(9 if single else 4.8, 3.8), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, 2 if single else 1))
+    axes = figure.subplots(1, 2 if single else 1, squeeze=False)[0]
     returns, columns = np.array(result.returns), np.arange(len(result.mean))
     axes[0].plot(columns, returns.T, color="0.8", linewidth=0.8, zorder=1)
     low, high = np.array(result.ci95).T
@@ -61,7 +61,7 @@ def plot_probe(result: Probe, title: str, path: Path) -> None:
     """
     n_panels = 1 if result.attention is None else 2
     figure = Figure(figsize=(8, 1 + 2.6 * n_panels), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(n_panels, 1, sharex=True))
+    panels = figure.subplots(n_panels, 1, sharex=True, squeeze=False)[:, 0]
     for (part, r2), colour in zip(result.r2.items(), (BEFORE, AFTER, LATER), strict=False):
         low, high = result.r2_ci95[part].T
         panels[0].plot(result.time, r2, color=colour, label=f"read from: {part}")

@@ -7,8 +7,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 import torch
+from typing_extensions import Self
 
 from metarl.envs import BatchSim, InputError, TaskFamily, load_family
 from metarl.errors import NotFiniteError
@@ -89,6 +91,20 @@ class Agent:
         """This agent as the evaluator sees it."""
         raise NotImplementedError
 
+    def adapt(self, task_or_env: Mapping[str, Any] | gymnasium.Env, *args: Any, **kwargs: Any) -> Any:
+        """The policy, adapted to a task by its values or to the one of a Gymnasium environment."""
+        raise NotImplementedError
+
+    def predict(
+        self,
+        obs: np.ndarray,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, Any]:
+        """Actions before adaptation, and the state for the next call, as in Stable-Baselines3."""
+        raise NotImplementedError
+
     @property
     def evaluation_size(self) -> tuple[int, int]:
         """Columns of an evaluation, and episodes of a task in each, unless somebody asks for others."""
@@ -119,7 +135,7 @@ class Agent:
 
     def learn(
         self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
-    ) -> "Agent":
+    ) -> Self:
         """Meta-train until another iteration would exceed the budget.
 
         Args:
@@ -217,7 +233,7 @@ class Agent:
         write_atomically(Path(path), lambda file: torch.save(content, file))
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu", n_threads: int = 0) -> "Agent":
+    def load(cls, path: str | Path, device: str = "cpu", n_threads: int = 0) -> Self:
         """Read an agent from a file, or from the checkpoint of a run folder.
 
         Raises:

@@ -42,14 +42,13 @@ class Player:
             episode_start: (N,) bool, obs is the first of an episode.
             live: (N,) bool, the trials that go on; the memory of the others stays. None is all.
         """
-        obs = torch.tensor(obs)  # a copy, kept for the next step: whoever gave it may overwrite it
-        episode_start = torch.from_numpy(episode_start)
-        last = self.last
-        step = obs - last["obs"]
+        seen = torch.tensor(obs)  # a copy, kept for the next step: whoever gave it may overwrite it
+        first, last = torch.from_numpy(episode_start), self.last
+        step = seen - last["obs"]
         gain = torch.where(last["first"], 0, last["reward"] - last["reward_before"])
-        change = torch.where(episode_start[:, None], 0, torch.cat([step, gain[:, None]], 1))
-        x = self.normaliser(obs, last["action"], last["reward"], episode_start, change)
-        self.last = {**last, "obs": obs, "first": episode_start}
+        change = torch.where(first[:, None], 0, torch.cat([step, gain[:, None]], 1))
+        x = self.normaliser(seen, last["action"], last["reward"], first, change)
+        self.last = {**last, "obs": seen, "first": first}
         decision, memory = self.policy.act(self.params, self.memory, x)
         self.memory = memory if live is None else choose(torch.from_numpy(live), memory, self.memory)
         return decision

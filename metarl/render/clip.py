@@ -151,7 +151,7 @@ class Film:
             state += ": at the goal"
         draw.text((left + 8, middle), _fit(state, room, 14), INK, _font(14), anchor="lm")
         if rollout.attention is not None:
-            self._strip(canvas, draw, left, top + self.height + BAR, rollout, now)
+            self._strip(canvas, draw, left, top + self.height + BAR, rollout.attention, now)
 
     def _picture(self, rollout: Rollout, now: int) -> np.ndarray:
         if now < rollout.n_steps:
@@ -166,15 +166,15 @@ class Film:
         draw: ImageDraw.ImageDraw,
         left: int,
         top: int,
-        rollout: Rollout,
+        attention: np.ndarray,
         now: int,
     ) -> None:
         """Attention over the memory's slots (rows) so far, as wide as the whole episode."""
         label = 74
         draw.text((left + 8, top + STRIP / 2), "memory\nread", FAINT, _font(12), anchor="lm")
         width = self.width - label - 8
-        seen = rollout.attention[: max(now, 1)].T
-        colours = matplotlib.colormaps["viridis"](seen / max(rollout.attention.max(), 1e-6), bytes=True)
+        seen = attention[: max(now, 1)].T
+        colours = matplotlib.colormaps["viridis"](seen / max(attention.max(), 1e-6), bytes=True)
         part = max(1, round(width * seen.shape[1] / self.family.horizon))
         picture = Image.fromarray(colours[..., :3]).resize((part, STRIP - 8), Image.Resampling.NEAREST)
         draw.rectangle((left + label, top + 2, left + label + width, top + STRIP - 7), fill=(232, 232, 232))

@@ -59,7 +59,7 @@ class Lane:
         x, y = (
             np.linspace(a, b, 1 + max(1, round((b - a) / frame.tile))) for a, b in zip(*ends, strict=True)
         )
-        tiles: dict[tuple[float, ...], list[np.ndarray]] = {LIGHT: [], DARK: []}
+        tiles: dict[tuple[float, float, float, float], list[np.ndarray]] = {LIGHT: [], DARK: []}
         for i, j in np.ndindex(len(x) - 1, len(y) - 1):
             corners = [(x[i], y[j]), (x[i + 1], y[j]), (x[i + 1], y[j + 1]), (x[i], y[j + 1])]
             tiles[LIGHT if (i + j) % 2 else DARK].append(np.array([(*c, 0.0) for c in corners]))

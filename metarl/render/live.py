@@ -38,7 +38,7 @@ def run_live(agent: Agent, task: Task, seed: int = 0, keep_on: Callable[[], bool
     """
     if app is None:
         raise InputError("--live needs MuJoCo 4 and Python 3.11 or newer; write a clip or a page instead")
-    session, asked = Session(agent, task, seed), SimpleQueue()
+    session, asked = Session(agent, task, seed), SimpleQueue[Callable[[], None]]()
     display = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     title = f"metarl: {agent.family.name}"
     config = viewer_protocol.ViewerConfig(title=title, gfx="" if display else "web")

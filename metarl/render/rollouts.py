@@ -109,8 +109,8 @@ def record_rollouts(
             adapter.adapt(adapter.collect(explorer, explore_rng) if adapter.shares_episodes else seen[-1])
     rollouts = []
     for k, task in enumerate(tasks):
-        attention = agent.attention(seen, k)
-        rollouts.append([_rollout(task, k, *taken[c], attention and attention[c]) for c in columns])
+        attention = agent.attention(seen, k) or dict.fromkeys(columns)
+        rollouts.append([_rollout(task, k, *taken[c], attention[c]) for c in columns])
     return rollouts
 
 

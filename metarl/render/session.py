@@ -43,6 +43,10 @@ class Session:
         self.reward, self.episode = 0.0, 0
         self._begin()
 
+    def _begin(self) -> None:
+        self.obs, self.earned = self.sim.reset(self.rng)[0], 0.0
+        self.episode += 1
+
     def change(self, task: Task) -> None:
         """Another task, from the next step on."""
         self.task = task
@@ -55,10 +59,10 @@ class Session:
 
     def step(self) -> None:
         """Act once; the next episode begins where one has ended."""
-        if self.remembers:
+        if isinstance(self.agent, MetaLSTM):
             first = None if self.state is None else np.array([self.sim.elapsed[0] == 0])
             reward = None if self.state is None else self.reward
-            action, self.state = self.policy.predict(self.obs, self.state, first, reward=reward)
+            action, self.state = self.agent.predict(self.obs, self.state, first, reward=reward)
         else:
             action, _ = self.policy.predict(self.obs)
         step = self.sim.step(action[None])
@@ -66,7 +70,3 @@ class Session:
         self.earned += self.reward
         if step.terminated[0] or step.truncated[0]:
             self._begin()
-
-    def _begin(self) -> None:
-        self.obs, self.earned = self.sim.reset(self.rng)[0], 0.0
-        self.episode += 1

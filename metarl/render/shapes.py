@@ -59,7 +59,7 @@ def marker_shape(marker: Marker) -> Shape:
     elif marker.kind == "box":
         mesh = trimesh.creation.box(2 * np.array(marker.size))
     else:
-        mesh = _arrow(np.subtract(marker.to, marker.position), marker.size[0])
+        mesh = _arrow(np.array(marker.to) - marker.position, marker.size[0])
     return Shape(mesh.vertices.astype(np.float32), mesh.faces.astype(np.uint32), marker.colour)
 
 
@@ -107,4 +107,4 @@ def _colour(model: mujoco.MjModel, g: int) -> tuple[float, float, float, float]:
             size = model.tex_height[texture] * model.tex_width[texture] * width
             pixels = model.tex_data[first : first + size].reshape(-1, width)
             rgba[:3] *= pixels[:, :3].mean(axis=0) / 255
-    return tuple(float(x) for x in rgba)
+    return tuple(rgba.tolist())

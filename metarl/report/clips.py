@@ -12,7 +12,8 @@ def find_clips(folder: Path) -> tuple[list[Path], list[Path]]:
     """Videos and pages in a run folder, and what is called a video and is none."""
     inner = folder / FOLDER
     paths = [*folder.iterdir(), *(inner.iterdir() if inner.is_dir() else [])]
-    clips, damaged = [], []
+    clips: list[Path] = []
+    damaged: list[Path] = []
     for path in sorted(path for path in paths if path.is_file()):
         if path.suffix.lower() in VIDEOS:
             (clips if _is_video(path) else damaged).append(path)

@@ -8,6 +8,7 @@ from copy import copy
 from functools import wraps
 from itertools import product
 from textwrap import fill
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle, Wedge
 from matplotlib.ticker import NullLocator
@@ -41,7 +43,7 @@ MANY = 8  # times as much experience as another needs a logarithmic axis
 FEW = 3  # rows, of which each is marked
 WINDOWS = 20  # of a learning curve, over which its moving mean is taken
 MOST_TICKS = 9
-STYLE = {
+STYLE: dict[Any, Any] = {
     **{f"{part}.color": INK for part in ("text", "xtick", "ytick")},
     **{f"axes.{part}color": INK for part in ("label", "edge")},
     **{f"{part}.facecolor": "none" for part in ("figure", "axes", "savefig")},
@@ -121,7 +123,7 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
                 when = "before adaptation" if column == 0 else "after adaptation"
                 label = when if filled else f"{when}, out of distribution"
                 line = 0 if isinstance(param.train, Choice) else 1
-                look = {"color": colour, "marker": marker, "ms": 4, "mfc": face, "lw": line}
+                look: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "mfc": face, "lw": line}
                 panel.plot(value[order], returns.mean(axis=0), **look, label=label)
                 panel.fill_between(
                     value[order], returns.min(0), returns.max(0), color=colour, alpha=0.2, lw=0
@@ -138,8 +140,7 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
 @_drawn
 def against_two(groups: Sequence[Group], splits: Sequence[str], family: TaskFamily) -> Figure:
     """Return after adaptation, as a colour, over the two numbers that vary; a panel a group."""
-    figure, panels = _panels(groups, 2.9, layout="compressed")
-    figure.get_layout_engine().set(h_pad=0.12)
+    figure, panels = _panels(groups, 2.9, ConstrainedLayoutEngine(compress=True, h_pad=0.12))
     adapted = [[group.returns(s)[..., group.trained_column].mean(axis=0) for s in splits] for group in groups]
     shown = np.concatenate([returns for row in adapted for returns in row])
     colours = ScalarMappable(Normalize(shown.min(), shown.max()), "cividis")
@@ -149,12 +150,13 @@ def against_two(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
             x, y, names = _place(group.results[split], family)
             colour, label = colours.to_rgba(returns), LABELS[split]
             panel.scatter(x, y, s=70, c=colour, marker=marker, edgecolors=INK, linewidths=0.5, label=label)
-        panel.set(xlabel=names[0], ylabel=names[1] if panel.get_subplotspec().is_first_col() else "")
+        panel.set(xlabel=names[0], ylabel=names[1] if panel in panels[::PER_ROW] else "")
         panel.set_aspect("equal" if names[0].partition("(")[2] == names[1].partition("(")[2] else "auto")
     n_rows = -(-len(groups) // PER_ROW)
     words = f"return over {family.horizon} steps"
     bar = figure.colorbar(colours, ax=panels, label=words, aspect=20 * n_rows, pad=0.02)
-    bar.solids.set_rasterized(True)
+    if bar.solids is not None:
+        bar.solids.set_rasterized(True)
     bar.outline.set_visible(False)
     _legend(figure, panels[0])
     return figure
@@ -193,12 +195,12 @@ def learning(groups: Sequence[Group]) -> Figure:
 
 
 def _panels(
-    groups: Sequence[Group], height: float, layout: str = "constrained", **kwargs: object
+    groups: Sequence[Group], height: float, layout: ConstrainedLayoutEngine | None = None, **kwargs: Any
 ) -> tuple[Figure, list[Axes]]:
     """A panel for each group, some to a row, with its label and how much it adapts."""
     n_columns = min(len(groups), PER_ROW)
     n_rows = -(-len(groups) // n_columns)
-    figure = Figure(figsize=(WIDTH, 0.6 + height * n_rows), layout=layout)
+    figure = Figure(figsize=(WIDTH, 0.6 + height * n_rows), layout=layout or "constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False, **kwargs).flat
     for panel in panels[len(groups) :]:
         panel.remove()
@@ -266,7 +268,7 @@ def _curve(
     axes: Axes,
     x: Sequence[np.ndarray],
     y: Sequence[np.ndarray],
-    look: Mapping[str, str],
+    look: Mapping[str, Any],
     label: str | None = None,
 ) -> None:
     """Draw each run's curve and, above, its moving mean; of several, the mean of those that go so far."""
@@ -297,7 +299,7 @@ def _legend(figure: Figure, axes: Axes, own: str = "") -> None:
     for k, handle in enumerate(handles):
         if isinstance(handle, Line2D) and handle.get_color() == own:
             handles[k] = copy(handle)
-            handles[k].set(color=INK, markerfacecolor="none" if handle.get_mfc() == "none" else INK)
+            handles[k].set(color=INK, mfc="none" if handle.get_markerfacecolor() == "none" else INK)
     n_columns = int(figure.get_figwidth() / (0.6 + LETTER * max(map(len, labels))))
     n_rows = -(-len(labels) // max(n_columns, 1))
     figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // n_rows))

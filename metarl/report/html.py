@@ -119,7 +119,7 @@ def code(text: str) -> str:
 def figure(name: str, svg: str, caption: str) -> str:
     """A drawing, whose own names are made the page's by a name in front."""
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    least = LEGIBLE * float(re.search(r'width="([\d.]+)pt"', svg)[1])
+    least = LEGIBLE * float(next(re.finditer(r'width="([\d.]+)pt"', svg))[1])
     told = f'role="img" aria-label="{escape(caption)}" style="min-width: {least:.0f}pt"'
     svg = svg.replace("<svg ", f"<svg {told} ", 1)
     return f'<figure><div class="wide">{svg}</div><figcaption>{escape(caption)}</figcaption></figure>'

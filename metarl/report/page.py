@@ -1,7 +1,7 @@
 """The page of a report: for every family its results, its learning, and what it is."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
 from itertools import combinations
@@ -147,7 +147,7 @@ def _returns(groups: Sequence[Group], split: str, references: References | None)
     scores = any(None not in result.score for result in results)
     successes = any(result.success for result in results)
     head = ["adaptation", "episodes used", "steps used", "mean return", "IQM", "gain"]
-    blocks = {}
+    blocks: dict[str, list[list[str]]] = {}
     for group, result in zip(groups, results, strict=True):
         rows = blocks[group.title] = []
         for k, mean in enumerate(result.mean):
@@ -155,7 +155,7 @@ def _returns(groups: Sequence[Group], split: str, references: References | None)
             row = [words, f"{result.episodes_used[k]:,}", f"{result.env_steps_used[k]:,.0f}"]
             row += [_interval(mean, result.ci95[k], digits), _real(result.iqm[k], digits)]
             row += [_interval(result.gain[k], result.gain_ci95[k], digits, "+") if k else ""]
-            row += [_real(result.score[k], 2) if None not in result.score else ""] * scores
+            row += ["" if (score := result.score[k]) is None else _real(score, 2)] * scores
             row += [f"{100 * np.mean(result.success, axis=0)[k]:.0f} %" if result.success else ""] * successes
             rows.append(row)
     if references:
@@ -178,7 +178,7 @@ def _scratch(groups: Sequence[Group], references: References, family: TaskFamily
     """How long plain reinforcement learning takes to do as well on a single task."""
     results = [(group, group.results["test"], group.trained_column) for group in groups]
     digits = _digits([x for _, result, k in results for x in np.array(result.returns)[:, k]])
-    blocks = {}
+    blocks: dict[str, list[list[str]]] = {}
     for curve in references.scratch:
         task = Task(curve["task"])
         rows = blocks[family.words(task)] = []
@@ -325,5 +325,5 @@ def _real(x: float, digits: int, sign: str = "") -> str:
     return f"{round(x, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")  # noqa: RUF001 - a minus sign is meant
 
 
-def _interval(x: float, ends: Sequence[float], digits: int, sign: str = "") -> str:
+def _interval(x: float, ends: Iterable[float], digits: int, sign: str = "") -> str:
     return f"{_real(x, digits, sign)} [{', '.join(_real(end, digits, sign) for end in ends)}]"

@@ -183,7 +183,7 @@ def _read_progress(run: Run) -> dict[str, np.ndarray]:
     return {name: np.array([_number(row[name]) for row in rows]) for name in names}
 
 
-def _number(text: str | None) -> float:
+def _number(text: Any) -> float:
     try:
         return float(text)
     except (TypeError, ValueError):

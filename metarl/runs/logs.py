@@ -87,7 +87,7 @@ def _rows_until(path: Path, until: int) -> list[dict[str, str]]:
     lines = path.read_text(errors="replace").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]  # not the last words of a killed run
     rows = csv.DictReader(whole)
-    return [row for row in rows if _step(row) <= until and set(row) == set(rows.fieldnames)]
+    return [row for row in rows if _step(row) <= until and set(row) == set(rows.fieldnames or ())]
 
 
 def _step(row: dict[str, str]) -> float:

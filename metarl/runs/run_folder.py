@@ -8,19 +8,19 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, get_origin, get_type_hints
 
 from metarl import __version__
 from metarl.envs import InputError, TaskFamily
+from metarl.envs.task import SPLITS, Split
 from metarl.errors import DamagedError, unknown
-from metarl.envs.task import SPLITS
-from metarl.learners.checkpoint import CHECKPOINT, is_whole, read_checkpoint
-from metarl.learners.agent import Agent
 from metarl.files import keep, write_json
 from metarl.learners import LEARNERS
+from metarl.learners.agent import Agent
+from metarl.learners.checkpoint import CHECKPOINT, is_whole, read_checkpoint
 
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
 CONFIG, TASKS, VERSIONS = "config.json", "tasks.json", "versions.json"
@@ -130,9 +130,9 @@ class RunFolder:
             config = RunConfig(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
             raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
-        for field in fields(RunConfig):
-            if not isinstance(getattr(config, field.name), get_origin(field.type) or field.type):
-                raise InputError(f"{path} is damaged: {field.name} is {getattr(config, field.name)!r}")
+        for name, kind in get_type_hints(RunConfig).items():
+            if not isinstance(getattr(config, name), get_origin(kind) or kind):
+                raise InputError(f"{path} is damaged: {name} is {getattr(config, name)!r}")
         if config.learner not in LEARNERS:
             raise unknown("learner", config.learner, LEARNERS)
         return config
@@ -179,7 +179,7 @@ def versions() -> dict[str, str]:
     return {**system, "metarl": __version__, **{d.name: d.version for d in map(distribution, PACKAGES)}}
 
 
-def _fixed_tasks(family: TaskFamily, split: str) -> list[dict[str, Any]] | None:
+def _fixed_tasks(family: TaskFamily, split: Split) -> list[dict[str, Any]] | None:
     try:
         return [dict(task) for task in family.tasks(split)]
     except InputError:

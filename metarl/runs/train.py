@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from metarl.envs import InputError
 from metarl.envs.failures import to_json
-from metarl.learners.agent import Agent
 from metarl.files import write_json
+from metarl.learners.agent import Agent
 from metarl.runs.logs import SECONDS, STEP, make_logger, seconds_until
 from metarl.runs.run_folder import FAILURES, RunFolder
 

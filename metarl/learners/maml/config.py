@@ -31,52 +31,56 @@ RANGES = {
 
 @dataclass(frozen=True)
 class MAMLConfig:
-    """How a MAML policy is meta-trained."""
+    """How a MAML policy is meta-trained.
+
+    Attributes:
+        n_tasks: tasks an iteration
+        n_episodes: episodes of each task before, and again after, every inner step
+        inner_lr: step size of adaptation (initial value if it is learned)
+        inner_steps: gradient steps the outer objective looks through
+        learn_inner_lr: learn a step size for every parameter (Meta-SGD, Li et al. 2017)
+        first_order: leave out the second-order terms of the meta-gradient (FOMAML)
+        outer: how the meta-parameters move: a TRPO step, or clipped epochs of Adam (ProMP)
+        gamma: discount per step
+        gae_lambda: bias-variance trade-off of the advantages, 1 for Monte-Carlo returns
+        hidden: widths of the tanh layers
+        init_std: initial standard deviation of the actions
+        min_std: floor of the standard deviation
+        max_kl: TRPO: trust region, mean over tasks and states
+        cg_iterations: TRPO: conjugate gradient iterations
+        cg_damping: TRPO: damping of the Fisher matrix
+        fisher_stride: TRPO: Fisher products use every n-th sample (best with no factor in common with
+            n_episodes)
+        outer_lr: PPO: Adam's step size
+        epochs: PPO: passes over the tasks
+        minibatches: PPO: groups of tasks, each one Adam step
+        clip: PPO: clip range of the probability ratio after adaptation
+        inner_kl: PPO: weight of the KL penalty on the policies that collected the inner data
+        max_grad_norm: PPO: gradients longer than this are shortened
+    """
 
     n_tasks: int = 40
-    """tasks an iteration"""
     n_episodes: int = 10
-    """episodes of each task before, and again after, every inner step"""
     inner_lr: float = 0.1
-    """step size of adaptation (initial value if it is learned)"""
     inner_steps: int = 1
-    """gradient steps the outer objective looks through"""
     learn_inner_lr: bool = True
-    """learn a step size for every parameter (Meta-SGD, Li et al. 2017)"""
     first_order: bool = False
-    """leave out the second-order terms of the meta-gradient (FOMAML)"""
     outer: Literal["trpo", "ppo"] = "trpo"
-    """how the meta-parameters move: a TRPO step, or clipped epochs of Adam (ProMP)"""
     gamma: float = 0.99
-    """discount per step"""
     gae_lambda: float = 0.9
-    """bias-variance trade-off of the advantages, 1 for Monte-Carlo returns"""
     hidden: tuple[int, ...] = (64, 64)
-    """widths of the tanh layers"""
     init_std: float = 0.4
-    """initial standard deviation of the actions"""
     min_std: float = 0.05
-    """floor of the standard deviation"""
     max_kl: float = 0.03
-    """TRPO: trust region, mean over tasks and states"""
     cg_iterations: int = 10
-    """TRPO: conjugate gradient iterations"""
     cg_damping: float = 1e-2
-    """TRPO: damping of the Fisher matrix"""
     fisher_stride: int = 13
-    """TRPO: Fisher products use every n-th sample (best with no factor in common with n_episodes)"""
     outer_lr: float = 2e-3
-    """PPO: Adam's step size"""
     epochs: int = 5
-    """PPO: passes over the tasks"""
     minibatches: int = 5
-    """PPO: groups of tasks, each one Adam step"""
     clip: float = 0.2
-    """PPO: clip range of the probability ratio after adaptation"""
     inner_kl: float = 5e-4
-    """PPO: weight of the KL penalty on the policies that collected the inner data"""
     max_grad_norm: float = 1.0
-    """PPO: gradients longer than this are shortened"""
 
     def __post_init__(self):
         check(self, RANGES)

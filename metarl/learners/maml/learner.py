@@ -213,8 +213,8 @@ class MAMLLearner:
         c, params = self.config, list(self.meta.values())
         stages = self.stages(self.meta, batches)
         dist = self.policy.mean_std(stages[-1], batches[-1].obs)
-        gain = self._gain(dist, batches[-1]).mean()
-        gradient = _flatten(torch.autograd.grad(gain, params))
+        before = self._gain(dist, batches[-1]).mean()
+        gradient = _flatten(torch.autograd.grad(before, params))
         adapted = {k: p.detach() for k, p in stages[-1].items()}
         old = dist[0].detach(), dist[1].detach()
 
@@ -227,7 +227,7 @@ class MAMLLearner:
         product = self.fisher(batches, adapted, stride)
         found, gain, moved = trust_region_step(
             _flatten(params).detach(),
-            float(gain.detach()),
+            float(before.detach()),
             gradient,
             lambda v: product(v) + c.cg_damping * v,
             evaluate,
@@ -255,8 +255,7 @@ class MAMLLearner:
         moving = {k: adapted[k] + p - p.detach() for k, p in thinned.items()}
         (old,) = self._distributions([adapted], some[-1:])
         drift = self._drift(old, self.policy.mean_std(moving, some[-1].obs), some[-1])
-        slope = torch.autograd.grad(drift, params, create_graph=True)
-        slope = _flatten(slope)
+        slope = _flatten(torch.autograd.grad(drift, params, create_graph=True))
 
         def product(v: Tensor) -> Tensor:
             return _flatten(torch.autograd.grad(slope @ v, params, retain_graph=True))
@@ -283,7 +282,7 @@ class MAMLLearner:
                 norm = torch.nn.utils.clip_grad_norm_(params, c.max_grad_norm)
                 self.adam.step()
         stats = {"gain": gain, "inner_kl": sum(drift[:-1]), "outer_kl": drift[-1], "grad_norm": norm}
-        return {k: float(v.detach()) for k, v in stats.items()}
+        return {k: float(torch.as_tensor(v).detach()) for k, v in stats.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Meta-parameters, optimiser, normaliser and generator."""

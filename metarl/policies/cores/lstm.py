@@ -39,8 +39,8 @@ class LSTM(Core):
 
     def unroll(self, params: Params, state: State, x: Tensor) -> Tensor:
         """All steps: x (T, N, n_in) to out (T, N, width)."""
-        state = [state["h"][None], state["c"][None]]
-        return torch.lstm(x, state, _weights(params), True, 1, 0.0, True, False, False)[0]
+        begin = [state["h"][None], state["c"][None]]
+        return torch.lstm(x, begin, _weights(params), True, 1, 0.0, True, False, False)[0]
 
 
 def _weights(params: Params) -> list[Tensor]:

@@ -76,7 +76,8 @@ class Transformer(Core):
         """All steps from the start of trials: x (T, N, n_in) to out (T, N, width)."""
 
         def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return scaled_dot_product_attention(*map(self._heads, (q, k, v)), is_causal=True)
+            q, k, v = map(self._heads, (q, k, v))
+            return scaled_dot_product_attention(q, k, v, is_causal=True)
 
         t = torch.arange(len(x), device=x.device)[None]
         return self._blocks(params, x.transpose(0, 1), t, attend).transpose(0, 1)

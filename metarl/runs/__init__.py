@@ -1,0 +1,1 @@
+"""Training runs: the folder that holds one, the loop that fills it, and its log."""
