@@ -1,11 +1,7 @@
 """What pyproject.toml cannot say: the folder envs/ is installed as metarl.envs."""
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
-setup(
-    packages=[
-        *find_packages(include=["metarl", "metarl.*"], exclude=["metarl.envs*"]),
-        *(f"metarl.{name}" for name in find_packages(include=["envs", "envs.*"])),
-    ],
-    package_dir={"metarl.envs": "envs"},
-)
+ours = find_namespace_packages(include=["metarl", "metarl.*"], exclude=["metarl.envs*"])
+world = find_namespace_packages(include=["envs", "envs.*"])
+setup(packages=[*ours, *(f"metarl.{name}" for name in world)], package_dir={"metarl.envs": "envs"})

@@ -39,7 +39,11 @@ def _from_file(path: Path, class_name: str) -> TaskFamily:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a file of somebody's own can fail in any way
         line = getattr(error, "lineno", None) or traceback.extract_tb(error.__traceback__)[-1].lineno
-        raise InputError(f"{path} does not load: {type(error).__name__}: {error} (line {line})") from None
+        moved = isinstance(error, ImportError) and error.name == "envs"  # until version 0.2.0
+        hint = "; the world is imported as metarl.envs" if moved else ""
+        raise InputError(
+            f"{path} does not load: {type(error).__name__}: {error} (line {line}){hint}"
+        ) from None
     families = {
         n: c
         for n, c in vars(module).items()

@@ -45,3 +45,10 @@ def test_an_agent_is_loaded_from_its_checkpoint(run):
 def test_a_report_is_written_of_it(run):
     assert main(["report", str(run), "--out", str(run / "page.html")]) == 0
     assert "0.1.0" in (run / "page.html").read_text()
+
+
+def test_a_family_of_somebodys_own_is_told_where_the_world_is_now(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("from envs import TaskFamily\n")
+    assert main(["check", f"{tmp_path / 'mine.py'}:Mine"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "(line 1); the world is imported as metarl.envs" in said

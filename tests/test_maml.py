@@ -107,7 +107,7 @@ def test_an_inner_step_is_the_policy_gradient(rng):
     with torch.no_grad():
         own_log_prob = log_prob(*learner.policy.mean_std(params, own.obs), own.action)
     for k in range(3):
-        t.log_prob[:, 2 * k : 2 * k + 2] = own_log_prob[k].view(6, 2)
+        t.log_prob[:, 2 * k : 2 * k + 2] = own_log_prob[k].view(6, 2).numpy()
     batch = learner.batch(t, 3)
     leaves = {k: p.clone().requires_grad_() for k, p in params.items()}
     score = log_prob(*learner.policy.mean_std(leaves, batch.obs), batch.action)

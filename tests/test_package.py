@@ -2,6 +2,8 @@
 
 import json
 import os
+import pydoc
+import re
 import shutil
 import subprocess
 import sys
@@ -9,12 +11,14 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from metarl.envs import FAMILIES
 from metarl.extras import cure
+from metarl.learners import LEARNERS
 
 ROOT = Path(__file__).parents[1]
 BUILD = "from setuptools.build_meta import {0}; print({0}('.'))"
@@ -140,6 +144,13 @@ def test_what_needs_no_learner_waits_for_none(words):
 def test_importing_metarl_imports_torch_when_it_is_first_needed():
     code = "import sys, metarl; print('torch' in sys.modules, metarl.MAML.name, 'torch' in sys.modules)"
     assert said(sys.executable, "-c", code) == "False maml True\n"
+
+
+@pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
+def test_help_on_a_learners_settings_shows_every_field(learner):
+    text = pydoc.render_doc(learner.config_class, renderer=pydoc.plaintext)
+    for field in fields(learner.config_class):
+        assert re.search(rf"^ \|      {field.name}: \w+", text, re.MULTILINE), field.name
 
 
 def test_a_module_that_no_extra_brings_is_no_bad_input():

@@ -1,10 +1,12 @@
 """Policies that remember, with every core: unrolling is acting, and trials are worlds of their own."""
 
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
+from metarl import MetaLSTMConfig
 from metarl.envs import InputError
 from metarl.policies.cores import CORES
 from metarl.policies.inputs import Inputs
@@ -211,3 +213,7 @@ def test_a_transformer_of_an_odd_width_is_refused():
 
 def _parts(inputs: Inputs) -> list[torch.Tensor]:
     return list(vars(inputs).values())
+
+
+def test_every_core_can_be_asked_for():
+    assert get_args(get_type_hints(MetaLSTMConfig)["core"]) == tuple(CORES)

@@ -157,7 +157,7 @@ def against_two(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
     bar = figure.colorbar(colours, ax=panels, label=words, aspect=20 * n_rows, pad=0.02)
     if bar.solids is not None:
         bar.solids.set_rasterized(True)
-    bar.outline.set_visible(False)
+    bar.ax.spines["outline"].set_visible(False)
     _legend(figure, panels[0])
     return figure
 

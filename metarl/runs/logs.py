@@ -84,7 +84,7 @@ def seconds_until(folder: Path, until: int) -> float:
 def _rows_until(path: Path, until: int) -> list[dict[str, str]]:
     if not until or not path.is_file():
         return []
-    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    lines = path.read_text(errors="replace").replace("\0", "").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]  # not the last words of a killed run
     rows = csv.DictReader(whole)
     return [row for row in rows if _step(row) <= until and set(row) == set(rows.fieldnames or ())]
