@@ -11,8 +11,8 @@ EXTRAS = {
 }
 
 
-def cure(error: ModuleNotFoundError) -> str:
-    """One line on what to install.
+def cure(error: ModuleNotFoundError, command: str) -> str:
+    """One line on what to install: the extra of the command's name, or else the one that brings the module.
 
     Raises:
         ModuleNotFoundError: the same, if no extra brings the module.
@@ -20,7 +20,8 @@ def cure(error: ModuleNotFoundError) -> str:
     name = (error.name or "").partition(".")[0]
     if name not in EXTRAS:
         raise error
-    return f"this needs {name}: {install(EXTRAS[name])}"
+    extra = command if command in EXTRAS.values() else EXTRAS[name]
+    return f"this needs {name}: {install(extra)}"
 
 
 def install(extra: str) -> str:

@@ -101,6 +101,15 @@ def test_what_is_wrong_is_said_in_plain_words(checked, name):
     assert status == 2 and words in said and "Traceback" not in said
 
 
+def test_where_it_went_wrong_is_told_in_a_folder_that_is_called_envs_too(tmp_path, capsys):
+    good, bad, _ = SPOILED["an error of one's own"]
+    (tmp_path / "envs").mkdir()
+    path = tmp_path / "envs" / "mine.py"
+    path.write_text(GOOD.replace(good, bad, 1))
+    assert main(["check", f"{path}:Cart"]) == 2
+    assert f"({path}, line " in capsys.readouterr().out
+
+
 class Seen(HalfCheetahVel):
     """A cheetah that is told its velocity by where it begins to look."""
 

@@ -155,7 +155,7 @@ def test_help_on_a_learners_settings_shows_every_field(learner):
 
 def test_a_module_that_no_extra_brings_is_no_bad_input():
     with pytest.raises(ModuleNotFoundError, match="nothing_of_ours"):
-        cure(ModuleNotFoundError("No module named 'nothing_of_ours'", name="nothing_of_ours"))
+        cure(ModuleNotFoundError("No module named 'nothing_of_ours'", name="nothing_of_ours"), "render")
 
 
 ABSENT = """
@@ -171,7 +171,7 @@ sys.exit(main(sys.argv[1:]))
     [
         ("matplotlib", ["report", "RUN", "--out", "page.html"], "plots"),
         ("matplotlib", ["evaluate", "RUN", "--plot", "picture.png", "--json", "out.json"], "plots"),
-        ("matplotlib", ["render", "RUN"], "plots"),
+        ("matplotlib", ["render", "RUN"], "render"),
         ("PIL", ["render", "RUN"], "render"),
         ("gymnasium_robotics", ["train", "ArmPush", "--out", "new"], "robots"),
     ],

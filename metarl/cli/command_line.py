@@ -52,12 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows ASCII only
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        return _run(words)
     except InputError as error:
         message = str(error)
     except ModuleNotFoundError as error:
-        message = cure(error)
+        message = cure(error, words[0])
     except OSError as error:
         message = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
     except KeyboardInterrupt:
