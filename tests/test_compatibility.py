@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +49,9 @@ def test_a_report_is_written_of_it(run):
     assert "0.1.0" in (run / "page.html").read_text()
 
 
-def test_a_family_of_somebodys_own_is_told_where_the_world_is_now(tmp_path, capsys):
+def test_a_family_of_somebodys_own_is_told_where_the_world_is_now(tmp_path):
     (tmp_path / "mine.py").write_text("from envs import TaskFamily\n")
-    assert main(["check", f"{tmp_path / 'mine.py'}:Mine"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "(line 1); the world is imported as metarl.envs" in said
+    command = [sys.executable, "-m", "metarl", "check", "mine.py:Mine"]  # elsewhere than in the checkout
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "(line 1); the world is imported as metarl.envs" in done.stderr

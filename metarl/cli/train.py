@@ -25,8 +25,7 @@ class Train(Command):
 
     family: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="FAMILY")] = None
     """a name from `metarl families`, or my_robot.py:MyFamily"""
-    learner: str = DEFAULT_LEARNER
-    """which learner: maml or meta-lstm"""
+    learner: Annotated[str, tyro.conf.arg(help=f"which one: {', '.join(LEARNERS)}")] = DEFAULT_LEARNER
     steps: float | None = None
     """environment steps in all, e.g. 2e6 (default 4e6, or the resumed run's own)"""
     seed: int = 0
