@@ -1,15 +1,17 @@
 """MJCF files, which may come from strangers: what they refer to stays in their folder, and has bounds."""
 
-import re
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
+from xml.etree import ElementTree
 
 import mujoco
 
 from metarl.errors import InputError
 
 LARGEST = 200_000_000  # bytes, of a file and of all that it refers to
-REFERENCE = re.compile(rb"""\b(file\w*|meshdir|texturedir|assetdir)\s*=\s*["']([^"']*)["']""")
-FOLDERS = (b"meshdir", b"texturedir", b"assetdir")
+FOLDERS = ("meshdir", "texturedir", "assetdir")
+XML = ("include", "model")  # elements that refer to more of the kind, whatever the file is called
 
 
 def load_mjcf(path: str | Path) -> mujoco.MjModel:
@@ -29,31 +31,55 @@ def load_mjcf(path: str | Path) -> mujoco.MjModel:
 
 def _check(path: Path) -> None:
     """Raise `InputError` where MuJoCo would read what is not the robot's own."""
-    home, size = path.resolve().parent, 0
-    waiting, seen = [path.resolve()], set()
+    home, folders = path.resolve().parent, {""}
+    waiting, parts = {path.resolve()}, {path.resolve()}
+    read: dict[Path, list[tuple[str, str, str]]] = {}
     while waiting:
-        file = waiting.pop()
-        if file in seen or not file.is_file():
-            continue
-        seen.add(file)
-        size += file.stat().st_size
-        if size > LARGEST:
+        if sum(part.stat().st_size for part in parts) > LARGEST:
             raise InputError(f"the robot {path} and its files are larger than {LARGEST / 1e6:.0f} MB")
-        if file.suffix.lower() not in (".xml", ".mjcf"):
-            continue
-        references = REFERENCE.findall(file.read_bytes())
-        folders = {name.decode(errors="replace") for key, name in references if key in FOLDERS} | {""}
-        for key, name in references:
-            words = name.decode(errors="replace")
+        read |= {file: list(_references(file, path)) for file in waiting}
+        said = [(file, *reference) for file, references in read.items() for reference in references]
+        for file, _, key, words in said:
             if key in FOLDERS:
-                _inside(home, home / words, path, words)
-            elif key.startswith(b"file"):
-                for folder in folders:
-                    waiting.append(_inside(home, home / folder / words, path, words))
+                _inside(home, (home, file.parent), words, path)
+                folders.add(words)
+        waiting = set()
+        for file, tag, key, words in said:
+            if key not in FOLDERS:
+                bases = [base / folder for base, folder in product((home, file.parent), folders)]
+                found = {target for target in _inside(home, bases, words, path) if target.is_file()}
+                parts |= found
+                waiting |= found if tag in XML else set()
+        waiting -= read.keys()
 
 
-def _inside(home: Path, target: Path, path: Path, words: str) -> Path:
-    target = target.resolve()
-    if not target.is_relative_to(home):
-        raise InputError(f"the robot {path} refers to {words}, outside its folder; put a copy beside it")
-    return target
+def _references(file: Path, path: Path) -> Iterator[tuple[str, str, str]]:
+    """What an MJCF file names: the element, the attribute, and the file or folder.
+
+    Raises:
+        InputError: other readers than MuJoCo would not make of the file what MuJoCo makes of it.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+        if "<!DOCTYPE" in text:
+            raise ValueError("it has a DOCTYPE")
+        root = ElementTree.fromstring(text)
+    except (ValueError, ElementTree.ParseError) as error:
+        raise InputError(f"cannot load the robot {path}: {file.name} is not plain XML: {error}") from None
+    for element in root.iter():
+        for key, words in element.attrib.items():
+            if key in FOLDERS or key.startswith("file"):
+                yield element.tag, key, words.replace("\\", "/")  # as MuJoCo does
+
+
+def _inside(home: Path, bases: Iterable[Path], words: str, path: Path) -> set[Path]:
+    """What the words may mean, seen from where MuJoCo may look.
+
+    Raises:
+        InputError: it is outside the robot's folder.
+    """
+    targets = {(base / words).resolve() for base in bases}
+    outside = {target for target in targets if not target.is_relative_to(home)}
+    if outside == targets or any(target.exists() for target in outside):
+        raise InputError(f"the robot {path} refers to {words!r}, outside its folder; put a copy beside it")
+    return targets - outside
