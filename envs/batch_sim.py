@@ -96,7 +96,7 @@ class BatchSim:
         self._state_before = self.batch.state.copy()
         bind = self.batch.bind
         self._ctrl = bind("ctrl")
-        self._readings = Readings(family.model, bind("qpos"), bind("qvel"), bind, family.dt)
+        self._readings = Readings(family.model, bind("qpos"), bind("qvel"), bind, family.dt, family.derived)
         for name in family.derived:
             bind(name)
         self._readings.before = {name: bind(name).copy() for name in family.remembered}
@@ -214,12 +214,12 @@ class BatchSim:
             )
         action = np.clip(action, -1.0, 1.0)
         where = True if mask is None else mask[:, None]
-        np.copyto(self._ctrl, self._centre + self._half * action, where=where)
-        np.copyto(r.qpos_before, r.qpos, where=where)
-        np.copyto(self._state_before, self.batch.state)
         for name, value in r.before.items():
             now = r.field(name)
             np.copyto(value, now, where=True if mask is None else mask.reshape(-1, *[1] * (now.ndim - 1)))
+        np.copyto(r.qpos_before, r.qpos, where=where)
+        np.copyto(self._ctrl, self._centre + self._half * action, where=where)
+        np.copyto(self._state_before, self.batch.state)
         self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
         obs = family.observe(r).astype(np.float32)

@@ -163,7 +163,12 @@ def _pure(family: TaskFamily) -> str | None:
         return view
 
     r = Readings(
-        family.model, locked(live.qpos), locked(live.qvel), lambda name: locked(live.field(name)), family.dt
+        family.model,
+        locked(live.qpos),
+        locked(live.qvel),
+        lambda name: locked(live.field(name)),
+        family.dt,
+        live.known,
     )
     r.qpos_before, r.before = locked(live.qpos_before), {k: locked(v) for k, v in live.before.items()}
     task = {name: locked(value) for name, value in sim.task_values.items()}

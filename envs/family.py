@@ -117,7 +117,7 @@ class TaskFamily:
         """Length of an observation."""
         data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, data)
-        return self.observe(Readings.of_data(self.model, data, self.dt)).shape[1]
+        return self.observe(Readings.of_data(self.model, data, self.dt, self.derived)).shape[1]
 
     @cached_property
     def variations(self) -> dict[str, Variation]:

@@ -1,9 +1,13 @@
 """Named physical readings of N simulations, so that a reward reads as a sentence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import mujoco
 import numpy as np
+
+from metarl.errors import InputError
+
+STATE = frozenset(("qpos", "qvel", "act", "ctrl", "time", "mocap_pos", "mocap_quat", "eq_active", "userdata"))
 
 
 class Readings:
@@ -14,6 +18,7 @@ class Readings:
         qpos_before: (N, nq) before the step just taken.
         before: fields that the family lists in `remembered`, before the step just taken.
         dt: seconds per step.
+        known: fields that may be read: the state's own, and those that the family lists in `derived`.
     """
 
     def __init__(
@@ -23,16 +28,33 @@ class Readings:
         qvel: np.ndarray,
         field: Callable[[str], np.ndarray],
         dt: float,
+        derived: Collection[str] = (),
     ):
         self.model, self.qpos, self.qvel, self.dt = model, qpos, qvel, dt
+        self.known = STATE | {*derived}
         self.qpos_before = qpos.copy()
         self.before: dict[str, np.ndarray] = {}
-        self.field = field
+        self._field = field
 
     @classmethod
-    def of_data(cls, model: mujoco.MjModel, data: mujoco.MjData, dt: float) -> "Readings":
+    def of_data(
+        cls, model: mujoco.MjModel, data: mujoco.MjData, dt: float, derived: Collection[str] = ()
+    ) -> "Readings":
         """Readings of one simulation held in an MjData, N = 1."""
-        return cls(model, data.qpos[None], data.qvel[None], lambda name: getattr(data, name)[None], dt)
+        qpos, qvel = data.qpos[None], data.qvel[None]
+        return cls(model, qpos, qvel, lambda name: getattr(data, name)[None], dt, derived)
+
+    def field(self, name: str) -> np.ndarray:
+        """A field of MjData, (N, ...), live.
+
+        Raises:
+            InputError: it would be that of a physics substep ago, as the family does not ask for it.
+        """
+        if name not in self.known:
+            raise InputError(
+                f"{name} lags behind the state: the family has to list it, derived = ({name!r}, ...)"
+            )
+        return self._field(name)
 
     def velocity(self, i: int) -> np.ndarray:
         """Mean velocity of position coordinate i over the step just taken, (N,), m/s or rad/s."""

@@ -145,6 +145,7 @@ def test_a_familys_functions_write_to_nothing_they_read(family):
         read_only(live.qvel),
         lambda name: read_only(live.field(name)),
         family.dt,
+        live.known,
     )
     r.qpos_before = read_only(live.qpos_before)
     r.before = {name: read_only(value) for name, value in live.before.items()}

@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from metarl.cli import main
 from metarl.envs import FAMILIES, BatchSim, InputError, TaskFamily, load_family
 
 OWN = '''
@@ -99,6 +100,31 @@ def test_a_masked_reset_does_not_make_the_others_derived_fields_stale(pendulum):
     np.testing.assert_allclose(sim.readings.site_position("bob"), bob(sim.readings.qpos), atol=1e-12)
 
 
+def test_a_field_that_the_family_does_not_ask_for_is_refused_with_the_cure(own_file, capsys):
+    own_file.write_text(OWN.replace('    derived = ("site_xpos",)\n', ""))
+    with pytest.raises(InputError, match=r"site_xpos lags .* list it, derived = \('site_xpos', ...\)"):
+        load_family(f"{own_file}:Pendulum").obs_dim  # noqa: B018 - found out when first asked for
+    assert main(["check", f"{own_file}:Pendulum"]) == 2
+    assert "derived = ('site_xpos', ...)" in capsys.readouterr().out
+
+
+def test_a_field_that_only_the_reward_reads_is_refused_too(own_file):
+    sim = started(load_family(f"{own_file}:Pendulum"), 3)
+    with pytest.raises(InputError, match="xpos lags"):
+        sim.readings.body_position("rod")
+
+
+def test_the_control_that_is_remembered_is_that_of_the_step_before(own_file):
+    own_file.write_text(OWN.replace("    derived", '    remembered = ("ctrl",)\n    derived'))
+    sim = started(load_family(f"{own_file}:Pendulum"), 3)
+    sim.step(np.full((3, 1), 0.5))
+    np.testing.assert_array_equal(sim.readings.before["ctrl"], 0.0)
+    sim.step(np.full((3, 1), -0.5))
+    np.testing.assert_array_equal(sim.readings.before["ctrl"], 10.0)
+    sim.step(np.full((3, 1), 1.0), np.array([True, False, True]))
+    np.testing.assert_array_equal(sim.readings.before["ctrl"][:, 0], [0.0, 10.0, 0.0])
+
+
 # Actions.
 
 
@@ -119,6 +145,7 @@ def test_an_action_spans_the_actuators_range(pendulum):
 def test_no_log_file_is_written_wherever_one_works_even_when_simulations_blow_up(tmp_path, own_file):
     code = f"""
 import numpy as np
+from metarl.cli import main
 from metarl.envs import FAMILIES, BatchSim, load_family
 for name in [*FAMILIES, "{own_file}:Pendulum"]:
     family = load_family(name)
