@@ -641,6 +641,44 @@ def test_a_run_is_resumed_with_its_own_settings(refused, flags):
     assert "--resume" in refused("train", "--resume", "run", *flags.split())
 
 
+@pytest.mark.parametrize(
+    ("run", "flags", "own"),
+    [
+        ("run", "--n-tasks 40", "--n-tasks is 2"),
+        ("run", "--n-episodes=10", "--n-episodes is 3"),
+        ("run", "--hidden 64 64", "--hidden is [4]"),
+        ("run", "--learner meta-lstm", "--learner is maml"),
+        ("seed1", "--seed 0", "--seed is 1"),
+        ("recurrent", "--n-trials 64", "--n-trials is 4"),
+        ("recurrent", "--learner maml", "--learner is meta-lstm"),
+        ("run", "--no-learn-inner-lr", "--learn-inner-lr is True"),
+    ],
+)
+def test_settings_that_are_not_the_runs_own_are_refused_also_where_they_are_the_defaults(
+    refused, run, flags, own
+):
+    assert f"the run's own settings: {own}" in refused("train", "--resume", run, *flags.split())
+
+
+def test_settings_that_are_the_runs_own_may_be_said_again(runs):
+    for run, flags in (
+        ("run", SMALL_MAML),
+        ("recurrent", SMALL_RECURRENT),
+        ("recurrent", SMALL_RECURRENT[2:]),
+    ):
+        again = ["train", "--resume", run, *flags, "--seed", "0", "--steps", "960"]
+        assert main(again) == 0
+
+
+def test_of_a_run_that_is_finished_nothing_is_left_to_do(runs, capsys):
+    before = (runs / "run" / "checkpoint.pt").read_bytes()
+    assert main(["train", "--resume", "run"]) == 0
+    assert f"nothing is left to do: {TINY_STEPS} of {TINY_STEPS} steps; give more with --steps" in (
+        capsys.readouterr().out
+    )
+    assert (runs / "run" / "checkpoint.pt").read_bytes() == before
+
+
 def test_a_run_cannot_be_resumed_to_fewer_steps(refused):
     assert "give more with --steps" in refused("train", "--resume", "run", "--steps", "100")
 

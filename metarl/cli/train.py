@@ -43,18 +43,22 @@ class Train(Command):
     tables: bool = False
     """print a table after every iteration instead of a progress bar"""
     config: ClassVar[Any]  # of the learner: see `taking`
+    given: ClassVar[frozenset[str]]  # fields that were typed
 
     @classmethod
     def taking(cls, words: Sequence[str]) -> type[Command]:
         """With the settings of the learner that is asked for."""
-        named = [b for a, b in pairwise(words) if a == "--learner"]
-        named += [a.partition("=")[2] for a in words if a.startswith("--learner=")]
-        learner = named[-1] if named else DEFAULT_LEARNER
+        learner = _value(words, "--learner")
+        if learner is None:
+            run = _value(words, "--resume")
+            learner = RunFolder(run).read_config().learner if run is not None else DEFAULT_LEARNER
         if learner not in LEARNERS:
             raise unknown("learner", learner, LEARNERS)
         config, bare = LEARNERS[learner].config_class, cast(Any, tyro.conf.OmitArgPrefixes)
         settings = ("config", bare[config], field(default_factory=config))
-        return make_dataclass("Train", [settings], bases=(cls,))
+        typed = {word.partition("=")[0].removeprefix("--").removeprefix("no-") for word in words}
+        given = frozenset(name.replace("-", "_") for name in typed)
+        return make_dataclass("Train", [settings], bases=(cls,), namespace={"given": given})
 
     def run(self) -> int:
         """Train."""
@@ -84,16 +88,28 @@ class Train(Command):
     def _resume(self, path: Path) -> int:
         if self.family is not None or self.out is not None or self.force:
             raise InputError("--resume RUN takes no family, --out or --force: the run has its own")
-        if (self.config, self.seed) != (type(self.config)(), 0):
-            raise InputError("--resume goes on with the run's own settings; leave the other flags out")
         folder = RunFolder(path)
-        folder.read_config()
+        own = folder.read_config()
+        settings = {"learner": own.learner, "seed": own.seed, **own.config}
+        typed = {"learner": self.learner, "seed": self.seed, **asdict(self.config)}
+        for name in sorted(self.given & typed.keys()):
+            value = list(typed[name]) if isinstance(typed[name], tuple) else typed[name]
+            if value != settings.get(name):
+                flag = f"--{name.replace('_', '-')}"
+                raise InputError(
+                    f"--resume goes on with the run's own settings: {flag} is {settings.get(name)}"
+                )
         with folder.locked():
             sweep(folder.path)
             asked, agent = folder.load(self.device, self.n_threads)
             steps = int(self.steps or asked.steps)
             if steps < agent.num_timesteps:
                 raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
+            if agent.iterations and agent.num_timesteps + agent.steps_per_iteration > steps:
+                print(
+                    f"nothing is left to do: {agent.num_timesteps} of {steps} steps; give more with --steps"
+                )
+                return 0
             folder.write_config(RunConfig(**{**vars(asked), "steps": steps}))
             return self._train(agent, folder, steps)
 
@@ -105,6 +121,13 @@ class Train(Command):
             return 0
         print(f"interrupted; go on with: metarl train --resume {folder.path}")
         return 130
+
+
+def _value(words: Sequence[str], flag: str) -> str | None:
+    """What was typed after a flag, the last time; None if it was not."""
+    found = [b for a, b in pairwise(words) if a == flag]
+    found += [a.partition("=")[2] for a in words if a.startswith(f"{flag}=")]
+    return found[-1] if found else None
 
 
 def _absolute(family: str) -> str:
