@@ -5,12 +5,14 @@ import json
 import os
 import pickle
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -21,9 +23,9 @@ from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.cli.command_line import COMMANDS, main
-from metarl.envs import FAMILIES
+from metarl.envs import FAMILIES, InputError
 from metarl.evaluation.evaluate import evaluate
-from metarl.runs.run_folder import PREVIOUS
+from metarl.runs.run_folder import PREVIOUS, RunFolder
 
 STEPS = ["--steps", str(TINY_STEPS)]
 PNG = b"\x89PNG\r\n"
@@ -765,6 +767,55 @@ class Slow(PointGoal):
         time.sleep(0.15)
         return super().observe(r)
 """
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("output", ["closed", "full", "gone"])
+def test_asked_to_stop_a_training_saves_although_nobody_hears_it(tmp_path, how, output):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "metarl", "train", "PointGoal", *SMALL_MAML, "--steps", "1e12"]
+    command += ["--tables", "--out", str(run)]
+    ends = {"closed": ">&- 2>&-", "full": "> /dev/full 2>&1", "gone": "2>&1 | true"}
+    told = f"{shlex.join(command)} {ends[output]}"
+    script = told if output == "gone" else f"exec {told}"
+    process = subprocess.Popen(["bash", "-c", script], start_new_session=True)
+    try:
+        wait_for(lambda: (run / "progress.csv").is_file() and len(progress_of(run)) > 2)
+        os.killpg(process.pid, how)
+        process.wait(timeout=60)
+        wait_for(lambda: not alive(run))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert MAML.load(run).num_timesteps == progress_of(run)[-1] > 2 * TINY_STEPS
+    assert output == "gone" or process.returncode == 130
+    assert not [p for p in run.iterdir() if p.name.startswith(".")]
+
+
+def test_a_training_that_nohup_protects_goes_on_when_the_terminal_is_gone(tmp_path):
+    run = tmp_path / "run"
+    words = ["nohup", sys.executable, "-m", "metarl", "train", "PointGoal", *SMALL_MAML, "--steps", "1e12"]
+    process = subprocess.Popen(
+        [*words, "--out", str(run)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: (run / "progress.csv").is_file() and len(progress_of(run)) > 2)
+        process.send_signal(signal.SIGHUP)
+        done = progress_of(run)[-1]
+        wait_for(lambda: progress_of(run)[-1] > done + 10 * TINY_STEPS)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def alive(run: Path) -> bool:
+    """Whether a training is at work in a run folder."""
+    try:
+        with RunFolder(run).locked():
+            return False
+    except InputError:
+        return True
 
 
 @pytest.mark.slow

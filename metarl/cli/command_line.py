@@ -16,6 +16,7 @@ from typing import NoReturn
 import tyro
 
 from metarl import __version__
+from metarl.cli.unheeded import occupy_standard_streams
 from metarl.errors import InputError, unknown
 from metarl.extras import cure
 
@@ -49,6 +50,7 @@ COMMANDS = {  # where each is, and what it is for
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    occupy_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows ASCII only

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, cast
 
 import tyro
 
+from metarl.cli.unheeded import unheeded_output
 from metarl.cli.words import Command, check_common
 from metarl.errors import InputError, unknown
 from metarl.files import sweep
@@ -65,7 +66,8 @@ class Train(Command):
         if self.steps is not None and not 0 < self.steps < 1e15:
             raise InputError(f"--steps {self.steps:g} is out of range; give e.g. --steps 2e6")
         check_common(self.seed, self.n_threads)
-        return self._resume(self.resume) if self.resume is not None else self._start()
+        with unheeded_output():
+            return self._resume(self.resume) if self.resume is not None else self._start()
 
     def _start(self) -> int:
         if self.family is None:

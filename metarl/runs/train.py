@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from select import select
 
 from metarl.envs import InputError
 from metarl.envs.failures import to_json
@@ -29,7 +31,7 @@ class Stop:
 def train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool = False) -> bool:
     """Meta-train an agent up to a budget, keeping the run folder up to date.
 
-    A first Ctrl-C or SIGTERM ends training after the iteration in progress; the checkpoint is then exact.
+    A first Ctrl-C, SIGTERM or SIGHUP ends training after the iteration in progress, with an exact checkpoint.
 
     Args:
         agent: new, or restored from the folder's checkpoint.
@@ -109,17 +111,23 @@ def _quiet_threads() -> Iterator[None]:
 
 @contextmanager
 def _asked_to_stop() -> Iterator[Stop]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop; a second one interrupts at once."""
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a wish to stop; a second one interrupts at once."""
     stop = Stop()
 
     def handle(signum: int, frame: object) -> None:
         stop.asked = True
         # Not what was there before: a shell lets its background jobs ignore Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.write(STDERR, b"\nstopping after this iteration; Ctrl-C again to stop at once\n")
+        for number in asking[1:]:
+            signal.signal(number, signal.SIG_DFL)
+        with suppress(OSError, ValueError):  # closed, full, or nobody reads: the wish is noted all the same
+            if sys.__stderr__ is not None and select([], [STDERR], [], 0)[1]:
+                os.write(STDERR, b"\nstopping after this iteration; Ctrl-C again to stop at once\n")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    asking = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        asking.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in asking}
     try:
         yield stop
     finally:
