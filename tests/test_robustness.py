@@ -247,6 +247,22 @@ def test_a_simulation_that_blows_up_is_counted_and_kept_and_poisons_nothing(name
         load_failures(run / "config.json", agent.family)
 
 
+@pytest.mark.parametrize("name", SMALL_COMMANDS)
+def test_what_blew_up_before_a_stop_is_still_known_after_it(name, tmp_path):
+    source = tmp_path / "mine.py"
+    source.write_text(DIVERGING)
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    steady = ["--lr-schedule", "constant"] if name == "meta-lstm" else []  # whatever the budget
+    begin = f"{source}:Diverging", *SMALL_COMMANDS[name], *steady
+    assert train(*begin, "--steps", "2400", "--out", str(whole)) == 0
+    assert train(*begin, "--steps", "480", "--out", str(parted)) == 0
+    for steps in ("960", "2400"):
+        assert train("--resume", str(parted), "--steps", steps) == 0
+    counts = [[row["simulation/failures"] for row in rows(run)] for run in (whole, parted)]
+    assert counts[0] == counts[1] and float(counts[0][1]) > 0
+    assert (whole / FAILURES).read_text() == (parted / FAILURES).read_text()
+
+
 def test_the_others_are_as_if_nothing_had_happened(tmp_path):
     (tmp_path / "mine.py").write_text(DIVERGING)
     sims = [BatchSim(f, 2, 1) for f in (PointGoal(), load_family(f"{tmp_path / 'mine.py'}:Diverging"))]

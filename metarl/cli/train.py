@@ -108,10 +108,7 @@ class Train(Command):
             if steps < agent.num_timesteps:
                 raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
             if agent.iterations and agent.num_timesteps + agent.steps_per_iteration > steps:
-                print(
-                    f"nothing is left to do: {agent.num_timesteps} of {steps} steps; give more with --steps"
-                )
-                return 0
+                print(f"nothing is left to do of {steps} steps; give more with --steps")
             folder.write_config(RunConfig(**{**vars(asked), "steps": steps}))
             return self._train(agent, folder, steps)
 

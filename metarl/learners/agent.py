@@ -66,6 +66,7 @@ class Agent:
         self.skipped = self.skipped_in_a_row = 0
         self.learner = self.build_learner()
         self._sim: BatchSim | None = None
+        self._n_failures = 0  # before there was a sim
 
     # What a subclass defines.
 
@@ -131,7 +132,13 @@ class Agent:
         """The training simulations, made when first needed."""
         if self._sim is None:
             self._sim = BatchSim(self.family, self.n_sims, self.n_threads)
+            self._sim.n_failures = self._n_failures
         return self._sim
+
+    @property
+    def n_failures(self) -> int:
+        """Simulations that blew up in training, over all resumes."""
+        return self._n_failures if self._sim is None else self._sim.n_failures
 
     def learn(
         self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
@@ -209,6 +216,7 @@ class Agent:
             "num_timesteps": self.num_timesteps,
             "iterations": self.iterations,
             "skipped": self.skipped,
+            "failures": self.n_failures,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -217,6 +225,7 @@ class Agent:
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.num_timesteps, self.iterations = int(state["num_timesteps"]), int(state["iterations"])
         self.skipped = int(state.get("skipped", 0))  # not in files of before it was counted
+        self._n_failures, self._sim = int(state.get("failures", 0)), None  # nor this
 
     def header(self) -> dict[str, Any]:
         """What identifies the agent: enough to build it again."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from select import select
 
 from metarl.envs import InputError
-from metarl.envs.failures import to_json
+from metarl.envs.failures import load_failures, to_json
 from metarl.files import write_json
 from metarl.learners.agent import Agent
 from metarl.runs.logs import SECONDS, STEP, make_logger, seconds_until
@@ -50,7 +50,9 @@ def _train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool) 
     before = seconds_until(folder.path, agent.num_timesteps)
     logger = make_logger(folder.path, agent.num_timesteps, tables)
     begun, begun_at, saved = time.monotonic(), agent.num_timesteps, time.monotonic()
-    n_known = 0
+    with suppress(InputError):  # none so far, or a file that is damaged
+        agent.sim.failures = load_failures(folder.path / FAILURES, agent.family)[: agent.n_failures]
+    n_known = len(agent.sim.failures)
 
     def after_iteration(agent: Agent, stats: dict[str, float]) -> bool:
         nonlocal saved, n_known
@@ -59,7 +61,7 @@ def _train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool) 
         logger.record("time/iterations", agent.iterations)
         logger.record(SECONDS, round(before + seconds, 3))
         logger.record("time/fps", round((agent.num_timesteps - begun_at) / seconds, 1))
-        logger.record("simulation/failures", agent.sim.n_failures)
+        logger.record("simulation/failures", agent.n_failures)
         for key, value in stats.items():
             logger.record(key, value)
         logger.dump(agent.num_timesteps)
