@@ -12,7 +12,7 @@ from metarl.envs.family import TaskFamily
 from metarl.envs.mjlog import no_warnings
 from metarl.envs.readings import Readings
 from metarl.envs.task import Task
-from metarl.errors import NotFiniteError
+from metarl.errors import InputError, NotFiniteError
 
 # A simulation MuJoCo had to reset by itself because its state was no longer usable.
 FATAL_WARNINGS = [
@@ -87,6 +87,8 @@ class BatchSim:
     """
 
     def __init__(self, family: TaskFamily, n_sims: int, n_threads: int = 0):
+        if n_sims < 1 or n_threads < 0:
+            raise InputError(f"{n_sims} simulations on {n_threads} threads: use 1 or more, 0 or more")
         self.family, self.n_sims, self.n_failures = family, n_sims, 0
         self.tasks: list[Task] = []
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset

@@ -192,7 +192,9 @@ class Agent:
         return {**{k: v for k, v in stats.items() if np.isfinite(v)}, "learn/skipped": float(self.skipped)}
 
     def check_budget(self, total_timesteps: int) -> None:
-        """Raise InputError if a fresh agent could not do a single iteration in so many steps."""
+        """Raise InputError if that is no budget, or too small for a fresh agent's first iteration."""
+        if not 0 <= total_timesteps < np.inf:
+            raise InputError(f"{total_timesteps} steps are no budget; give a number, e.g. 2_000_000")
         if not self.iterations and total_timesteps < self.steps_per_iteration:
             raise InputError(
                 f"{total_timesteps} steps are fewer than one iteration takes: use at least "
@@ -291,6 +293,23 @@ class Agent:
         except (LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path} does not fit its own settings ({reason}); it is damaged") from None
+
+
+def as_rows(obs: Any, obs_dim: int) -> np.ndarray:
+    """Observations (obs_dim,) or (N, obs_dim) as rows, (N, obs_dim) float32.
+
+    Raises:
+        InputError: they are none of this robot, or not numbers.
+    """
+    try:
+        rows = np.asarray(obs, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"an observation is {obs_dim} numbers, not {type(obs).__name__}") from None
+    if rows.ndim not in (1, 2) or rows.shape[-1] != obs_dim:
+        raise InputError(f"observations here are ({obs_dim},) or (N, {obs_dim}), not {rows.shape}")
+    if np.isnan(rows).any():
+        raise InputError("the observation holds what is not a number")
+    return np.atleast_2d(rows)
 
 
 def _device(name: str) -> str:

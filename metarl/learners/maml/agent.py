@@ -7,8 +7,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from metarl.envs import BatchSim, Task
-from metarl.learners.agent import Agent
+from metarl.envs import BatchSim, InputError, Task
+from metarl.learners.agent import Agent, as_rows
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.learner import MAMLLearner
 from metarl.policies.gaussian import Params
@@ -100,7 +100,9 @@ class MAML(Agent):
             The adapted policy.
         """
         n_steps = self.config.inner_steps if n_steps is None else n_steps
-        n_episodes = n_episodes or self.config.n_episodes
+        n_episodes = self.config.n_episodes if n_episodes is None else n_episodes
+        if n_steps < 0 or n_episodes < 1:
+            raise InputError(f"{n_steps} steps on {n_episodes} episodes each: use 0 or more, 1 or more")
         rng = np.random.default_rng(seed)
         params = self.learner.initial(1)
         if isinstance(task_or_env, gymnasium.Env):
@@ -168,10 +170,9 @@ class MAMLPolicy:
         Returns:
             Actions (action_dim,) or (N, action_dim) in [-1, 1], and the state.
         """
-        obs = np.asarray(obs, np.float32)
-        mean, std = self._gaussian(np.atleast_2d(obs))
+        mean, std = self._gaussian(as_rows(obs, self.learner.policy.obs_dim))
         action = mean if deterministic else mean + std * self.rng.standard_normal(mean.shape)
-        return np.clip(action, -1, 1).astype(np.float32).reshape(*obs.shape[:-1], -1), state
+        return np.clip(action, -1, 1).astype(np.float32).reshape(*np.shape(obs)[:-1], -1), state
 
     def sample(self, obs: np.ndarray) -> tuple[np.ndarray, float]:
         """An action (action_dim,), not clipped, and its log probability."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from metarl.envs import BatchSim, InputError, Task
-from metarl.learners.agent import Agent
+from metarl.learners.agent import Agent, as_rows
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
 from metarl.policies.player import Player
@@ -126,6 +126,8 @@ class MetaLSTM(Agent):
             The policy, whose next step begins the next episode of that trial.
         """
         n_episodes = self.config.n_episodes - 1 if n_episodes is None else n_episodes
+        if n_episodes < 0:
+            raise InputError(f"{n_episodes} episodes cannot be played; use 0 or more")
         rng, player = np.random.default_rng(seed), self.player(1)
         if isinstance(task_or_env, gymnasium.Env):
             for _ in range(n_episodes):
@@ -209,13 +211,13 @@ class MetaLSTMPolicy:
         Raises:
             InputError: a state came without a reward.
         """
-        rows = np.atleast_2d(np.asarray(obs, np.float32))
+        rows = as_rows(obs, self.agent.family.obs_dim)
         player = self.agent.player(len(rows))
         if episode_start is None:
             episode_start = np.full(len(rows), state is None)
         if state is not None:
-            if reward is None:
-                raise InputError("predict(obs, state) needs reward=..., what the last step gave")
+            if reward is None or np.isnan(reward).any():
+                raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
             received = torch.as_tensor(np.broadcast_to(np.float32(reward), len(rows)).copy())
             player.memory, player.last = state.memory, {**state.last, "reward": received}
         elif self.state is not None:
