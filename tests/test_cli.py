@@ -777,7 +777,11 @@ def test_asked_to_stop_a_training_saves_although_nobody_hears_it(tmp_path, how, 
     ends = {"closed": ">&- 2>&-", "full": "> /dev/full 2>&1", "gone": "2>&1 | true"}
     told = f"{shlex.join(command)} {ends[output]}"
     script = told if output == "gone" else f"exec {told}"
-    process = subprocess.Popen(["bash", "-c", script], start_new_session=True)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # where the tests run under nohup, it is ignored
+    try:
+        process = subprocess.Popen(["bash", "-c", script], start_new_session=True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     try:
         wait_for(lambda: (run / "progress.csv").is_file() and len(progress_of(run)) > 2)
         os.killpg(process.pid, how)
@@ -786,6 +790,7 @@ def test_asked_to_stop_a_training_saves_although_nobody_hears_it(tmp_path, how, 
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     assert MAML.load(run).num_timesteps == progress_of(run)[-1] > 2 * TINY_STEPS
     assert output == "gone" or process.returncode == 130
     assert not [p for p in run.iterdir() if p.name.startswith(".")]
