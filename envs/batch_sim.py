@@ -88,7 +88,7 @@ class BatchSim:
 
     def __init__(self, family: TaskFamily, n_sims: int, n_threads: int = 0):
         if n_sims < 1 or n_threads < 0:
-            raise InputError(f"{n_sims} simulations on {n_threads} threads: use 1 or more, 0 or more")
+            raise InputError(f"{n_sims} simulations on {n_threads} threads: use at least 1, on 0 or more")
         self.family, self.n_sims, self.n_failures = family, n_sims, 0
         self.tasks: list[Task] = []
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset

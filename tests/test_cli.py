@@ -672,6 +672,11 @@ def test_settings_that_are_the_runs_own_may_be_said_again(runs):
         assert main(again) == 0
 
 
+def test_a_run_may_be_called_as_a_setting_is(runs):
+    (runs / "recurrent").rename("width")
+    assert main(["train", "--resume", "width", "--steps", "960"]) == 0
+
+
 def test_of_a_run_that_is_finished_nothing_is_left_to_do(runs, capsys):
     before = (runs / "run" / "checkpoint.pt").read_bytes()
     assert main(["train", "--resume", "run"]) == 0

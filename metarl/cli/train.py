@@ -57,7 +57,11 @@ class Train(Command):
             raise unknown("learner", learner, LEARNERS)
         config, bare = LEARNERS[learner].config_class, cast(Any, tyro.conf.OmitArgPrefixes)
         settings = ("config", bare[config], field(default_factory=config))
-        typed = {word.partition("=")[0].removeprefix("--").removeprefix("no-") for word in words}
+        typed = {
+            word.partition("=")[0].removeprefix("--").removeprefix("no-")
+            for word in words
+            if word[:2] == "--"
+        }
         given = frozenset(name.replace("-", "_") for name in typed)
         return make_dataclass("Train", [settings], bases=(cls,), namespace={"given": given})
 
@@ -107,7 +111,7 @@ class Train(Command):
             steps = int(self.steps or asked.steps)
             if steps < agent.num_timesteps:
                 raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
-            if agent.iterations and agent.num_timesteps + agent.steps_per_iteration > steps:
+            if agent.iterations and not agent.fits(steps):
                 print(f"nothing is left to do of {steps} steps; give more with --steps")
             folder.write_config(RunConfig(**{**vars(asked), "steps": steps}))
             return self._train(agent, folder, steps)

@@ -157,7 +157,7 @@ class Agent:
         self.total_timesteps = total_timesteps
         with progress("meta-training", total_timesteps, shown=progress_bar) as bar:
             bar.update(self.num_timesteps)
-            while self.num_timesteps + self.steps_per_iteration <= total_timesteps:
+            while self.fits(total_timesteps):
                 stats = self._iterate_or_skip()
                 self.iterations += 1
                 bar.update(self.num_timesteps, "" if self.skipped_in_a_row else self.headline(stats))
@@ -190,6 +190,10 @@ class Agent:
                 "kept; go on from the last checkpoint with smaller steps (a lower learning rate)"
             )
         return {**{k: v for k, v in stats.items() if np.isfinite(v)}, "learn/skipped": float(self.skipped)}
+
+    def fits(self, total_timesteps: int) -> bool:
+        """Whether another iteration stays within so many environment steps."""
+        return self.num_timesteps + self.steps_per_iteration <= total_timesteps
 
     def check_budget(self, total_timesteps: int) -> None:
         """Raise InputError if that is no budget, or too small for a fresh agent's first iteration."""

@@ -114,7 +114,9 @@ def _quiet_threads() -> Iterator[None]:
 @contextmanager
 def _asked_to_stop() -> Iterator[Stop]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into a wish to stop; a second one interrupts at once."""
-    stop = Stop()
+    stop, asking = Stop(), [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        asking.append(signal.SIGHUP)
 
     def handle(signum: int, frame: object) -> None:
         stop.asked = True
@@ -126,9 +128,6 @@ def _asked_to_stop() -> Iterator[Stop]:
             if sys.__stderr__ is not None and select([], [STDERR], [], 0)[1]:
                 os.write(STDERR, b"\nstopping after this iteration; Ctrl-C again to stop at once\n")
 
-    asking = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
-        asking.append(signal.SIGHUP)
     before = {number: signal.signal(number, handle) for number in asking}
     try:
         yield stop
