@@ -22,15 +22,19 @@ def load_mjcf(path: str | Path) -> mujoco.MjModel:
     """
     path = Path(path)
     if path.is_file():
-        _check(path)
+        robot_files(path)
     try:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
         raise InputError(f"cannot load the robot {path}: {str(error).splitlines()[0]}") from None
 
 
-def _check(path: Path) -> None:
-    """Raise `InputError` where MuJoCo would read what is not the robot's own."""
+def robot_files(path: Path) -> set[Path]:
+    """An MJCF file and all that it refers to: files it includes, meshes, textures.
+
+    Raises:
+        InputError: MuJoCo would read what is not the robot's own, or too much.
+    """
     home, folders = path.resolve().parent, {""}
     waiting, parts = {path.resolve()}, {path.resolve()}
     read: dict[Path, list[tuple[str, str, str]]] = {}
@@ -51,6 +55,7 @@ def _check(path: Path) -> None:
                 parts |= found
                 waiting |= found if tag in XML else set()
         waiting -= read.keys()
+    return parts
 
 
 def _references(file: Path, path: Path) -> Iterator[tuple[str, str, str]]:

@@ -1,9 +1,13 @@
 """Writing files so that at every moment either the old or the new one is there, whole."""
 
+import ctypes
+import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,10 +43,50 @@ def keep(path: Path, previous: Path) -> None:
     link.unlink(missing_ok=True)  # it is still there where both were one file already
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes have left half-written."""
-    for path in folder.glob(f".*{UNFINISHED}*"):
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes have left half-written in a folder: of one file or folder, or of all."""
+    whose = ".+" if name is None else re.escape(name)
+    left = re.compile(rf"\.{whose}\.\d+-[0-9a-f]{{8}}{re.escape(UNFINISHED)}.*", re.DOTALL)
+    for path in folder.iterdir():
+        if left.fullmatch(path.name):
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it; what links lead to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
         path.unlink(missing_ok=True)
+
+
+def swap(one: Path, other: Path) -> None:
+    """Let two folders of one parent change places, so that at every moment both are there, whole.
+
+    Raises:
+        OSError: the file system cannot do that.
+    """
+    libc, paths = ctypes.CDLL(None, use_errno=True), (os.fsencode(one), os.fsencode(other))
+    try:
+        if sys.platform == "darwin":
+            failed = libc.renamex_np(*paths, 2)  # RENAME_SWAP
+        else:
+            here = -100  # AT_FDCWD
+            failed = libc.renameat2(here, paths[0], here, paths[1], 2)  # RENAME_EXCHANGE
+    except AttributeError:  # an older C library
+        raise OSError("folders cannot be swapped here") from None
+    if failed:
+        raise OSError(ctypes.get_errno(), "folders cannot be swapped here", str(other))
+    _sync_folder(other.parent)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def unfinished(path: Path, suffix: str = "") -> Path:

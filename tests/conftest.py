@@ -18,6 +18,15 @@ def one_torch_thread() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def trusted(tmp_path_factory) -> Iterator[Path]:
+    """What tests name is remembered in a file of theirs, and not in the home of who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = tmp_path_factory.mktemp("trust") / "trusted"
+        patch.setenv("METARL_TRUSTED", str(path))
+        yield path
+
+
 @pytest.fixture(scope="session")
 def gl() -> None:
     """Skip where nothing can be drawn."""

@@ -59,12 +59,8 @@ def killed_and_resumed(run: Path, flags: list[str], n_kills: int, seed: int) -> 
     command = saving_often("train")
     begin = [*command, "PointGoal", *flags, "--steps", STEPS, "--out", str(run)]
     for k in range(n_kills + 1):
-        started = (run / "checkpoint.pt").exists()
-        if not started:
-            shutil.rmtree(run, ignore_errors=True)
-        words = (
-            [*command, "--resume", str(run)] if started else [*begin, *(["--force"] if run.exists() else [])]
-        )
+        started = (run / "config.json").exists()
+        words = [*command, "--resume", str(run)] if started else begin
         child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if k < n_kills:
             before = (run / "progress.csv").stat().st_mtime if (run / "progress.csv").exists() else 0
@@ -99,6 +95,147 @@ def test_a_training_killed_at_any_moment_ends_as_one_that_never_was(tmp_path, le
     seconds = [float(row["time/seconds"]) for row in killed]
     assert seconds == sorted(seconds)
     assert not list((tmp_path / "killed").glob(f".*{UNFINISHED}"))
+
+
+BEGIN = ["PointGoal", *SMALL_MAML, "--steps", "480"]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All that is in a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("n_files", range(5))
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(
+    tmp_path, capsys, n_files, monkeypatch
+):
+    run, straight = tmp_path / "run", tmp_path / "straight"
+    assert train(*BEGIN, "--out", str(straight)) == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, n_files)
+        with pytest.raises(Stopped):
+            train(*BEGIN, "--out", str(run))
+    assert not (run / "checkpoint.pt").exists()
+    capsys.readouterr()
+    assert main(["evaluate", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    if n_files:
+        assert f"has not been trained yet; begin with metarl train --resume {run}" in said
+        again = Path(shutil.copytree(run, tmp_path / "again"))
+        assert train("--resume", str(again)) == 0
+        assert weights(again) == weights(straight)
+    assert train(*BEGIN, "--out", str(run)) == 0  # which needs no --force
+    assert weights(run) == weights(straight)
+    assert not unfinished_in(tmp_path)
+
+
+class Stopped(BaseException):
+    """As if the process were killed."""
+
+
+def stop_at(patch: pytest.MonkeyPatch, n_files: int) -> None:
+    """Stop when so many files have been written."""
+    replace, left = os.replace, [None] * n_files
+
+    def counted(*args):
+        if not left:
+            raise Stopped
+        left.pop()
+        replace(*args)
+
+    patch.setattr("metarl.files.os.replace", counted)
+
+
+def unfinished_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if UNFINISHED in path.name]
+
+
+@pytest.mark.parametrize("n_files", range(5))
+def test_a_replacement_that_is_stopped_leaves_the_old_run_whole(tmp_path, n_files, monkeypatch):
+    run = tmp_path / "run"
+    assert train(*BEGIN, "--out", str(run)) == 0
+    before = content(run)
+    stop_at(monkeypatch, n_files)
+    with pytest.raises(Stopped):
+        train(*BEGIN, "--seed", "1", "--out", str(run), "--force")
+    assert content(run) == before and list(tmp_path.iterdir()) == [run]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_replacement_that_is_killed_leaves_the_old_or_the_new_run_whole(tmp_path, moment):
+    run = tmp_path / "run"
+    assert train(*BEGIN, "--out", str(run)) == 0
+    before = content(run)
+    kill = "import os, metarl.runs.run_folder as r; swap = r.swap; die = lambda: os.kill(os.getpid(), 9); "
+    swap = {"before": "die()", "after": "(swap(*a), die())"}[moment]
+    command = saving_often("train", before=f"{kill} r.swap = lambda *a: {swap}; ")
+    words = [*BEGIN, "--seed", "1", "--out", str(run), "--force"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert unfinished_in(tmp_path)
+    if moment == "before":
+        assert content(run) == before
+    else:
+        config, agent = RunFolder(run).load()
+        assert (config.seed, agent.num_timesteps) == (1, 0)
+    assert train(*words) == 0 and not unfinished_in(tmp_path)  # what was left is swept
+
+
+def test_force_follows_no_links(tmp_path, capsys, monkeypatch):
+    run, kept = tmp_path / "run", tmp_path / "kept"
+    assert train(*BEGIN, "--out", str(run)) == 0
+    kept.mkdir()
+    (kept / "precious").write_text("mine")
+    (run / "link").symlink_to(kept)
+    (run / "file").symlink_to(kept / "precious")
+    (tmp_path / "alias").symlink_to(run)
+    capsys.readouterr()
+    for out, words in ((tmp_path / "alias", "is a link"), (Path(), "is where you are")):
+        monkeypatch.chdir(run)
+        assert train(*BEGIN, "--out", str(out), "--force") == 2
+        assert f"{words}, which --force does not replace" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert train(*BEGIN, "--out", "run", "--force") == 0
+    assert content(kept) == {"precious": b"mine"} and not (run / "link").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["alias", "kept", "run"]
+
+
+def test_where_folders_cannot_be_swapped_the_old_run_stays_and_the_cure_is_said(
+    tmp_path, capsys, monkeypatch
+):
+    run = tmp_path / "run"
+    assert train(*BEGIN, "--out", str(run)) == 0
+    before = content(run)
+
+    def fail(*paths):
+        raise OSError(22, "folders cannot be swapped here")
+
+    monkeypatch.setattr("metarl.runs.run_folder.swap", fail)
+    capsys.readouterr()
+    assert train(*BEGIN, "--out", str(run), "--force") == 2
+    assert "cannot be swapped here; remove it yourself, or give another --out" in capsys.readouterr().err
+    assert content(run) == before and list(tmp_path.iterdir()) == [run]
+
+
+def test_a_folder_that_only_killed_writes_were_begun_in_has_room(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    unfinished(run / "config.json").touch()
+    unfinished(run / "sources").mkdir()
+    assert train(*BEGIN, "--out", str(run)) == 0 and not unfinished_in(run)
+
+
+def test_links_in_a_run_that_has_not_begun_are_not_written_through(tmp_path, capsys):
+    run, kept = tmp_path / "run", tmp_path / "kept"
+    assert train(*BEGIN, "--out", str(run)) == 0
+    for path in run.iterdir():
+        if path.name != "config.json":
+            path.unlink()
+    kept.mkdir()
+    (run / "sources").symlink_to(kept)
+    assert train("--resume", str(run)) == 2 and "no checkpoint" in capsys.readouterr().err
+    assert not list(kept.iterdir())
 
 
 def test_a_shutdown_ends_training_after_the_iteration(tmp_path):
@@ -138,8 +275,21 @@ def test_what_killed_processes_left_half_written_is_swept_and_nothing_else(tmp_p
     mine = tmp_path / ".mine"
     for path in (unfinished(tmp_path / "checkpoint.pt"), unfinished(tmp_path / "a.mp4", ".mp4"), mine):
         path.touch()
+    folder, kept = unfinished(tmp_path / "sources"), tmp_path / "kept"
+    folder.mkdir()
+    kept.write_text("kept")
+    (folder / "link").symlink_to(kept)
+    unfinished(tmp_path / "link").symlink_to(tmp_path)
     sweep(tmp_path)
-    assert list(tmp_path.iterdir()) == [mine]
+    assert sorted(tmp_path.iterdir()) == [mine, kept]
+
+
+def test_what_is_swept_of_one_name_is_not_anothers(tmp_path):
+    other = unfinished(tmp_path / "run.1")
+    for path in (unfinished(tmp_path / "run"), other):
+        path.mkdir()
+    sweep(tmp_path, "run")
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_keeping_a_file_that_is_kept_already_leaves_nothing_behind(tmp_path):

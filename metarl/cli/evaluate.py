@@ -9,7 +9,7 @@ import tyro
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from metarl.cli.words import Command, check_common, check_writable, parse_tasks, show, split_tasks
+from metarl.cli.words import FILE, Command, check_common, check_writable, parse_tasks, show, split_tasks
 from metarl.errors import InputError
 from metarl.evaluation.evaluate import Evaluation, evaluate
 from metarl.evaluation.probe import probe
@@ -26,6 +26,8 @@ class Evaluate(Command):
 
     run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """a run folder"""
+    family: Annotated[str | None, tyro.conf.arg(metavar=FILE)] = None
+    """the run's family, where its file is elsewhere now, or code that you have not run yet"""
     split: Literal["test", "train", "ood"] = "test"
     """which tasks: the family's fixed held-out ones, training ones, or out of distribution"""
     task: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
@@ -64,7 +66,8 @@ class Evaluate(Command):
                 raise InputError(f"{flag} {path}: use a name that ends in {' '.join(PLOT_SUFFIXES)}")
         if self.plot is not None or self.probe is not None:
             from metarl.evaluation import plots  # needs what may not be installed
-        asked, agent = RunFolder(self.run_folder).load("cpu", self.n_threads)
+        folder = RunFolder(self.run_folder)
+        asked, agent = folder.load("cpu", self.n_threads, self.family)
         if self.probe is not None and not isinstance(agent, MetaLSTM):
             raise InputError(f"--probe looks into a memory, and a {asked.learner} policy has none")
         family = agent.family
@@ -88,7 +91,8 @@ class Evaluate(Command):
         )
         show(_table(result))
         if self.json is not None:
-            write_json(self.json, result.to_json())
+            changed = {} if folder.changed is None else {"changed": folder.changed}
+            write_json(self.json, {**result.to_json(), **changed})
         if self.plot is not None:
             plots.plot_adaptation(result, family, self.plot)
         if self.probe is not None and isinstance(agent, MetaLSTM):

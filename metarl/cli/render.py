@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from metarl import render
-from metarl.cli.words import Command, check_common, check_writable, parse_tasks, split_tasks
+from metarl.cli.words import FILE, Command, check_common, check_writable, parse_tasks, split_tasks
 from metarl.envs.gl import use_opengl
 from metarl.errors import InputError
 from metarl.runs.run_folder import RunFolder
@@ -20,6 +20,8 @@ class Render(Command):
 
     run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """a run folder"""
+    family: Annotated[str | None, tyro.conf.arg(metavar=FILE)] = None
+    """the run's family, where its file is elsewhere now, or code that you have not run yet"""
     task: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """which task, as name=value (name=v1,v2,... where it takes several numbers); a name that comes again,
     or another --task, begins another task (default: two of the held-out tasks)"""
@@ -52,7 +54,7 @@ class Render(Command):
             raise InputError(f"--size {self.size[0]} {self.size[1]}: use even numbers from 64 to 4096")
         if any(not 0 <= column <= 100 for column in self.show):
             raise InputError(f"--show {' '.join(map(str, self.show))}: use numbers from 0 to 100")
-        _, agent = RunFolder(self.run_folder).load("cpu", self.n_threads)
+        _, agent = RunFolder(self.run_folder).load("cpu", self.n_threads, self.family)
         if self.task:
             tasks = parse_tasks(agent.family, self.task)
         else:

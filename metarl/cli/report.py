@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from metarl.cli.words import Command, check_common
+from metarl.cli.words import FILE, Command, check_common
 from metarl.report import write_report
 
 
@@ -16,6 +16,9 @@ class Report(Command):
 
     runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
     """run folders; those that differ by nothing but their seed are judged together"""
+    family: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar=FILE)] = ()
+    """the runs' family, where its file is elsewhere now, or code that you have not run yet; where they are of
+    several, another --family names another"""
     out: Path = Path("report.html")
     """the page to write; it opens offline"""
     seed: int = 0
@@ -26,7 +29,7 @@ class Report(Command):
     def run(self) -> int:
         """Write the page."""
         check_common(self.seed, self.n_threads)
-        for words in write_report(self.runs, self.out, self.n_threads, self.seed, progress_bar=True):
+        for words in write_report(self.runs, self.out, self.n_threads, self.seed, True, self.family):
             print(f"missing: {words}")
         print(f"page: {self.out}")
         return 0

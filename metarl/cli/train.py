@@ -9,11 +9,12 @@ from typing import Annotated, Any, ClassVar, cast
 import tyro
 
 from metarl.cli.unheeded import unheeded_output
-from metarl.cli.words import Command, check_common
+from metarl.cli.words import FILE, Command, check_common
 from metarl.errors import InputError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
 from metarl.runs.run_folder import RunConfig, RunFolder
+from metarl.runs.sources import renew_sources
 from metarl.runs.train import train
 
 DEFAULT_LEARNER = "maml"
@@ -26,6 +27,8 @@ class Train(Command):
 
     family: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="FAMILY")] = None
     """a name from `metarl families`, or my_robot.py:MyFamily"""
+    named: Annotated[str | None, tyro.conf.arg(name="family", metavar=FILE)] = None
+    """with --resume: the run's family, where its file is elsewhere now, or code that you have not run yet"""
     learner: Annotated[str, tyro.conf.arg(help=f"which one: {', '.join(LEARNERS)}")] = DEFAULT_LEARNER
     steps: float | None = None
     """environment steps in all, e.g. 2e6 (default 4e6, or the resumed run's own)"""
@@ -76,24 +79,26 @@ class Train(Command):
     def _start(self) -> int:
         if self.family is None:
             raise InputError("which family? e.g. metarl train HalfCheetahVel; see metarl families")
-        family = _absolute(self.family)
+        if self.named is not None:
+            raise InputError("--family goes with --resume RUN; a new run takes FAMILY as it is")
         steps = int(self.steps or DEFAULT_STEPS)
         device, n_threads = self.device or "cpu", self.n_threads or 0
-        agent = LEARNERS[self.learner](family, self.config, self.seed, device, n_threads)
+        agent = LEARNERS[self.learner](self.family, self.config, self.seed, device, n_threads)
         agent.check_budget(steps)
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
         folder = RunFolder(self.out or default)
-        asked = RunConfig(family, self.learner, steps, self.seed, device, n_threads, asdict(self.config))
-        with folder.locked():
-            folder.clear(self.force)
-            folder.write_config(asked)
-            folder.write_surroundings(agent.family)
-            agent.save(folder.checkpoint)
+        asked = RunConfig(
+            agent.family_name, self.learner, steps, self.seed, device, n_threads, asdict(self.config)
+        )
+        with folder.made(lambda new: new.begin(asked, agent), self.force):
             return self._train(agent, folder, steps)
 
     def _resume(self, path: Path) -> int:
         if self.family is not None or self.out is not None or self.force:
-            raise InputError("--resume RUN takes no family, --out or --force: the run has its own")
+            raise InputError(
+                "--resume RUN takes no FAMILY, --out or --force: the run has its own (--family FILE:CLASS "
+                "tells where its file is now)"
+            )
         folder = RunFolder(path)
         own = folder.read_config()
         settings = {"learner": own.learner, "seed": own.seed, **own.config}
@@ -107,13 +112,24 @@ class Train(Command):
                 )
         with folder.locked():
             sweep(folder.path)
-            asked, agent = folder.load(self.device, self.n_threads)
+            if unbegun := folder.unbegun:
+                asked, agent = folder.load_unbegun(self.device, self.n_threads, self.named)
+            else:
+                asked, agent = folder.load(self.device, self.n_threads, self.named)
             steps = int(self.steps or asked.steps)
             if steps < agent.num_timesteps:
                 raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
             if agent.iterations and not agent.fits(steps):
                 print(f"nothing is left to do of {steps} steps; give more with --steps")
-            folder.write_config(RunConfig(**{**vars(asked), "steps": steps}))
+            config = RunConfig(**{**vars(asked), "steps": steps, "family": agent.family_name})
+            if unbegun:
+                agent.check_budget(steps)
+                folder.begin(config, agent)
+            if folder.changed and agent.fits(steps):
+                renew_sources(folder.path, agent.family, agent.num_timesteps)
+            if agent.family_name != asked.family:
+                folder.save(agent)  # so that the checkpoint's family is the config's
+            folder.write_config(config)
             return self._train(agent, folder, steps)
 
     def _train(self, agent: Agent, folder: RunFolder, steps: int) -> int:
@@ -131,9 +147,3 @@ def _value(words: Sequence[str], flag: str) -> str | None:
     found = [b for a, b in pairwise(words) if a == flag]
     found += [a.partition("=")[2] for a in words if a.startswith(f"{flag}=")]
     return found[-1] if found else None
-
-
-def _absolute(family: str) -> str:
-    """A family in a file is remembered by its whole path, so that the run can be used from anywhere."""
-    path, colon, name = family.rpartition(":")
-    return f"{Path(path).resolve()}:{name}" if colon and path.endswith(".py") else family

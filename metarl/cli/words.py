@@ -13,6 +13,8 @@ from metarl.envs import Task, TaskFamily
 from metarl.envs.task import Split
 from metarl.errors import InputError
 
+FILE = "FILE:CLASS"  # a family in a file of somebody's own
+
 
 @dataclass
 class Command:

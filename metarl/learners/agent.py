@@ -13,6 +13,7 @@ import torch
 from typing_extensions import Self
 
 from metarl.envs import BatchSim, InputError, TaskFamily, load_family
+from metarl.envs.catalogue import absolute, load_recorded
 from metarl.errors import NotFiniteError
 from metarl.files import write_atomically
 from metarl.learners.adapter import AgentAdapter
@@ -24,6 +25,7 @@ MAX_SKIPPED = 10  # updates in a row that were not finite, and training stops
 
 
 Callback = Callable[["Agent", dict[str, float]], bool | None]
+Family = str | TaskFamily | type[TaskFamily]
 
 
 class Agent:
@@ -32,7 +34,7 @@ class Agent:
     A subclass names itself and its config and says in `iterate` what one iteration is.
 
     Args:
-        family: a family, its name in the catalogue, or "file.py:ClassName".
+        family: a family or its class, its name in the catalogue, or "file.py:ClassName".
         config: the learner's settings; None takes the defaults.
         seed: of everything random in training.
         device: where the learner computes, "cpu" or "cuda"; physics stays on the CPU.
@@ -51,14 +53,14 @@ class Agent:
 
     def __init__(
         self,
-        family: str | TaskFamily,
+        family: Family,
         config: Any = None,
         seed: int = 0,
         device: str = "cpu",
         n_threads: int = 0,
     ):
-        self.family_name = family if isinstance(family, str) else family.name
-        self.family = load_family(family) if isinstance(family, str) else family
+        self.family = _family(family)
+        self.family_name = absolute(family) if isinstance(family, str) else self.family.name
         self.config = config or self.config_class()
         self.seed, self.device, self.n_threads = seed, _device(device), n_threads
         self.rng = np.random.default_rng(seed)
@@ -248,18 +250,57 @@ class Agent:
         write_atomically(Path(path), lambda file: torch.save(content, file))
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu", n_threads: int = 0) -> Self:
+    def load(
+        cls, path: str | Path, device: str = "cpu", n_threads: int = 0, family: Family | None = None
+    ) -> Self:
         """Read an agent from a file, or from the checkpoint of a run folder.
 
+        Args:
+            path: of the file, or of the run folder.
+            device: where the learner computes, "cpu" or "cuda".
+            n_threads: physics threads, 0 for one per CPU.
+            family: that it was trained on, where this is nobody's in the catalogue: a family's file is
+                code, and runs only if it is named here, or is the very one that has been named before.
+
         Raises:
-            InputError: the file is missing, damaged, or of another learner.
+            InputError: the file is missing, damaged, or of another learner; or its family is not trusted.
         """
         path = Path(path)
         path = path / CHECKPOINT if path.is_dir() else path
         content = read_checkpoint(path)
         if content["learner"] != cls.name:
             raise InputError(f"{path} holds a {content['learner']} agent, not {cls.name}")
-        agent = cls(content["family"], cls.make_config(content["config"]), content["seed"], device, n_threads)
+        folder = path.parent if path.name == CHECKPOINT else None
+        return cls.from_checkpoint(path, content, device, n_threads, family, folder)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: Path,
+        content: Mapping[str, Any],
+        device: str,
+        n_threads: int,
+        family: Family | None,
+        folder: Path | None,
+    ) -> Self:
+        """The agent that a checkpoint's content describes.
+
+        Args:
+            path: where it was read, for messages.
+            content: as `read_checkpoint` gives it.
+            device: as in `load`.
+            n_threads: as in `load`.
+            family: as in `load`.
+            folder: the run folder, of which no code runs unless it is named.
+
+        Raises:
+            InputError: it does not fit, or its family is not trusted.
+        """
+        own = content["family"]
+        found = load_recorded(own, folder) if family is None else family
+        agent = cls(found, cls.make_config(content["config"]), content["seed"], device, n_threads)
+        if not isinstance(found, str):
+            agent.family_name = own
         agent.restore(path, content)
         return agent
 
@@ -288,15 +329,16 @@ class Agent:
         Raises:
             InputError: it belongs to another family or to other settings, or is damaged.
         """
-        if content["family"] != self.family_name:
-            raise InputError(f"{path} was trained on {content['family']}, not on {self.family_name}")
         try:
             self.load_state_dict(content["state"])
             if not is_finite(content["state"]):
                 raise ValueError("its numbers are not finite")
         except (LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{path} does not fit its own settings ({reason}); it is damaged") from None
+            raise InputError(
+                f"{path} does not fit {self.family.name} and its own settings ({reason}); the family is not "
+                "what it was trained on, or the file is damaged"
+            ) from None
 
 
 def as_rows(obs: Any, obs_dim: int) -> np.ndarray:
@@ -314,6 +356,12 @@ def as_rows(obs: Any, obs_dim: int) -> np.ndarray:
     if np.isnan(rows).any():
         raise InputError("the observation holds what is not a number")
     return np.atleast_2d(rows)
+
+
+def _family(family: Family) -> TaskFamily:
+    if isinstance(family, str):
+        return load_family(family)
+    return family() if isinstance(family, type) else family
 
 
 def _device(name: str) -> str:

@@ -19,6 +19,7 @@ from metarl.report import html
 from metarl.report.clips import VIDEOS
 from metarl.report.groups import Group, differing, words_of, words_of_column
 from metarl.report.runs import Run, splits
+from metarl.runs.run_folder import in_words
 
 EMBEDDED = 8_000_000  # bytes of clips that a page may hold
 SPLITS = {"test": "held-out test tasks", "ood": "tasks out of distribution"}
@@ -68,6 +69,8 @@ def report_page(parts: Sequence[Part], missing: Sequence[str], folder: Path) -> 
     ]
     if missing:
         body.append(html.notes("What is missing", missing))
+    if changed := [f"{run.folder}: {in_words(run.changed)}" for run in runs if run.changed]:
+        body.append(html.notes("What has changed", changed))
     for k, part in enumerate(parts):
         body += [html.heading(2, part.title), *_family(part, f"family-{k}")]
     body += _clips(runs, folder)

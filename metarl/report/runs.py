@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from metarl.envs import InputError, Task, TaskFamily, load_family
+from metarl.envs.catalogue import load_recorded
 from metarl.envs.task import Split
 from metarl.evaluation.evaluate import Evaluation, evaluate
 from metarl.learners import LEARNERS
@@ -36,6 +37,8 @@ class Run:
         evaluations: by split; empty without a checkpoint that fits.
         trained_column: of the evaluations, the one that training has worked for.
         has_config: False if the config is what the checkpoint says.
+        named: the family that its user has named instead of its own.
+        changed: how the family differs from the one that it was trained on, in words.
         missing: what is missing, in words.
     """
 
@@ -49,11 +52,18 @@ class Run:
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     trained_column: int = 0
     has_config: bool = True
+    named: str | None = None
+    changed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     def miss(self, what: str) -> None:
         """Remember that something is missing."""
         self.missing.append(f"{self.folder}: {what}")
+
+    @property
+    def family(self) -> str:
+        """The name of the family that it is judged on."""
+        return self.named or self.config.family
 
     @property
     def return_columns(self) -> tuple[str, str]:
@@ -89,14 +99,15 @@ def read_run(folder: Path) -> Run:
     return run
 
 
-def find_family(name: str) -> TaskFamily:
+def find_family(run: Run) -> TaskFamily:
     """The family of a run.
 
     Raises:
-        InputError: it is no longer there, or does not work.
+        InputError: it is no longer there, does not work, or is code that its user has not named.
     """
+    name = run.family
     try:
-        family = load_family(name)
+        family = load_family(name) if run.named else load_recorded(name, run.folder)
         family.tasks("test")
         _ = family.obs_dim  # compiles the robot
     except InputError:
@@ -122,9 +133,11 @@ def evaluate_run(run: Run, family: TaskFamily, n_threads: int, seed: int) -> Non
         return
     try:
         if run.has_config:
-            _, agent = folder.load("cpu", n_threads)
+            _, agent = folder.load("cpu", n_threads, run.named)
         else:
-            agent = LEARNERS[run.config.learner].load(run.folder, "cpu", n_threads)
+            agent = LEARNERS[run.config.learner].load(run.folder, "cpu", n_threads, run.named)
+            folder.compare(agent.family)
+        run.changed = folder.changed or []
         run.evaluations = {
             split: evaluate(
                 agent.adapter(),

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metarl.envs import InputError
+from metarl.envs.catalogue import absolute
 from metarl.files import write_atomically
 from metarl.progress import progress
 from metarl.report.groups import Group, group
 from metarl.report.page import Part, report_page
-from metarl.report.runs import evaluate_run, find_family, read_run
+from metarl.report.runs import Run, evaluate_run, find_family, read_run
 
 
 def write_report(
@@ -17,6 +18,7 @@ def write_report(
     n_threads: int = 0,
     seed: int = 0,
     progress_bar: bool = False,
+    families: Sequence[str] = (),
 ) -> list[str]:
     """Evaluate runs on held-out tasks, and write all there is to see about them into one HTML page.
 
@@ -26,6 +28,8 @@ def write_report(
         n_threads: physics threads, 0 for one per CPU.
         seed: of initial states and actions in evaluation.
         progress_bar: show one.
+        families: `file.py:ClassName`, each instead of the family of this class that runs were trained on,
+            whose code runs only if it is named, or has been before.
 
     Returns:
         What is missing in the folders, in words; the page says so too, and shows the rest.
@@ -41,25 +45,37 @@ def write_report(
     for folder in folders:
         once.setdefault(folder.resolve(), folder)
     runs = [read_run(folder) for folder in once.values()]
+    for name in families:
+        _name_family(runs, absolute(name))
     parts, missing = [], []
     with progress("evaluating", len(runs), shown=progress_bar) as bar:
-        for name in dict.fromkeys(run.config.family for run in runs):
-            part = Part(name, None, group(run for run in runs if run.config.family == name))
+        for name in dict.fromkeys(run.family for run in runs):
+            part = Part(name, None, group(run for run in runs if run.family == name))
             parts.append(part)
             try:
-                part.family = find_family(name)
+                (family, *_) = [find_family(run) for run in part.runs]
             except InputError as error:
                 missing.append(f"{name} is not evaluated: {error}")
                 continue
+            part.family = family
             for run in part.runs:
                 bar.update(runs.index(run), str(run.folder))
-                evaluate_run(run, part.family, n_threads, seed)
+                evaluate_run(run, family, n_threads, seed)
             _name_copies(part.groups)
         bar.update(len(runs))
     missing += [words for run in runs for words in run.missing]
     page = report_page(parts, missing, out.parent)
     write_atomically(out, lambda file: file.write(page.encode(errors="replace")))
     return missing
+
+
+def _name_family(runs: Sequence[Run], name: str) -> None:
+    kind = name.rpartition(":")[2]
+    named = [run for run in runs if run.config.family.rpartition(":")[2] == kind]
+    if not named:
+        raise InputError(f"--family {name}: none of the runs is of a family {kind}; leave it out")
+    for run in named:
+        run.named = name
 
 
 def _name_copies(groups: Sequence[Group]) -> None:

@@ -4,9 +4,8 @@ import fcntl
 import json
 import os
 import platform
-import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import distribution
@@ -15,17 +14,20 @@ from typing import Any, get_origin, get_type_hints
 
 from metarl import __version__
 from metarl.envs import InputError, TaskFamily
+from metarl.envs.catalogue import load_recorded
 from metarl.envs.task import SPLITS, Split
 from metarl.errors import DamagedError, unknown
-from metarl.files import keep, write_json
+from metarl.files import UNFINISHED, keep, remove, swap, sweep, unfinished, write_json
 from metarl.learners import LEARNERS
-from metarl.learners.agent import Agent
+from metarl.learners.agent import Agent, Family
 from metarl.learners.checkpoint import CHECKPOINT, is_whole, read_checkpoint
+from metarl.runs.sources import COPIES, SOURCES, changes, write_sources
 
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
 CONFIG, TASKS, VERSIONS = "config.json", "tasks.json", "versions.json"
 FAILURES = "failures.json"  # simulations that blew up, if any did
 PREVIOUS = "checkpoint.previous.pt"
+BEGINNING = CONFIG, TASKS, VERSIONS, SOURCES, COPIES  # what is there before the first checkpoint is
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,17 @@ class RunConfig:
 
 
 class RunFolder:
-    """A folder that holds one run: config, checkpoint, progress, tasks and versions."""
+    """A folder that holds one run: config, checkpoint, progress, tasks, sources and versions.
+
+    Attributes:
+        path: as it was given.
+        changed: how the family that was loaded differs from the one that the run was trained on, in words;
+            None as long as that is not known.
+    """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self.changed: list[str] | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -81,24 +90,86 @@ class RunFolder:
         finally:
             os.close(descriptor)
 
-    def clear(self, force: bool) -> None:
-        """Make room for a new run: remove the one that is in the folder if forced.
+    @contextmanager
+    def made(self, begin: Callable[["RunFolder"], None], force: bool) -> Iterator[None]:
+        """Begin a new run in the folder, and keep other trainings out of it.
+
+        Args:
+            begin: writes the run's beginning into the folder that it is given, which takes the place of an
+                old run once it is whole.
+            force: replace the run that is in the folder.
 
         Raises:
             InputError: there is something already.
         """
-        if any(self.path.iterdir()):
-            try:
-                self.read_config()
-            except InputError:
-                raise InputError(f"{self.path} holds files that are not a run; give another --out") from None
-            if not force:
-                raise InputError(
-                    f"{self.path} already holds a run: go on with --resume {self.path}, "
-                    "replace it with --force, or give another --out"
-                )
-            for child in self.path.iterdir():
-                shutil.rmtree(child) if child.is_dir() else child.unlink()
+        with self.locked():
+            if self._has_room(force):
+                for child in self.path.iterdir():
+                    remove(child)
+                begin(self)
+                yield
+                return
+            place = self.path.absolute()
+            sweep(place.parent, place.name)
+            new = RunFolder(unfinished(place))
+            with new.locked():
+                try:
+                    begin(new)
+                    swap(new.path, self.path)
+                except OSError as error:
+                    raise InputError(
+                        f"cannot replace {self.path}: {error.strerror or error}; remove it yourself, or give "
+                        "another --out"
+                    ) from None
+                finally:
+                    remove(new.path)  # which is the old one now, or never got its place
+                yield
+
+    def _has_room(self, force: bool) -> bool:
+        """Whether there is nothing of worth; else there is a run, which may be replaced.
+
+        Raises:
+            InputError: it may not.
+        """
+        sweep(self.path)
+        if not any(self.path.iterdir()) or self.unbegun:
+            return True
+        try:
+            self.read_config()
+        except InputError:
+            raise InputError(f"{self.path} holds files that are not a run; give another --out") from None
+        if not force:
+            raise InputError(
+                f"{self.path} already holds a run: go on with --resume {self.path}, "
+                "replace it with --force, or give another --out"
+            )
+        if self.path.is_symlink() or Path.cwd().is_relative_to(self.path.resolve()):
+            where = "a link" if self.path.is_symlink() else "where you are"
+            raise InputError(
+                f"{self.path} is {where}, which --force does not replace; give its own path from elsewhere, "
+                "or another --out"
+            )
+        return False
+
+    @property
+    def unbegun(self) -> bool:
+        """Whether a run was asked for in the folder, and stopped before its first checkpoint."""
+        for child in self.path.iterdir():
+            ours = child.name in BEGINNING or (child.name.startswith(".") and UNFINISHED in child.name)
+            if child.is_symlink() or not ours:
+                return False
+        try:
+            return bool(self.read_config())
+        except InputError:
+            return False
+
+    def begin(self, config: RunConfig, agent: Agent) -> None:
+        """Write what a run begins with, its checkpoint last."""
+        self.write_config(config)
+        write_json(self.path / TASKS, {split: _fixed_tasks(agent.family, split) for split in SPLITS})
+        write_json(self.path / VERSIONS, versions())
+        write_sources(self.path, agent.family)
+        agent.save(self.checkpoint)
 
     def save(self, agent: Agent) -> None:
         """Write the checkpoint, and keep the one before, unless that is damaged."""
@@ -109,11 +180,6 @@ class RunFolder:
     def write_config(self, config: RunConfig) -> None:
         """Write what was asked for."""
         write_json(self.path / CONFIG, vars(config))
-
-    def write_surroundings(self, family: TaskFamily) -> None:
-        """Write the family's fixed tasks and the versions of everything that matters."""
-        write_json(self.path / TASKS, {split: _fixed_tasks(family, split) for split in SPLITS})
-        write_json(self.path / VERSIONS, versions())
 
     def read_config(self) -> RunConfig:
         """What was asked for.
@@ -137,40 +203,83 @@ class RunFolder:
             raise unknown("learner", config.learner, LEARNERS)
         return config
 
-    def load(self, device: str | None = None, n_threads: int | None = None) -> tuple[RunConfig, Agent]:
+    def load(
+        self, device: str | None = None, n_threads: int | None = None, family: Family | None = None
+    ) -> tuple[RunConfig, Agent]:
         """The config and the agent as its checkpoint left it, or the one before if that is damaged.
 
+        If the family has changed since training, that is said on stderr.
+
+        Args:
+            device: where the learner computes; None takes the run's own.
+            n_threads: physics threads; None takes the run's own.
+            family: that the user has named; None takes the run's own, if it is no code that is not trusted.
+
         Raises:
-            InputError: the folder is no run, or something in it is damaged or foreign.
+            InputError: the folder is no run, or holds something damaged, foreign or not trusted.
         """
         config = self.read_config()
+        if self.unbegun:
+            raise InputError(
+                f"{self.path} has not been trained yet; begin with metarl train --resume {self.path}"
+            )
         try:
-            return self._load(config, self.checkpoint, device, n_threads)
+            found = self._load(config, self.checkpoint, device, n_threads, family)
         except DamagedError as error:
             if not self.previous.is_file():
                 raise
-            found = self._load(config, self.previous, device, n_threads)
+            found = self._load(config, self.previous, device, n_threads, family)
             print(f"{error}: taking {self.previous}, of {found[1].num_timesteps} steps", file=sys.stderr)
-            return found
+        self.compare(found[1].family)
+        return found
 
     def _load(
-        self, config: RunConfig, path: Path, device: str | None, n_threads: int | None
+        self, config: RunConfig, path: Path, device: str | None, n_threads: int | None, family: Family | None
     ) -> tuple[RunConfig, Agent]:
         content = read_checkpoint(path)
         kind = LEARNERS[config.learner]
-        settings = kind.make_config(config.config)
-        asked = config.learner, config.seed, vars(settings)
+        asked = config.learner, config.seed, vars(kind.make_config(config.config))
         if (content["learner"], content["seed"], content["config"]) != asked:
             raise InputError(f"{path} belongs to another run than {self.path / CONFIG}")
+        if content["family"] != config.family and family is None:
+            raise InputError(
+                f"{path} was trained on {content['family']}, not on {config.family} as {CONFIG} says; name "
+                "the one to take with --family"
+            )
+        device = config.device if device is None else device
+        n_threads = config.n_threads if n_threads is None else n_threads
+        return config, kind.from_checkpoint(path, content, device, n_threads, family, self.path)
+
+    def load_unbegun(
+        self, device: str | None = None, n_threads: int | None = None, family: Family | None = None
+    ) -> tuple[RunConfig, Agent]:
+        """The config and a new agent, of a run that has no checkpoint yet (see `load`)."""
+        config = self.read_config()
+        kind = LEARNERS[config.learner]
         agent = kind(
-            config.family,
-            settings,
+            load_recorded(config.family, self.path) if family is None else family,
+            kind.make_config(config.config),
             config.seed,
             config.device if device is None else device,
             config.n_threads if n_threads is None else n_threads,
         )
-        agent.restore(path, content)
+        if not isinstance(family, str):
+            agent.family_name = config.family
         return config, agent
+
+    def compare(self, family: TaskFamily) -> None:
+        """Find out, and say on stderr, how a family differs from the one that the run was trained on."""
+        try:
+            self.changed = changes(self.path, family)
+        except DamagedError as error:
+            print(error, file=sys.stderr)
+        if self.changed:
+            print(f"{self.path}: {in_words(self.changed)}", file=sys.stderr)
+
+
+def in_words(changed: list[str]) -> str:
+    """What it means that a family has changed."""
+    return f"changed since training: {', '.join(changed)}; numbers may be of another world than was learned"
 
 
 def versions() -> dict[str, str]:

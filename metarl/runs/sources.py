@@ -1,0 +1,154 @@
+"""What a run was trained on: its family's files, as hashes and as copies, and its numbers.
+
+Copies are data: no command runs one unless it is named.
+"""
+
+import inspect
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import sysconfig
+from hashlib import sha256 as hash_of
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from metarl.envs import Param, TaskFamily
+from metarl.envs.mjcf import robot_files
+from metarl.envs.trust import code_files
+from metarl.errors import DamagedError
+from metarl.files import remove, sha256, unfinished, write_json
+
+SOURCES, COPIES = "sources.json", "sources"
+LARGEST = 100_000_000  # bytes that are copied into a run folder
+NUMBERS = "frame_skip", "horizon", "n_train", "n_test", "n_ood"  # of a family, that anybody understands
+
+
+def write_sources(folder: Path, family: TaskFamily) -> None:
+    """Keep in a run folder what it is trained on: hashes, and copies that lie as the files do."""
+    files = _files(family)
+    write_json(folder / SOURCES, _known_of(family, files))
+    copied = {name: file for name, file in files.items() if not _installed(file)}
+    size = sum(file.stat().st_size for file in copied.values())
+    if size > LARGEST:
+        print(
+            f"the family's files are {size / 1e6:.0f} MB: hashed, not copied into {folder}", file=sys.stderr
+        )
+        return
+    made = unfinished(folder / COPIES)
+    for name, file in copied.items():
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, made / name)
+    remove(folder / COPIES)
+    if copied:
+        made.rename(folder / COPIES)
+
+
+def renew_sources(folder: Path, family: TaskFamily, steps: int) -> None:
+    """From so many steps on a run is trained on another world; what it was until then is kept aside."""
+    for name in (SOURCES, COPIES):
+        stem, dot, suffix = name.partition(".")
+        kept = folder / f"{stem}.until-{steps}{dot}{suffix}"
+        if (folder / name).exists() and not kept.exists():
+            (folder / name).rename(kept)
+    write_sources(folder, family)
+
+
+def changes(folder: Path, family: TaskFamily) -> list[str] | None:
+    """How a family differs from the one that a run was trained on, in words; None where nobody knows.
+
+    Raises:
+        DamagedError: what the run folder says of it cannot be read.
+    """
+    path = folder / SOURCES
+    if not path.is_file():
+        return None  # of a version that kept none
+    now = _known_of(family, _files(family))
+    try:
+        then = json.loads(path.read_text())
+        words = [*_changed_files(then["files"], now["files"]), *_changed_world(then, now)]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise DamagedError(f"{path} is damaged: whether the family has changed since is not known") from None
+    return [word if word.isprintable() else ascii(word) for word in words]
+
+
+def _changed_files(then: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Names of files whose content was not there, and of those whose content is there no more."""
+    changed = [name for name, digest in now.items() if digest not in then.values()]
+    gone = [name for name, digest in then.items() if digest not in now.values()]
+    return list(dict.fromkeys(Path(name).name for name in changed + gone))  # wherever they lie
+
+
+def _changed_world(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    before, after = ({**world["numbers"], **world["params"]} for world in (then, now))
+    words = [
+        f"{name} {after.get(name, 'nothing')} (was {before.get(name, 'nothing')})"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    ]
+    if then["compiler"] == now["compiler"] and then["model"] != now["model"]:
+        words.append("the robot")
+    return words
+
+
+def _known_of(family: TaskFamily, files: dict[str, Path]) -> dict[str, Any]:
+    """A family in plain values."""
+    numbers = {name: getattr(family, name) for name in NUMBERS}
+    return {
+        "files": {name: sha256(file) for name, file in files.items()},
+        "numbers": {name: None if number is None else int(number) for name, number in numbers.items()},
+        "params": {p.name: _range(p) for p in family.params},
+        "model": _hash_of_model(family.model),
+        "compiler": f"MuJoCo {mujoco.__version__}, {platform.machine()}",  # others give other bits
+    }
+
+
+def _hash_of_model(model: mujoco.MjModel) -> str:
+    """Of all numbers and names, but for where files were found: a robot may move."""
+    digest = hash_of()
+    for part in (model, model.opt):
+        for name in sorted(dir(part)):
+            value = getattr(part, name)
+            if isinstance(value, np.ndarray | int | float | bytes) and not re.match("_|.*path", name):
+                digest.update(np.asarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _range(param: Param) -> str:
+    """Where a parameter's numbers come from, and where they go."""
+    words = [f"{param.sign}{param.train}"]
+    words += [f"{k} {d}" for k, d in (("test", param.test), ("ood", param.ood)) if d is not None]
+    if param.field is not None:
+        words += [param.field, *(param.objects or ())]
+    return re.sub(" at 0x[0-9a-f]+", "", " ".join([*words, param.unit])).rstrip()  # the same in all processes
+
+
+def _files(family: TaskFamily) -> dict[str, Path]:
+    """The files of a family of somebody's own, by names that say how they lie; none of the catalogue's."""
+    kind = type(family)
+    if kind.__module__.partition(".")[0] == "metarl":
+        return {}
+    try:
+        files = {*code_files(Path(inspect.getfile(kind)))}
+    except (OSError, TypeError):
+        return {}  # not in a file
+    robot = getattr(family, "mjcf", None)
+    if robot is not None and Path(robot).is_file():
+        files |= robot_files(Path(robot))
+    own = [file for file in files if not _installed(file)]
+    home = Path(os.path.commonpath([file.parent for file in own])) if own else Path()
+    return {(_installed(f) or f.relative_to(home)).as_posix(): f for f in sorted(files)}
+
+
+def _installed(file: Path) -> Path | None:
+    """A file's place among the installed packages, which versions.json tells; None elsewhere."""
+    for name in ("purelib", "platlib"):
+        library = Path(sysconfig.get_path(name)).resolve()
+        if file.is_relative_to(library):
+            return file.relative_to(library)
+    return None
