@@ -104,18 +104,20 @@ def _known() -> set[str]:
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """The first names of the modules that a file imports, wherever in it."""
+    """The first names of the modules that a file imports, wherever in it, but for metarl, which is here."""
     if file.suffix != ".py":
         return
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # nor does it run
+    modules = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
+            modules.append(node.module)
+    yield from {module.partition(".")[0] for module in modules} - {"metarl"}
 
 
 def _called(folder: Path, name: str) -> Iterator[Path]:

@@ -17,6 +17,7 @@ from metarl import MAML
 from metarl.cli import main
 from metarl.envs import InputError, load_family
 from metarl.envs.families.point import PointGoal
+from metarl.envs.trust import code_files
 from metarl.runs import sources
 from metarl.runs.run_folder import PREVIOUS, RunFolder
 
@@ -205,6 +206,27 @@ def test_what_a_trusted_file_imports_from_beside_it_is_looked_at_too(here, capsy
     (mine.parent / "other.py").write_text("")
     if neighbour != "helper.so":
         assert "not run as it is now" in said_by(capsys, *EVALUATE, "run")[1]
+
+
+def test_a_family_in_a_checkout_of_metarl_does_not_bring_metarl_itself(mine):
+    (mine.parent / "metarl").mkdir()
+    (mine.parent / "metarl" / "__init__.py").write_text("")
+    assert code_files(mine) == [mine]
+    assert main([*EVALUATE, "run"]) == 0
+
+
+def test_a_run_that_has_not_begun_brings_no_code_either(mine, capsys):
+    Path("evil.py").write_text(MINE + "\n")
+    shutil.copytree("own/robot", "robot")
+    call("run", "evil.py:Mine")
+    for path in Path("run").iterdir():
+        if path.is_file() and path.name != "config.json":
+            path.unlink()
+    status, said = said_by(capsys, *RESUME, "run")
+    assert status == 2 and "if you trust it, name it: --family evil.py:Mine" in said
+    assert not Path("ran").exists()
+    assert main([*RESUME, "run", "--family", "evil.py:Mine"]) == 0
+    assert main([*EVALUATE, "run"]) == 0
 
 
 def test_bytecode_that_lies_beside_a_file_is_not_run(mine):

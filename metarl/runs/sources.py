@@ -125,6 +125,7 @@ def _range(param: Param) -> str:
     words += [f"{k} {d}" for k, d in (("test", param.test), ("ood", param.ood)) if d is not None]
     if param.field is not None:
         words += [param.field, *(param.objects or ())]
+        words += ["each"] * param.each + [f"axis {param.axis}"] * (param.axis is not None)
     return re.sub(" at 0x[0-9a-f]+", "", " ".join([*words, param.unit])).rstrip()  # the same in all processes
 
 
