@@ -383,6 +383,15 @@ def test_a_run_that_goes_on_in_another_world_keeps_what_it_was_trained_on_before
     assert said_by(capsys, *EVALUATE, "run") == (0, "")
 
 
+def test_a_run_that_goes_on_in_its_own_copy_of_the_family_keeps_it(mine, capsys):
+    copy = Path("run/sources/mine.py")
+    edit(copy, "= 20", "= 10")
+    assert "horizon 10" in said_by(capsys, *RESUME, "run", "--family", f"{copy}:Mine")[1]
+    assert "horizon = 10" in copy.read_text()
+    assert len(json.loads(Path("run/sources.json").read_text())["files"]) == 4
+    assert said_by(capsys, *EVALUATE, "run", "--family", f"{copy}:Mine") == (0, "")
+
+
 def test_a_run_holds_its_familys_files_as_they_lie_and_their_hashes(mine):
     known = json.loads(Path("run/sources.json").read_text())["files"]
     names = ["mine.py", "robot/cart.xml", "robot/parts/load.obj", "robot/robot.xml"]

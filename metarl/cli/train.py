@@ -14,7 +14,7 @@ from metarl.errors import InputError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
 from metarl.runs.run_folder import RunConfig, RunFolder
-from metarl.runs.sources import renew_sources
+from metarl.runs.sources import write_sources
 from metarl.runs.train import train
 
 DEFAULT_LEARNER = "maml"
@@ -126,7 +126,7 @@ class Train(Command):
                 agent.check_budget(steps)
                 folder.begin(config, agent)
             if folder.changed and agent.fits(steps):
-                renew_sources(folder.path, agent.family, agent.num_timesteps)
+                write_sources(folder.path, agent.family, until=agent.num_timesteps)
             if agent.family_name != asked.family:
                 folder.save(agent)  # so that the checkpoint's family is the config's
             folder.write_config(config)

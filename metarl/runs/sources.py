@@ -29,34 +29,40 @@ LARGEST = 100_000_000  # bytes that are copied into a run folder
 NUMBERS = "frame_skip", "horizon", "n_train", "n_test", "n_ood"  # of a family, that anybody understands
 
 
-def write_sources(folder: Path, family: TaskFamily) -> None:
-    """Keep in a run folder what it is trained on: hashes, and copies that lie as the files do."""
+def write_sources(folder: Path, family: TaskFamily, until: int | None = None) -> None:
+    """Keep in a run folder what it is trained on: hashes, and copies that lie as the files do.
+
+    Args:
+        folder: of the run.
+        family: that it is trained on.
+        until: environment steps that the run has been trained on another world, whose sources are kept aside.
+    """
     files = _files(family)
-    write_json(folder / SOURCES, _known_of(family, files))
+    known = _known_of(family, files)
     copied = {name: file for name, file in files.items() if not _installed(file)}
     size = sum(file.stat().st_size for file in copied.values())
     if size > LARGEST:
-        print(
-            f"the family's files are {size / 1e6:.0f} MB: hashed, not copied into {folder}", file=sys.stderr
-        )
-        return
+        words = f"the family's files are {size / 1e6:.0f} MB: hashed, not copied into {folder}"
+        print(words, file=sys.stderr)
+        copied = {}
     made = unfinished(folder / COPIES)
-    for name, file in copied.items():
+    for name, file in copied.items():  # before anything is moved: they may be the run's own copies
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, made / name)
+    if until is not None:
+        _keep_aside(folder, until)
+    write_json(folder / SOURCES, known)
     remove(folder / COPIES)
     if copied:
         made.rename(folder / COPIES)
 
 
-def renew_sources(folder: Path, family: TaskFamily, steps: int) -> None:
-    """From so many steps on a run is trained on another world; what it was until then is kept aside."""
+def _keep_aside(folder: Path, until: int) -> None:
     for name in (SOURCES, COPIES):
         stem, dot, suffix = name.partition(".")
-        kept = folder / f"{stem}.until-{steps}{dot}{suffix}"
+        kept = folder / f"{stem}.until-{until}{dot}{suffix}"
         if (folder / name).exists() and not kept.exists():
             (folder / name).rename(kept)
-    write_sources(folder, family)
 
 
 def changes(folder: Path, family: TaskFamily) -> list[str] | None:
