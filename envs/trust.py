@@ -115,8 +115,8 @@ def _imported(file: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            modules.append(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            modules += [node.module] if node.module else [alias.name for alias in node.names]
     yield from {module.partition(".")[0] for module in modules} - {"metarl"}
 
 

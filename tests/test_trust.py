@@ -208,6 +208,22 @@ def test_what_a_trusted_file_imports_from_beside_it_is_looked_at_too(here, capsy
         assert "not run as it is now" in said_by(capsys, *EVALUATE, "run")[1]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "import helper",
+        "import helper.x as x",
+        "from helper import x",
+        "from . import helper",
+        "from .helper import x",
+    ],
+)
+def test_a_neighbour_is_found_however_it_is_imported(here, words):
+    mine, helper = write_family(here / "own", f"def later():\n    {words}\n"), here / "own" / "helper.py"
+    helper.write_text("import mine, numpy, json")
+    assert code_files(mine) == [mine, helper]
+
+
 def test_a_family_in_a_checkout_of_metarl_does_not_bring_metarl_itself(mine):
     (mine.parent / "metarl").mkdir()
     (mine.parent / "metarl" / "__init__.py").write_text("")
