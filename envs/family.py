@@ -123,7 +123,7 @@ class TaskFamily:
     def variations(self) -> dict[str, Variation]:
         """Where each dynamics parameter writes, by name."""
         return {
-            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each, p.axis)
+            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each, p.axis, p.alone)
             for p in self.params
             if p.field is not None
         }
