@@ -27,6 +27,23 @@ def load_family(name: str) -> TaskFamily:
     return _from_file(Path(path), class_name)
 
 
+def as_family(family: object) -> TaskFamily:
+    """A family from itself, its class, or its name.
+
+    Raises:
+        InputError: it is none of these, or there is no such family.
+    """
+    if isinstance(family, str):
+        return load_family(family)
+    if isinstance(family, type) and issubclass(family, TaskFamily):
+        return family()
+    if not isinstance(family, TaskFamily):
+        raise InputError(
+            f"a family, or its name, is needed, not {type(family).__name__}; see metarl families"
+        )
+    return family
+
+
 def _from_file(path: Path, class_name: str) -> TaskFamily:
     if not path.is_file():
         raise InputError(f"no file {path}; give your family as path/to/file.py:ClassName")

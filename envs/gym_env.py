@@ -10,12 +10,13 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from metarl.envs.batch_sim import BatchSim, Step
-from metarl.envs.catalogue import load_family
+from metarl.envs.catalogue import as_family
 from metarl.envs.families import FAMILIES
 from metarl.envs.family import TaskFamily
 from metarl.envs.render import FrameRenderer
 from metarl.envs.task import Task
 from metarl.errors import InputError, unknown
+from metarl.ranges import whole
 
 TaskValues = Mapping[str, float | Sequence[float]]
 RENDER_MODES = ["rgb_array"]
@@ -62,7 +63,7 @@ class FamilyEnv(gymnasium.Env):
         width: int = 480,
         height: int = 480,
     ):
-        self.family = load_family(family) if isinstance(family, str) else family
+        self.family = as_family(family)
         self.sim = BatchSim(self.family, 1, n_threads=1)
         self.observation_space, self.action_space = _spaces(self.family)
         self.metadata = _metadata(self.family)
@@ -81,7 +82,7 @@ class FamilyEnv(gymnasium.Env):
             options: {"task": {...}} sets the task of this and the following episodes, {"task": None}
                 goes back to drawing one for each.
         """
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else whole("seed", seed))
         options = _checked_options(options, ("task",))
         if "task" in options:
             self._task = None if options["task"] is None else self.family.task(options["task"])
@@ -107,6 +108,9 @@ class FamilyEnv(gymnasium.Env):
             return None
         self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
         return self._renderer.frame(self.sim.state[0], self.sim.tasks[0])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_renderer": None}  # a copy draws with one of its own
 
     def close(self) -> None:
         """Free what rendering took."""
@@ -149,8 +153,8 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
         width: int = 480,
         height: int = 480,
     ):
-        self.family = load_family(family) if isinstance(family, str) else family
-        self.num_envs = num_envs
+        self.family = as_family(family)
+        self.num_envs = num_envs = whole("num_envs", num_envs)
         self.sim = BatchSim(self.family, num_envs, n_threads)
         self.single_observation_space, self.single_action_space = _spaces(self.family)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -171,7 +175,7 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
             options: {"task": {...}} or {"tasks": [...]} sets the tasks of this and the following
                 episodes, {"task": None} goes back to drawing one for each.
         """
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else whole("seed", seed))
         options = _checked_options(options, ("task", "tasks"))
         if options:
             self._tasks = self._chosen(options.get("task"), options.get("tasks"))
@@ -204,6 +208,9 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
             return None
         self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
         return tuple(map(self._renderer.frame, self.sim.state, self.sim.tasks))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_renderer": None}  # a copy draws with one of its own
 
     def close_extras(self, **_: Any) -> None:
         """Free what rendering took."""

@@ -1,8 +1,10 @@
 """The Gymnasium views: what Gymnasium and Stable-Baselines3 ask of them, and that they are thin."""
 
+import pickle
 import subprocess
 import sys
 import warnings
+from copy import deepcopy
 
 import gymnasium
 import numpy as np
@@ -288,6 +290,33 @@ def test_gymnasiums_vector_wrappers_understand_the_results():
     assert truncated.all() and [i["episode"]["l"] for i in info] == [20, 20]
     assert set(info[0]) == {"task", "final_obs", "final_info", "episode"}
     assert set(info[0]["final_info"]) == {"task", "reward_terms"}
+
+
+@pytest.mark.parametrize("how", [deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("name", ["PointGoal", "HopperRandParams"])
+@pytest.mark.parametrize("many", [False, True])
+def test_a_copy_goes_on_as_the_original_does_and_shares_nothing(how, name, many):
+    env = make_vec(name, 3) if many else gymnasium.make(f"metarl/{name}-v0")
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    other = how(env)
+
+    def lived(env) -> list:
+        return [env.step(env.action_space.sample()) for _ in range(5)] + [env.reset()]
+
+    theirs = lived(other)
+    assert same(theirs, lived(env))
+
+
+def test_a_copy_draws_with_a_renderer_of_its_own(gl):
+    env = FamilyEnv("PointGoal", render_mode="rgb_array", width=64, height=48)
+    env.reset(seed=0)
+    frame, other = env.render(), deepcopy(env)
+    np.testing.assert_array_equal(other.render(), frame)
+    other.close()
+    np.testing.assert_array_equal(env.render(), frame)
+    env.close()
 
 
 # Frames.

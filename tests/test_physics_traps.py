@@ -1,7 +1,9 @@
 """What bites in practice: stale fields, log files, blown-up simulations, families from a user's file."""
 
+import pickle
 import subprocess
 import sys
+from copy import copy, deepcopy
 
 import mujoco
 import numpy as np
@@ -126,6 +128,50 @@ def test_the_control_that_is_remembered_is_that_of_the_step_before(own_file):
 
 
 # Actions.
+
+
+COPIES = {"deep": deepcopy, "shallow": copy, "pickled": lambda x: pickle.loads(pickle.dumps(x))}
+
+
+def walked(sim: BatchSim, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Observations and rewards of random steps, new episodes where one ends, (n, N, obs_dim + 1)."""
+    rows = []
+    for _ in range(n):
+        step = sim.step(rng.uniform(-1, 1, (sim.n_sims, sim.family.action_dim)))
+        rows.append(np.concatenate([step.obs, step.reward[:, None]], axis=1))
+        sim.reset(rng, step.terminated | step.truncated)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("name", ["HopperRandParams", "HumanoidDir", "AntDamage", "SparsePointGoal"])
+def test_a_copy_of_simulations_goes_on_as_they_do_and_shares_nothing(how, name):
+    rng, sim = np.random.default_rng(0), BatchSim(name, 3, 2)
+    sim.start(rng)
+    walked(sim, rng, 12)
+    state = sim.state.copy()
+    other, rng_too = COPIES[how](sim), deepcopy(rng)
+    theirs = walked(other, rng_too, 12)
+    np.testing.assert_array_equal(sim.state, state)
+    np.testing.assert_array_equal(theirs, walked(sim, rng, 12))
+    assert other.tasks == sim.tasks and other.tasks is not sim.tasks
+    np.testing.assert_array_equal(other.elapsed, sim.elapsed)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_simulations_go_on_in_a_forked_process_which_ends(n_threads):
+    code = (
+        "import os, sys, warnings, numpy as np; from metarl.envs import BatchSim\n"
+        f"sim = BatchSim('HalfCheetahVel', 4, {n_threads}); sim.start(np.random.default_rng(0))\n"
+        "warnings.simplefilter('ignore')\n"  # Python warns of forking threads
+        "sim.step(np.ones((4, 6))); child = os.fork()\n"
+        "if child: assert os.waitpid(child, 0)[1] == 0\n"
+        "print(repr(sim.step(np.ones((4, 6))).obs.sum()), flush=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    parent, child = done.stdout.splitlines()
+    assert parent == child
 
 
 def test_an_action_spans_the_actuators_range(pendulum):

@@ -1,16 +1,19 @@
 """Held-out evaluation: returns[task, column] with intervals, on the axis of experience."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from metarl.envs import BatchSim, Task, TaskFamily
+from metarl.envs import BatchSim, InputError, TaskFamily
+from metarl.envs.catalogue import as_family
 from metarl.evaluation.references import references_on
 from metarl.evaluation.statistics import bootstrap, iqm
 from metarl.learners.adapter import Adapter
+from metarl.learners.agent import Agent
 from metarl.progress import progress
+from metarl.ranges import checked_seed, whole
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,9 @@ class Evaluation:
 
 
 def evaluate(
-    adapter: Adapter,
-    family: TaskFamily,
-    tasks: Sequence[Task],
+    adapter: Adapter | Agent,
+    family: TaskFamily | str,
+    tasks: Sequence[Mapping[str, Any]],
     n_columns: int,
     n_episodes: int,
     learner: str = "",
@@ -71,17 +74,33 @@ def evaluate(
     The order of the tasks changes no number.
 
     Args:
-        adapter: who is judged.
-        family: whose tasks.
-        tasks: K of them.
+        adapter: who is judged; an agent by its own adapter.
+        family: whose tasks, or its name.
+        tasks: K of them, as tasks or as names and numbers.
         n_columns: how often it may collect; it adapts in between. Column 0 is before any adaptation.
         n_episodes: E, episodes of each task per column.
-        learner: its name, for the record.
+        learner: its name, for the record; an agent has one.
         split: the tasks' name, for the record.
         seed: of initial states and, apart from them, of actions.
         n_threads: physics threads, 0 for one per CPU.
         progress_bar: show one.
+
+    Raises:
+        InputError: there is no such family or task, or nothing to count.
     """
+    family, seed = as_family(family), checked_seed(seed)
+    tasks, n_columns, n_episodes = (
+        family.given(tasks),
+        whole("n_columns", n_columns),
+        whole("n_episodes", n_episodes),
+    )
+    if min(len(tasks), n_columns, n_episodes) < 1:
+        raise InputError(
+            f"{len(tasks)} tasks, {n_columns} columns of {n_episodes} episodes: use at least 1 of each"
+        )
+    if isinstance(adapter, Agent):
+        learner = learner or adapter.name
+        adapter = adapter.adapter()
     dynamics, policy = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     order = sorted(range(len(tasks)), key=lambda k: repr(tasks[k]))
     place = np.argsort(order)  # of each task in the canonical order that everything is done in

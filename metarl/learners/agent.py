@@ -10,15 +10,18 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import torch
-from typing_extensions import Self
+from typing_extensions import Self, TypeIs
 
-from metarl.envs import BatchSim, InputError, TaskFamily, load_family
+from metarl.envs import BatchSim, InputError, TaskFamily
+from metarl.envs.catalogue import as_family
 from metarl.errors import NotFiniteError
 from metarl.files import write_atomically
 from metarl.learners.adapter import AgentAdapter
 from metarl.learners.checkpoint import CHECKPOINT, FORMAT, is_finite, read_checkpoint
 from metarl.progress import progress
+from metarl.ranges import checked_seed, plain, whole
 from metarl.sampling.trajectories import Trajectories
+from metarl.threads import plain_torch
 
 MAX_SKIPPED = 10  # updates in a row that were not finite, and training stops
 
@@ -57,14 +60,22 @@ class Agent:
         device: str = "cpu",
         n_threads: int = 0,
     ):
-        self.family_name = family if isinstance(family, str) else family.name
-        self.family = load_family(family) if isinstance(family, str) else family
+        self.family = as_family(family)
+        self.family_name = family if isinstance(family, str) else self.family.name
         self.config = config or self.config_class()
-        self.seed, self.device, self.n_threads = seed, _device(device), n_threads
-        self.rng = np.random.default_rng(seed)
+        if not isinstance(self.config, self.config_class):
+            wanted, given = self.config_class.__name__, type(self.config).__name__
+            raise InputError(f"the config of {type(self).__name__} is a {wanted}(...), not a {given}")
+        self.seed, self.device, self.n_threads = (
+            checked_seed(seed),
+            _device(device),
+            whole("n_threads", n_threads),
+        )
+        self.rng = np.random.default_rng(self.seed)
         self.num_timesteps = self.iterations = self.total_timesteps = 0
         self.skipped = self.skipped_in_a_row = 0
-        self.learner = self.build_learner()
+        with plain_torch():
+            self.learner = self.build_learner()
         self._sim: BatchSim | None = None
         self._n_failures = 0  # before there was a sim
 
@@ -154,7 +165,7 @@ class Agent:
             InputError: the budget does not hold a single iteration.
         """
         self.check_budget(total_timesteps)
-        self.total_timesteps = total_timesteps
+        self.total_timesteps = total_timesteps = plain(total_timesteps)
         with progress("meta-training", total_timesteps, shown=progress_bar) as bar:
             bar.update(self.num_timesteps)
             while self.fits(total_timesteps):
@@ -165,6 +176,7 @@ class Agent:
                     break
         return self
 
+    @plain_torch()
     def _iterate_or_skip(self) -> dict[str, float]:
         """One iteration; if it ends in numbers that are not finite, nothing was learned in it.
 
@@ -225,6 +237,7 @@ class Agent:
             "failures": self.n_failures,
         }
 
+    @plain_torch()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self.learner.load_state_dict(state["learner"])
@@ -297,6 +310,25 @@ class Agent:
         except (LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path} does not fit its own settings ({reason}); it is damaged") from None
+
+
+def is_env(given: Any, family: TaskFamily) -> TypeIs[gymnasium.Env]:
+    """Whether somebody gave an environment, instead of a task.
+
+    Raises:
+        InputError: it is of another robot than the family's, or several at once.
+    """
+    if isinstance(given, gymnasium.vector.VectorEnv):
+        raise InputError("adapt takes one environment, as gymnasium.make makes it, not a vector of them")
+    if not isinstance(given, gymnasium.Env):
+        return False
+    shapes = given.observation_space.shape, given.action_space.shape
+    if shapes != ((family.obs_dim,), (family.action_dim,)):
+        raise InputError(
+            f"the environment is of another robot: it shows {shapes[0]} and takes {shapes[1]}, "
+            f"{family.name} shows ({family.obs_dim},) and takes ({family.action_dim},)"
+        )
+    return True
 
 
 def as_rows(obs: Any, obs_dim: int) -> np.ndarray:
