@@ -92,6 +92,7 @@ class BatchSim:
 
     Attributes:
         tasks: the simulations', N of them; none before `set_tasks`.
+        n_steps: steps taken so far, those of all simulations together.
         n_failures: simulations that have blown up so far.
         failures: the first of them, to be looked at and replayed.
     """
@@ -101,6 +102,7 @@ class BatchSim:
         if n_sims < 1 or n_threads < 0:
             raise InputError(f"{n_sims} simulations on {n_threads} threads: use at least 1, on 0 or more")
         self.family, self.n_sims, self.n_threads, self.n_failures = as_family(family), n_sims, n_threads, 0
+        self.n_steps = 0
         self.tasks: list[Task] = []
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset
         self.failures: list[Failure] = []
@@ -279,6 +281,7 @@ class BatchSim:
         np.copyto(self._state_before, self.batch.state)
         self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
+        self.n_steps += self.n_sims if mask is None else int(np.count_nonzero(mask))
         obs = family.observe(r).astype(np.float32)
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)

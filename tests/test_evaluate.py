@@ -10,7 +10,7 @@ from helpers import TINY
 from scipy import stats
 
 from metarl import MAML, MetaLSTM, MetaLSTMConfig
-from metarl.envs import BatchSim, Task, load_family
+from metarl.envs import BatchSim, InputError, Task, load_family
 from metarl.envs.families.point import PointGoal, SparsePointGoal
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.statistics import bootstrap
@@ -156,6 +156,43 @@ def test_experience_is_what_was_lived_on_a_task_before_the_column(family):
     result = evaluate(Wanderer(), family, family.tasks("test")[:4], 3, 5)
     assert result.episodes_used == [0, 5, 10]
     assert result.env_steps_used == [0, 5 * 20, 10 * 20]
+
+
+class Secretive(Wanderer):
+    """Plays an episode more than it shows: before each one, or when it adapts."""
+
+    def __init__(self, when: str):
+        self.when = when
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        if self.when == "before":
+            super().collect(sim, rng)
+        self.sim, self.rng = sim, rng
+        return super().collect(sim, rng)
+
+    def adapt(self, episodes: Trajectories) -> None:
+        if self.when == "adapting":
+            super().collect(self.sim, self.rng)
+
+
+@pytest.mark.parametrize(("when", "used"), [("before", [100, 300, 500]), ("adapting", [0, 200, 400])])
+def test_what_is_played_beside_the_episodes_that_are_shown_is_counted(family, when, used):
+    result = evaluate(Secretive(when), family, family.tasks("test")[:4], 3, 5)
+    assert result.env_steps_used == used
+
+
+class Inventive(Wanderer):
+    """Shows episodes that were never played."""
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        out = Trajectories.empty(sim.family.horizon, sim.n_sims, sim.family.obs_dim, sim.family.action_dim)
+        out.valid[:] = True
+        return out
+
+
+def test_episodes_that_were_never_played_are_refused(family):
+    with pytest.raises(InputError, match="the adapter shows 200 steps of which 200 were not simulated"):
+        evaluate(Inventive(), family, family.tasks("test")[:2], 1, 5)
 
 
 def test_episodes_that_end_early_use_fewer_steps():

@@ -22,8 +22,8 @@ class Evaluation:
 
     Attributes:
         tasks: K task values.
-        env_steps_used, episodes_used: per column, experience that adaptation to a task has consumed
-            before it (mean).
+        env_steps_used, episodes_used: per column, experience of a task before it (mean): all steps that
+            were simulated until then, also those of no episode that the adapter shows; and the episodes.
         returns: K x columns, mean undiscounted return over a column's episodes.
         episode_returns: K x columns x E, of every episode.
         success: K x columns, share of a column's episodes that end at the goal; None where the family
@@ -86,7 +86,8 @@ def evaluate(
         progress_bar: show one.
 
     Raises:
-        InputError: there is no such family or task, or nothing to count.
+        InputError: there is no such family or task, or nothing to count; or an adapter shows more steps
+            than were simulated.
     """
     family, seed = as_family(family), checked_seed(seed)
     tasks, n_columns, n_episodes = (
@@ -110,14 +111,22 @@ def evaluate(
     adapter.begin(met, policy)
     n_shared = n_episodes if adapter.shares_episodes else 1
     n_adapting = sim.n_sims // n_shared
-    columns, successes, used = [], [], [0.0]
+    columns, successes = [], []
+    used, total, counted = [], 0.0, 0  # steps of a task before each column and so far; steps in all so far
     with progress("evaluating", n_columns, shown=progress_bar) as bar:
         for column in range(n_columns):
             episodes = adapter.collect(sim, dynamics)
             columns.append(episodes.returns().reshape(len(tasks), n_episodes))
             if sim.succeeded is not None:
                 successes.append(sim.succeeded.reshape(len(tasks), n_episodes).mean(axis=1))
-            used.append(used[-1] + episodes.n_steps / n_adapting)
+            hidden = sim.n_steps - counted - episodes.n_steps  # simulated, and in no episode that is shown
+            if hidden < 0:
+                raise InputError(
+                    f"the adapter shows {episodes.n_steps} steps of which {-hidden} were not simulated: "
+                    "collect has to play its episodes in the simulations that it is given"
+                )
+            used.append(total + hidden / n_adapting)
+            total, counted = used[-1] + episodes.n_steps / n_adapting, sim.n_steps
             bar.update(column + 1)
             if column < n_columns - 1:
                 adapter.adapt(episodes)
@@ -132,7 +141,7 @@ def evaluate(
         tasks=[dict(task) for task in tasks],
         column=adapter.column,
         episodes_per_column=n_episodes,
-        env_steps_used=used[:-1],
+        env_steps_used=used,
         episodes_used=[n_shared * k for k in range(n_columns)],
         returns=returns[place].tolist(),
         episode_returns=episode_returns[place].tolist(),

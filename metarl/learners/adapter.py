@@ -19,7 +19,10 @@ class Adapter(Protocol):
         """Forget everything: K new tasks, at which only an oracle may look. Draw actions from rng."""
 
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
-        """One episode in each of K * E simulations, task by task; rng draws initial states only."""
+        """One episode in each of K * E simulations, task by task; rng draws initial states only.
+
+        Every step that is simulated counts as experience of the task, whether it is shown or not.
+        """
 
     def adapt(self, episodes: Trajectories) -> None:
         """Take in the episodes of the column just collected."""
