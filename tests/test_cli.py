@@ -112,7 +112,8 @@ def test_success_and_score_are_shown_where_they_are_known(runs, capsys, monkeypa
 
     monkeypatch.setattr("metarl.cli.evaluate.evaluate", known)
     assert main(plain) == 0
-    head, *rows = (line.split() for line in capsys.readouterr().out.splitlines() if "%" in line)
+    lines = capsys.readouterr().out.splitlines()
+    head, *rows = (line.split() for line in lines if "%" in line or "score" in line)
     assert head[-2:] == ["success", "score"]
     assert [row[-3:] for row in rows] == [["25", "%", "0.12"], ["100", "%", "0.88"]]
 
@@ -255,6 +256,34 @@ def test_evaluate_takes_tasks_of_ones_own(runs):
         assert result["split"] == "given"
         assert result["tasks"][0] == {"goal_x": 0.5, "goal_y": -0.5}
         assert len(result["tasks"]) == count
+
+
+def test_tasks_of_ones_own_are_listed_one_by_one_and_one_alone_has_no_interval(runs, capsys):
+    argv = ["evaluate", "run", "--columns", "2", "--episodes", "2", "--task", "goal_x=0.5", "goal_y=-0.5"]
+    assert main(argv) == 0
+    alone = capsys.readouterr().out
+    assert "1 task (given)" in alone and "[" not in alone and "IQM" not in alone
+    assert main([*argv, "goal_x=1", "goal_y=1", "--json", "out.json"]) == 0
+    said, result = capsys.readouterr().out, json.loads((runs / "out.json").read_text())
+    for words, returns in zip(
+        ("goal_x 0.5 m, goal_y -0.5 m", "goal_x 1 m, goal_y 1 m"), result["returns"], strict=True
+    ):
+        (row,) = (line for line in said.splitlines() if words in line)
+        assert row.split()[-2:] == [f"{value:.1f}" for value in returns]
+    assert "2 tasks (given)" in said and "[95 % CI]" in said
+
+
+@pytest.mark.parametrize(
+    ("run", "titles"),
+    [
+        ("run", ["before adaptation", "after 1 gradient step", "after 2 gradient steps"]),
+        ("recurrent", ["episode 1", "episode 2", "episode 3"]),
+    ],
+)
+def test_columns_are_called_what_they_are(runs, capsys, run, titles):
+    assert main(["evaluate", run, "--columns", "3", "--episodes", "1"]) == 0
+    rows = [line.strip() for line in capsys.readouterr().out.splitlines() if "[" in line]
+    assert "over average" in rows[0] and [row.split("  ")[0] for row in rows[1:]] == titles
 
 
 def test_fresh_training_tasks_can_be_evaluated_too(runs):

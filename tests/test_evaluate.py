@@ -13,6 +13,7 @@ from metarl import MAML, MetaLSTM, MetaLSTMConfig
 from metarl.envs import BatchSim, InputError, Task, load_family
 from metarl.envs.families.point import PointGoal, SparsePointGoal
 from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.references import load_references
 from metarl.evaluation.statistics import bootstrap
 from metarl.sampling.trajectories import Trajectories
 
@@ -142,7 +143,7 @@ def test_every_episode_is_in_the_record(family):
     np.testing.assert_allclose(np.mean(result.episode_returns, axis=2), result.returns)
 
 
-def test_column_0_is_before_any_adaptation_and_each_later_one_after_one_more(family):
+def test_the_first_column_is_before_any_adaptation_and_each_later_one_after_one_more(family):
     adapter = Wanderer()
     tasks = sorted(family.tasks("test")[:3], key=repr)  # as an evaluation does
     result = evaluate(adapter, family, tasks, 3, 2)
@@ -216,6 +217,17 @@ def test_a_return_is_the_mean_over_the_columns_episodes_and_the_table_its_summar
     gains = returns - returns[:, :1]
     np.testing.assert_allclose(result.gain, gains.mean(axis=0))
     np.testing.assert_allclose(result.gain_ci95, bootstrap(gains))
+
+
+def test_gain_over_the_average_policy_is_paired_with_its_returns_where_they_are_known(family):
+    tasks = family.tasks("test")[5:0:-1]
+    result, known = evaluate(Wanderer(), family, tasks, 2, 3), load_references("PointGoal").on(tasks)
+    over = np.array(result.returns) - np.array(known.average)[:, None]
+    assert result.average == known.average
+    np.testing.assert_allclose(result.gain_over_average, over.mean(axis=0))
+    np.testing.assert_allclose(result.gain_over_average_ci95, bootstrap(over))
+    unknown = evaluate(Wanderer(), family, [{"goal_x": 0, "goal_y": 0.5}], 1, 1)
+    assert unknown.average is unknown.gain_over_average is unknown.gain_over_average_ci95 is None
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

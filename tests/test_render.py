@@ -89,6 +89,22 @@ def test_the_episodes_of_a_trial_follow_each_other_and_show_what_was_read(agents
     np.testing.assert_array_equal(rows[0][2].states, later[0][0].states)
 
 
+@pytest.mark.parametrize(
+    ("run", "shown", "titles"),
+    [
+        ("gradient", "0 2", ["before adaptation", "after 2 gradient steps"]),
+        ("memory", "1 3", ["episode 1", "episode 3"]),
+    ],
+)
+def test_what_is_asked_for_is_what_is_shown(runs, monkeypatch, run, shown, titles):
+    seen: list[list[str]] = []
+    monkeypatch.setattr(
+        "metarl.render.write_page", lambda rollouts, *_: seen.append([r.title for r in rollouts[0]])
+    )
+    assert main(["render", run, "--show", *shown.split(), "--out", "page.html"]) == 0
+    assert seen == [titles]
+
+
 def test_the_same_seed_gives_the_same_rollouts_and_another_seed_others(agents):
     agent, tasks = agents["gradient"], agents["gradient"].family.tasks("test")[:1]
     first, again, other = (record_rollouts(agent, tasks, (0, 1), seed)[0][1].states for seed in (0, 0, 1))
@@ -310,6 +326,7 @@ def test_a_live_viewer_opens_where_there_is_no_display_and_closes(made):
         (["gradient", "--out", "nowhere/clip.mp4"], "cannot write a file nowhere/clip.mp4"),
         (["gradient", "--size", "63", "64"], "--size 63 64: use even numbers from 64 to 4096"),
         (["gradient", "--show", "-1"], "--show -1: use numbers from 0 to 100"),
+        (["memory", "--show", "0"], "--show 0: use numbers from 1 to 100"),
         (["gradient", "--task", "speed=1"], "unknown task parameter of PointGoal 'speed'"),
         (["gradient", "--split", "ood"], "PointGoal defines no out-of-distribution tasks"),
         (["nowhere"], "no folder nowhere"),

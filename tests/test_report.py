@@ -172,6 +172,9 @@ def assert_shows(rows: list[dict[str, str]], result: Evaluation) -> None:
         assert numbers(row["IQM"]) == pytest.approx([result.iqm[k]], **near)
         gain = [result.gain[k], *result.gain_ci95[k]] if k else []
         assert numbers(row["gain"]) == pytest.approx(gain, **near)
+        if result.gain_over_average is not None:
+            over = [result.gain_over_average[k], *result.gain_over_average_ci95[k]]
+            assert numbers(row["over average"]) == pytest.approx(over, **near)
         if result.success is not None:
             shown = 100 * np.mean(result.success, axis=0)[k]
             assert numbers(row["success"]) == pytest.approx([shown], abs=0.51)
@@ -229,6 +232,7 @@ def test_pooling_takes_means_over_trainings_and_intervals_over_both(runs):
     interval = stratified_bootstrap(returns, lambda drawn: drawn.mean(axis=(0, 1)))
     assert np.array(both.ci95) == pytest.approx(interval.T)
     assert np.array(both.gain) == pytest.approx(np.array(both.mean) - both.mean[0])
+    assert both.average is both.gain_over_average is both.gain_over_average_ci95 is None
     assert np.shape(both.episode_returns) == (20, 4, 6)
     assert pool([one]) is one
 
@@ -267,6 +271,11 @@ def test_references_are_lines_and_rows_and_give_a_score(report, monkeypatch):
     for row in next(iter(blocks)):
         score = (numbers(row["mean return"])[0] + 40) / 35
         assert numbers(row["score"]) == pytest.approx([score], abs=0.01)
+        over = [number + 15 for number in numbers(row["mean return"])]
+        assert numbers(row["over average"]) == pytest.approx(over, abs=0.2)
+    both = pool([judged("run"), judged("seed1")])
+    assert both.gain_over_average == pytest.approx(np.array(both.mean) + 15)
+    assert np.array(both.gain_over_average_ci95) == pytest.approx(np.array(both.ci95) + 15)
     words = {word.strip() for word in page.words}
     assert {"oracle", "average", "random", "from scratch on one task (2 of them)", "100,000"} <= words
     assert "score" not in page.returns("One")["maml"][0]  # a family of the user's own has none

@@ -11,6 +11,7 @@ from metarl import render
 from metarl.cli.words import Command, check_common, check_writable, parse_tasks, split_tasks
 from metarl.envs.gl import use_opengl
 from metarl.errors import InputError
+from metarl.learners.adapter import first_number
 from metarl.runs.run_folder import RunFolder
 
 
@@ -26,8 +27,8 @@ class Render(Command):
     split: Literal["test", "train", "ood"] = "test"
     """where the default tasks come from"""
     show: tuple[int, ...] = ()
-    """what stands side by side: numbers of gradient steps, or of episodes from 0 (default: before and after
-    the steps of training, or the episodes of a trial)"""
+    """what stands side by side: numbers of gradient steps, 0 being before adaptation, or of episodes from 1
+    (default: before and after the steps of training, or the episodes of a trial)"""
     out: tuple[Path, ...] = ()
     """what to write, one or several: .mp4, .gif, or .html to orbit and play in a browser (default: render.mp4
     and replay.html in the run folder)"""
@@ -50,9 +51,11 @@ class Render(Command):
                 raise InputError(f"--out {path}: use a name that ends in {' '.join(formats)}")
         if not all(64 <= n <= 4096 and n % 2 == 0 for n in self.size):
             raise InputError(f"--size {self.size[0]} {self.size[1]}: use even numbers from 64 to 4096")
-        if any(not 0 <= column <= 100 for column in self.show):
-            raise InputError(f"--show {' '.join(map(str, self.show))}: use numbers from 0 to 100")
         _, agent = RunFolder(self.run_folder).load("cpu", self.n_threads)
+        first = first_number(agent.adapter().column)
+        if any(not first <= number <= 100 for number in self.show):
+            raise InputError(f"--show {' '.join(map(str, self.show))}: use numbers from {first} to 100")
+        columns = [number - first for number in self.show] or agent.shown_columns
         if self.task:
             tasks = parse_tasks(agent.family, self.task)
         else:
@@ -60,7 +63,7 @@ class Render(Command):
         if self.live:
             return render.run_live(agent, tasks[0], self.seed)
         out = self.out or self._default()
-        rollouts = render.record_rollouts(agent, tasks, self.show or agent.shown_columns, self.seed)
+        rollouts = render.record_rollouts(agent, tasks, columns, self.seed)
         for path in out:
             if path.suffix.lower() in render.CLIPS:
                 render.write_clip(rollouts, agent.family, path, *self.size, progress_bar=True)

@@ -10,7 +10,7 @@ from metarl.envs import BatchSim, InputError, TaskFamily
 from metarl.envs.catalogue import as_family
 from metarl.evaluation.references import references_on
 from metarl.evaluation.statistics import bootstrap, iqm
-from metarl.learners.adapter import Adapter
+from metarl.learners.adapter import Adapter, column_title
 from metarl.learners.agent import Agent
 from metarl.progress import progress
 from metarl.ranges import checked_seed, whole
@@ -29,7 +29,10 @@ class Evaluation:
         success: K x columns, share of a column's episodes that end at the goal; None where the family
             does not say what that is.
         mean, iqm, ci95: per column, over tasks; the interval is a percentile bootstrap over tasks.
-        gain, gain_ci95: per column, mean paired difference from column 0 and its interval.
+        gain, gain_ci95: per column, mean paired difference from the first one and its interval.
+        average: K returns of a policy trained over the family that does not adapt; None where unknown.
+        gain_over_average, gain_over_average_ci95: per column, mean paired difference from those and its
+            interval; None where they are unknown.
         score: per column, (return - random) / (oracle - random); None where a reference is unknown.
     """
 
@@ -51,6 +54,13 @@ class Evaluation:
     gain_ci95: list[list[float]]
     score: list[float | None]
     seed: int
+    average: list[float] | None = None
+    gain_over_average: list[float] | None = None
+    gain_over_average_ci95: list[list[float]] | None = None
+
+    def title(self, k: int) -> str:
+        """When the episodes of column k are played, in words: "before adaptation", "episode 1"."""
+        return column_title(self.column, k)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -77,7 +87,7 @@ def evaluate(
         adapter: who is judged; an agent by its own adapter.
         family: whose tasks, or its name.
         tasks: K of them, as tasks or as names and numbers.
-        n_columns: how often it may collect; it adapts in between. Column 0 is before any adaptation.
+        n_columns: how often it may collect; it adapts in between, or, if it has a memory, within.
         n_episodes: E, episodes of each task per column.
         learner: its name, for the record; an agent has one.
         split: the tasks' name, for the record.
@@ -134,6 +144,8 @@ def evaluate(
     returns = episode_returns.mean(axis=2)
     gains = returns - returns[:, :1]
     known = references_on(family, met)
+    average = np.array(known.average) if known else None
+    over = None if average is None else returns - average[:, None]
     return Evaluation(
         family=family.name,
         learner=learner,
@@ -153,4 +165,7 @@ def evaluate(
         gain_ci95=bootstrap(gains).tolist(),
         score=known.score(returns).tolist() if known else [None] * n_columns,
         seed=seed,
+        average=None if average is None else average[place].tolist(),
+        gain_over_average=None if over is None else over.mean(axis=0).tolist(),
+        gain_over_average_ci95=None if over is None else bootstrap(over).tolist(),
     )

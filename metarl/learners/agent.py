@@ -129,7 +129,7 @@ class Agent:
 
     @property
     def shown_columns(self) -> tuple[int, ...]:
-        """The columns that pictures show side by side: before, and after what training has worked for."""
+        """The columns that pictures show side by side: the first, and what training has worked for."""
         return tuple(sorted({0, self.trained_column}))
 
     def attention(self, episodes: Sequence[Trajectories], k: int) -> list[np.ndarray] | None:

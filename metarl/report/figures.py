@@ -26,7 +26,7 @@ from metarl.envs.distributions import Distribution
 from metarl.evaluation.evaluate import Evaluation
 from metarl.evaluation.plots import AFTER, BEFORE, LATER
 from metarl.evaluation.references import References
-from metarl.report.groups import Group
+from metarl.report.groups import Group, words_of_column
 from metarl.report.runs import RETURN
 from metarl.runs.logs import STEP
 
@@ -106,8 +106,9 @@ def adaptation(groups: Sequence[Group], references: References | None, family: T
 
 @_drawn
 def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFamily) -> Figure:
-    """Return before and after adaptation against the one number that varies; a panel a group."""
+    """Return in the first column and as trained against the one number that varies; a panel a group."""
     (param,) = family.params
+    first = ", or ".join(dict.fromkeys(words_of_column(group.results["test"], 0) for group in groups))
     figure, panels = _panels(groups, 3.2, sharey=True)
     for g, (panel, group) in enumerate(zip(panels, groups, strict=True)):
         columns = {0: (FAINT, "s"), group.trained_column: (_look(g)[0], "o")}
@@ -120,7 +121,7 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
             for column, (colour, marker) in columns.items():
                 returns = group.returns(split)[:, order, column]  # (trainings, tasks)
                 face = colour if filled else "none"
-                when = "before adaptation" if column == 0 else "after adaptation"
+                when = first if column == 0 else "as trained"
                 label = when if filled else f"{when}, out of distribution"
                 line = 0 if isinstance(param.train, Choice) else 1
                 look: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "mfc": face, "lw": line}

@@ -10,6 +10,7 @@ import numpy as np
 
 from metarl.evaluation.evaluate import Evaluation
 from metarl.evaluation.statistics import iqm, stratified_bootstrap
+from metarl.learners.adapter import EPISODES
 from metarl.report.runs import Run
 
 LONGEST = 32  # characters of settings in a label
@@ -74,6 +75,7 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
     one = evaluations[0]
     returns = np.array([e.returns for e in evaluations])  # (trainings, tasks, columns)
     gains = returns - returns[:, :, :1]
+    over = None if one.average is None else returns - np.array(one.average)[:, None]
 
     def mean(name: str) -> list[Any]:
         return np.mean([getattr(e, name) for e in evaluations], axis=0).tolist()
@@ -93,6 +95,8 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
         gain=mean("gain"),
         gain_ci95=ci95(gains),
         score=one.score if None in one.score else mean("score"),
+        gain_over_average=None if over is None else mean("gain_over_average"),
+        gain_over_average_ci95=None if over is None else ci95(over),
     )
 
 
@@ -119,9 +123,7 @@ def differing(groups: Sequence[Group]) -> list[str]:
 
 def words_of_column(result: Evaluation, k: int) -> str:
     """When an evaluation's episodes of column k are played, in words."""
-    if result.column == "episodes":  # of a trial, in each of which a memory adapts
-        return f"in episode {k + 1}"
-    return f"after {k} {result.column.rstrip('s')}{'s' * (k > 1)}" if k else "before adaptation"
+    return f"in {result.title(k)}" if result.column == EPISODES else result.title(k)
 
 
 def words_of(name: str, value: Any) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from metarl.envs import BatchSim, InputError, Task
+from metarl.learners.adapter import column_title
 from metarl.learners.agent import Agent, as_rows, is_env
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.learner import MAMLLearner
@@ -208,7 +209,7 @@ class MAMLAdapter:
 
     def title(self, column: int) -> str:
         """When a column's episodes are played, in words."""
-        return f"after {column} gradient step{'s' * (column > 1)}" if column else "before adaptation"
+        return column_title(self.column, column)
 
     @plain_torch()
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from metarl.envs import BatchSim, InputError, Task
+from metarl.learners.adapter import EPISODES, column_title
 from metarl.learners.agent import Agent, as_rows, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
@@ -247,7 +248,7 @@ class MetaLSTMAdapter:
         deterministic: act by the mean.
     """
 
-    column = "episodes"
+    column = EPISODES
     shares_episodes = False
 
     def __init__(self, agent: MetaLSTM, deterministic: bool = True):
@@ -256,7 +257,7 @@ class MetaLSTMAdapter:
 
     def title(self, column: int) -> str:
         """When a column's episodes are played, in words."""
-        return f"episode {column + 1}"
+        return column_title(self.column, column)
 
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks."""
