@@ -179,6 +179,8 @@ class BatchSim:
     def set_tasks(self, tasks: Sequence[Mapping[str, Any]], ids: np.ndarray | None = None) -> None:
         """Give simulations their tasks; takes effect for their next reset.
 
+        Those that have none yet get the first one.
+
         Args:
             tasks: one per simulation of `ids`, as tasks or as names and numbers.
             ids: (n,) sorted simulations; None is all.
@@ -195,6 +197,8 @@ class BatchSim:
         if not self.tasks:
             self.tasks = [tasks[0]] * self.n_sims
             self._task_values = self.family.stack(self.tasks)
+            if len(ids) < self.n_sims:
+                self._vary(np.arange(self.n_sims), self._task_values)
         for i, task in zip(ids, tasks, strict=True):
             self.tasks[i] = task
         for name, value in new.items():

@@ -158,6 +158,14 @@ def test_a_copy_of_simulations_goes_on_as_they_do_and_shares_nothing(how, name):
     np.testing.assert_array_equal(other.elapsed, sim.elapsed)
 
 
+def test_simulations_that_have_no_task_of_their_own_yet_have_the_first_one_with_its_dynamics():
+    family = load_family("HalfCheetahPayload")
+    sim, heavy = BatchSim(family, 3), family.task({"load": 2.0})
+    sim.set_tasks([heavy], np.array([1]))
+    assert sim.tasks == [heavy] * 3
+    assert len({sim.model_of(i).body("torso").mass[0] for i in range(3)}) == 1
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_simulations_go_on_in_a_forked_process_which_ends(n_threads):
     code = (
