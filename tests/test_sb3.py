@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector.utils import batch_space
-from helpers import Fragile
+from helpers import Fragile, needs_moviepy
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, VecVideoRecorder
 
 from metarl.envs import BatchSim, FamilyVectorEnv, InputError, LogUniform, Param, Uniform, load_family
 from metarl.envs.families.point import PointGoal
@@ -267,7 +267,7 @@ def test_options_choose_the_tasks_from_the_next_reset_on():
         (lambda: FamilyVecEnv("HalfCheetahVel", 2, tasks=[{"velocity": 1.0}] * 3), "got 3"),
         (lambda: FamilyVecEnv("HalfCheetahVel", 1, {"velocity": 1.0}, [{"velocity": 1.0}]), "not both"),
         (lambda: FamilyVecEnv("HalfCheetahVel", 0), "use at least 1"),
-        (lambda: FamilyVecEnv("PointGoal", 2, render_mode="human"), "unknown render mode 'human'"),
+        (lambda: FamilyVecEnv("PointGoal", 2, render_mode="human"), "without a display into RecordVideo"),
         (lambda: FamilyVecEnv("PointGoal", 2).set_attr("task", {"goal_x": 0.0}), "set_options"),
         (lambda: FamilyVecEnv("PointGoal", 2).set_attr("horizon", 5, indices=1), "share one horizon"),
     ],
@@ -304,6 +304,16 @@ def test_frames_are_drawn_when_asked_for_and_tiled(gl):
     assert env.render().shape == (96, 128, 3)
     env.close()
     env.close()
+
+
+@needs_moviepy
+def test_stable_baselines3_records_a_video(gl, tmp_path):
+    env = FamilyVecEnv("PointGoal", 3, render_mode="rgb_array", width=64, height=48)
+    env = VecVideoRecorder(env, str(tmp_path), lambda step: step == 0, video_length=5)
+    play(env, 6)
+    env.close()
+    (video,) = tmp_path.iterdir()
+    assert video.name == "rl-video-step-0-to-step-5.mp4" and video.stat().st_size > 1000
 
 
 def test_without_a_render_mode_there_are_no_frames():
