@@ -225,12 +225,13 @@ def test_what_is_no_evaluation_or_of_other_tasks_is_said(runs, report):
         3,
         {**result, "returns": []},
         {**result, "more": 1},
+        {**result, "family": 3},
         [result, {**result, "learner": "x"}],
     ]
     for k, content in enumerate(wrong):
         write_json(Path(f"wrong{k}.json"), content)
         with pytest.raises(
-            InputError, match=f"^wrong{k}.json holds no evaluations of one learner; give what"
+            InputError, match=f"^wrong{k}.json holds no evaluations of one learner; give a run"
         ):
             report("run", f"wrong{k}.json")
 
@@ -614,7 +615,8 @@ def test_of_a_family_that_is_gone_the_learning_is_shown(report, runs, text):
     [
         (["nowhere"], "no folder nowhere"),
         (["run", "empty"], "is not a run folder: it has no config.json"),
-        (["run/config.json"], "no folder run/config.json"),
+        (["run/config.json"], "run/config.json holds no evaluations of one learner; give a run folder, or"),
+        (["run/nowhere.json"], "no folder run/nowhere.json"),
         (["run", "damaged"], "damaged/config.json is damaged"),
         ([], "which runs?"),
     ],

@@ -108,11 +108,18 @@ def read_evaluations(path: Path, number: int) -> Run:
         one = found[0]
         same = {(e.family, e.learner, e.column, len(e.mean), e.episodes_per_column) for e in found}
         whole = all(np.shape(e.returns) == (len(e.tasks), len(e.mean)) for e in found)
-        if len(same) > 1 or not whole or not np.isfinite([x for e in found for x in e.mean]).all():
+        words = all(isinstance(word, str) for word in (one.family, one.learner, one.column))
+        if (
+            len(same) > 1
+            or not whole
+            or not words
+            or not np.isfinite([x for e in found for x in e.mean]).all()
+        ):
             raise ValueError
     except (OSError, TypeError, ValueError, LookupError):
         raise InputError(
-            f"{path} holds no evaluations of one learner; give what `metarl evaluate --json` writes"
+            f"{path} holds no evaluations of one learner; give a run folder, or a file of "
+            "`metarl evaluate --json`"
         ) from None
     asked = {"columns": len(one.mean), "episodes": one.episodes_per_column}
     config = RunConfig(one.family, one.learner or path.stem, 0, number, "cpu", 0, asked)

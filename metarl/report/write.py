@@ -43,7 +43,7 @@ def write_report(
     for folder in folders:
         once.setdefault(folder.resolve(), folder)
     runs = [
-        read_evaluations(path, k) if path.suffix == ".json" else read_run(path)
+        read_evaluations(path, k) if path.suffix == ".json" and path.is_file() else read_run(path)
         for k, path in enumerate(once.values())
     ]
     full = {name.rpartition(":")[2]: name for name in (r.config.family for r in runs if not r.judged)}
