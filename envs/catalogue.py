@@ -1,10 +1,9 @@
 """From a name to a family: the catalogue's, or a user's own `path/to/file.py:ClassName`."""
 
-import importlib.util
-import sys
 import traceback
 from pathlib import Path
 
+from metarl.envs import yours
 from metarl.envs.families import FAMILIES
 from metarl.envs.family import TaskFamily
 from metarl.errors import InputError, unknown
@@ -47,25 +46,29 @@ def as_family(family: object) -> TaskFamily:
 def _from_file(path: Path, class_name: str) -> TaskFamily:
     if not path.is_file():
         raise InputError(f"no file {path}; give your family as path/to/file.py:ClassName")
-    module_name = f"metarl_user_{path.stem}"  # a file called numpy.py hides nobody
-    spec = importlib.util.spec_from_file_location(module_name, path.resolve())
-    assert spec and spec.loader  # as for every .py file
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # so that dataclasses and pickling in the file work
     try:
-        spec.loader.exec_module(module)
+        module = yours.load(path)
     except (Exception, SystemExit) as error:  # a file of somebody's own can fail in any way
-        line = getattr(error, "lineno", None) or traceback.extract_tb(error.__traceback__)[-1].lineno
         moved = isinstance(error, ImportError) and error.name == "envs"  # until version 0.2.0
         hint = "; the world is imported as metarl.envs" if moved else ""
         raise InputError(
-            f"{path} does not load: {type(error).__name__}: {error} (line {line}){hint}"
+            f"{path} does not load: {type(error).__name__}: {error} ({_place(error, path)}){hint}"
         ) from None
     families = {
         n: c
         for n, c in vars(module).items()
-        if isinstance(c, type) and issubclass(c, TaskFamily) and c.__module__ == module_name
+        if isinstance(c, type) and issubclass(c, TaskFamily) and c.__module__ == module.__name__
     }
     if class_name not in families:
         raise unknown(f"family in {path}", class_name, families)
     return families[class_name]()
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """Where in a user's files an error is: the line, and of another file than the family's, its name."""
+    lines = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    folder = path.resolve().parent
+    mine = [(n, line) for n, line in lines if Path(n).is_relative_to(folder) and n != yours.__file__]
+    name, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (mine or lines)[-1]
+    other = f"{Path(name).name}, " if name and Path(name) != path.resolve() else ""
+    return f"{other}line {line}"

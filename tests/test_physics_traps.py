@@ -1,16 +1,18 @@
 """What bites in practice: stale fields, log files, blown-up simulations, families from a user's file."""
 
+import multiprocessing
 import pickle
 import subprocess
 import sys
 from copy import copy, deepcopy
 
+import gymnasium
 import mujoco
 import numpy as np
 import pytest
 
 from metarl.cli import main
-from metarl.envs import FAMILIES, BatchSim, InputError, TaskFamily, load_family
+from metarl.envs import FAMILIES, BatchSim, FamilyEnv, InputError, TaskFamily, load_family
 
 OWN = '''
 """A pendulum of the user's own."""
@@ -294,6 +296,95 @@ def test_a_users_own_family_from_a_file_works_like_ours(pendulum, own_file):
     assert sim.readings.qpos[0] != sim.readings.qpos[1]  # damping holds the lighter one back more
     assert sim.success() is None
     assert "pendulum" not in sys.modules  # a user's file hides no module of that name
+
+
+NEIGHBOUR = """
+from metarl.envs.families.point import PointGoal
+import my_rewards
+from numbers_of.mine import number, Number
+
+class Mine(PointGoal):
+    def reward(self, r, action, task):
+        from my_rewards import pay  # not before it is called
+        assert pay is my_rewards.pay
+        return {"pay": pay(r) + number}
+"""
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of families whose files have the same names, and other contents."""
+    for name, pay in (("one", 1.0), ("two", 2.0)):
+        (tmp_path / name / "numbers_of").mkdir(parents=True)
+        (tmp_path / name / "mine.py").write_text(NEIGHBOUR)
+        rewards = f"import numpy as np\ndef pay(r): return np.full(len(r.qpos), {pay})"
+        (tmp_path / name / "my_rewards.py").write_text(rewards)
+        deep = f"import my_rewards\nnumber = {10 * pay}\nclass Number: value = number"
+        (tmp_path / name / "numbers_of" / "mine.py").write_text(deep)
+        (tmp_path / name / "numpy.py").write_text("raise SystemExit('this is not numpy')")
+    return [tmp_path / "one", tmp_path / "two"]
+
+
+def paid(family: TaskFamily) -> float:
+    """The reward of a step."""
+    sim = BatchSim(family, 1)
+    sim.start(np.random.default_rng(0))
+    return float(sim.step(np.zeros((1, 2))).reward[0])
+
+
+def send_paid(family: TaskFamily, sender) -> None:
+    sender.send(paid(family))
+
+
+def test_a_file_imports_those_beside_it_and_no_others_of_the_same_name(folders, monkeypatch):
+    one, two = (load_family(f"{folder}/mine.py:Mine") for folder in folders)
+    monkeypatch.chdir(folders[1])
+    monkeypatch.syspath_prepend(folders[1])
+    again = load_family(f"{folders[0]}/mine.py:Mine")
+    assert [paid(family) for family in (one, two, again)] == [11.0, 22.0, 11.0]
+    assert {"my_rewards", "numbers_of", "mine"} & sys.modules.keys() == set()
+
+
+def test_what_is_of_a_users_files_is_pickled_and_found_by_a_process_that_begins_anew(folders):
+    one, two = (load_family(f"{folder}/mine.py:Mine") for folder in folders)
+    load_family(f"{folders[0]}/mine.py:Mine")  # leaves the first of its class
+    numbers = [vars(sys.modules[type(family).__module__])["Number"]() for family in (one, two)]
+    assert [x.value for x in pickle.loads(pickle.dumps(numbers))] == [10.0, 20.0]
+    code = "import pickle, sys; print([x.value for x in pickle.load(sys.stdin.buffer)])"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(numbers), capture_output=True)
+    assert done.stdout == b"[10.0, 20.0]\n", done.stderr
+    ours, theirs = multiprocessing.Pipe()
+    for family in (one, two):
+        worker = multiprocessing.get_context("spawn").Process(target=send_paid, args=(family, theirs))
+        worker.start()
+        worker.join()
+    assert [ours.recv(), ours.recv()] == [11.0, 22.0]
+
+
+def test_gymnasiums_workers_have_the_family_of_their_file(folders):
+    makers = [lambda folder=folder: FamilyEnv(f"{folder}/mine.py:Mine") for folder in folders]
+    env = gymnasium.vector.AsyncVectorEnv(makers, context="spawn")
+    env.reset(seed=0)
+    assert env.step(np.zeros((2, 2)))[1].tolist() == [11.0, 22.0]
+    env.close()
+
+
+def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(folders):
+    name, beside = f"{folders[0]}/mine.py:Mine", folders[0] / "my_rewards.py"
+    assert type(load_family(name)) is type(load_family(name))
+    beside.write_text(beside.read_text().replace("1.0", "3.25"))
+    assert paid(load_family(name)) == 13.25
+
+
+def test_what_is_wrong_with_a_file_beside_it_is_said_with_its_name(folders):
+    (folders[0] / "my_rewards.py").write_text("import numpy\nnumpy.nothing")
+    (folders[1] / "my_rewards.py").write_text("\n\ndef f(:")
+    for folder, line in zip(folders, (2, 3), strict=True):
+        with pytest.raises(InputError, match=rf"mine.py does not load: .*\(my_rewards.py, line {line}\)$"):
+            load_family(f"{folder}/mine.py:Mine")
+    (folders[0] / "mine.py").write_text("\nimport nowhere_to_be_found")
+    with pytest.raises(InputError, match=r"No module named 'nowhere_to_be_found' \(line 2\)$"):
+        load_family(f"{folders[0]}/mine.py:Mine")
 
 
 @pytest.mark.parametrize(

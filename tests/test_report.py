@@ -16,8 +16,9 @@ from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 from metarl import Evaluation, evaluate
 from metarl.cli import main
 from metarl.envs import FAMILIES, InputError, Task
-from metarl.evaluation.references import References, steps_to
+from metarl.evaluation.references import RandomPolicy, References, steps_to
 from metarl.evaluation.statistics import iqm, probability_of_improvement, stratified_bootstrap
+from metarl.files import write_json
 from metarl.report import write_report
 from metarl.report.groups import pool
 from metarl.report.runs import Run, read_run
@@ -178,6 +179,64 @@ def assert_shows(rows: list[dict[str, str]], result: Evaluation) -> None:
         if result.success is not None:
             shown = 100 * np.mean(result.success, axis=0)[k]
             assert numbers(row["success"]) == pytest.approx([shown], abs=0.51)
+
+
+# What has no run folder.
+
+
+def test_evaluations_of_somebody_elses_policies_stand_beside_the_runs(runs, report):
+    family = FAMILIES["SparsePointGoal"]()
+    mine = [evaluate(RandomPolicy(), family, family.tasks("test"), 1, 4, "chance", seed=s) for s in (0, 1)]
+    for k, result in enumerate(mine):
+        write_json(Path(f"{k}.json"), result.to_json())
+    page = report("recurrent", "0.json", "1.json")
+    rows = page.returns("SparsePointGoal")
+    assert list(rows) == ["meta-lstm", "chance (2 trainings)"] and page.missing == []
+    assert_shows(rows["meta-lstm"], judged("recurrent"))
+    assert_shows(rows["chance (2 trainings)"], pool(mine))
+    assert ["0.json", "", "", ""] in page.tables["SparsePointGoal", "Runs"]
+    assert report("0.json").returns("SparsePointGoal").keys() == {"chance"}
+
+
+def test_what_the_command_has_written_is_an_evaluation_and_several_splits_are_one_policys(runs, report):
+    words = ["evaluate", "one", "--n-threads", "1"]
+    assert (
+        main([*words, "--json", "test.json"]) == main([*words, "--split", "ood", "--json", "ood.json"]) == 0
+    )
+    both = [json.loads(Path(name).read_text()) for name in ("test.json", "ood.json")]
+    write_json(Path("both.json"), both)
+    for names, splits in ((("one", "both.json"), 2), (("one", "test.json"), 1)):
+        page = report(*names)
+        for split in ("held-out test tasks", "tasks out of distribution")[:splits]:
+            table = page.returns("One", split)
+            one, other = ([{**row, "adaptation": ""} for row in table[f"maml {k}"]] for k in (1, 2))
+            assert one == other
+    assert table["maml 2"][-1]["adaptation"] == "after 3 gradient steps, as trained"  # as far as one knows
+    assert list(page.returns("One", "tasks out of distribution")) == ["maml 1"]
+
+
+def test_what_is_no_evaluation_or_of_other_tasks_is_said(runs, report):
+    family = FAMILIES["PointGoal"]()
+    result = evaluate(RandomPolicy(), family, family.tasks("test")[:3], 1, 1, "chance").to_json()
+    write_json(Path("few.json"), result)
+    assert report("run", "few.json").missing == [
+        "few.json: left out, it is not judged on the test tasks that PointGoal has now"
+    ]
+    wrong = [
+        {},
+        [],
+        3,
+        {**result, "returns": []},
+        {**result, "more": 1},
+        {**result, "family": 3},
+        [result, {**result, "learner": "x"}],
+    ]
+    for k, content in enumerate(wrong):
+        write_json(Path(f"wrong{k}.json"), content)
+        with pytest.raises(
+            InputError, match=f"^wrong{k}.json holds no evaluations of one learner; give a run"
+        ):
+            report("run", f"wrong{k}.json")
 
 
 # The numbers.
@@ -565,7 +624,8 @@ def test_of_a_family_that_is_gone_the_learning_is_shown(report, runs, text):
     [
         (["nowhere"], "no folder nowhere"),
         (["run", "empty"], "is not a run folder: it has no config.json"),
-        (["run/config.json"], "no folder run/config.json"),
+        (["run/config.json"], "run/config.json holds no evaluations of one learner; give a run folder, or"),
+        (["run/nowhere.json"], "no folder run/nowhere.json"),
         (["run", "damaged"], "damaged/config.json is damaged"),
         ([], "which runs?"),
     ],

@@ -15,7 +15,8 @@ class Report(Command):
     """`metarl report`."""
 
     runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
-    """run folders; those that differ by nothing but their seed are judged together"""
+    """run folders; those that differ by nothing but their seed are judged together. Files that `metarl
+    evaluate --json` has written stand beside them, of a learner that has no run folder, too"""
     out: Path = Path("report.html")
     """the page to write; it opens offline"""
     seed: int = 0

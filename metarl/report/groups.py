@@ -60,9 +60,10 @@ class Group:
 
     @cached_property
     def results(self) -> dict[str, Evaluation]:
-        """By split: the evaluations of the trainings, of which there must be one, as one."""
+        """By split that all were judged on: the evaluations of the trainings, of which there must be one."""
         found = [run.evaluations for run in self.trainings]
-        return {split: pool([evaluations[split] for evaluations in found]) for split in found[0]}
+        shared = [split for split in found[0] if all(split in evaluations for evaluations in found)]
+        return {split: pool([evaluations[split] for evaluations in found]) for split in shared}
 
 
 def pool(evaluations: Sequence[Evaluation]) -> Evaluation:

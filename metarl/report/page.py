@@ -98,7 +98,7 @@ def _family(part: Part, name: str) -> Iterator[str]:
     if part.family is not None:
         yield html.details(f"What {part.title} is", *_definition(part.family))
     yield html.details("Settings", *(html.details(str(r.folder), html.code(r.text)) for r in part.runs))
-    yield html.details("Versions", _versions(part.runs))
+    yield html.details("Versions", _versions([run for run in part.runs if not run.judged]))
 
 
 def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator[str]:
@@ -115,9 +115,12 @@ def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator
             caption += " From scratch: PPO's own return as it learns on a single one of the tasks."
     yield html.figure(f"{name}-adaptation", draw.adaptation(groups, references["test"], family), caption)
     for split, known in references.items():
-        yield html.heading(3, f"Returns on {SPLITS[split]}")
-        yield _returns(groups, split, known)
-    first = dict.fromkeys(words_of_column(group.results["test"], 0) for group in groups)
+        if there := [group for group in groups if split in group.results]:
+            yield html.heading(3, f"Returns on {SPLITS[split]}")
+            yield _returns(there, split, known)
+    first = dict.fromkeys(
+        words_of_column(group.results["test"], 0) for group in groups if "test" in group.results
+    )
     words = [
         "In brackets: 95 % bootstrap intervals.",
         "IQM: inter-quartile mean.",
@@ -247,9 +250,9 @@ def _runs(groups: Sequence[Group]) -> str:
         blocks[title] = [
             [
                 str(run.folder),
-                str(run.config.seed),
-                "?" if run.steps is None else f"{run.steps:,}",
-                f"{run.config.steps:,}",
+                "" if run.judged else str(run.config.seed),
+                "" if run.judged else "?" if run.steps is None else f"{run.steps:,}",
+                "" if run.judged else f"{run.config.steps:,}",
             ]
             for run in group.runs
         ]

@@ -1,4 +1,4 @@
-"""What a report is about: run folders, as far as they can be read."""
+"""What a report is about: run folders, as far as they can be read, and what was judged elsewhere."""
 
 import csv
 import json
@@ -36,6 +36,7 @@ class Run:
         evaluations: by split; empty without a checkpoint that fits.
         trained_column: of the evaluations, the one that training has worked for.
         has_config: False if the config is what the checkpoint says.
+        judged: the folder is a file of evaluations, of a learner that has no run folder.
         missing: what is missing, in words.
     """
 
@@ -49,6 +50,7 @@ class Run:
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     trained_column: int = 0
     has_config: bool = True
+    judged: bool = False
     missing: list[str] = field(default_factory=list)
 
     def miss(self, what: str) -> None:
@@ -89,6 +91,43 @@ def read_run(folder: Path) -> Run:
     return run
 
 
+def read_evaluations(path: Path, number: int) -> Run:
+    """What `metarl evaluate --json` has written, or a list of such evaluations of one learner, as a run.
+
+    Args:
+        path: the file.
+        number: stands for the seed, which the file does not tell: each is another training.
+            Nor does it tell which column training has worked for: the last is taken for it.
+
+    Raises:
+        InputError: there are no evaluations of one learner in it.
+    """
+    try:
+        content = json.loads(path.read_text())
+        found = [Evaluation(**values) for values in (content if isinstance(content, list) else [content])]
+        one = found[0]
+        same = {(e.family, e.learner, e.column, len(e.mean), e.episodes_per_column) for e in found}
+        whole = all(np.shape(e.returns) == (len(e.tasks), len(e.mean)) for e in found)
+        words = all(isinstance(word, str) for word in (one.family, one.learner, one.column))
+        if (
+            len(same) > 1
+            or not whole
+            or not words
+            or not np.isfinite([x for e in found for x in e.mean]).all()
+        ):
+            raise ValueError
+    except (OSError, TypeError, ValueError, LookupError):
+        raise InputError(
+            f"{path} holds no evaluations of one learner; give a run folder, or a file of "
+            "`metarl evaluate --json`"
+        ) from None
+    asked = {"columns": len(one.mean), "episodes": one.episodes_per_column}
+    config = RunConfig(one.family, one.learner or path.stem, 0, number, "cpu", 0, asked)
+    text = json.dumps({"family": one.family, "learner": config.learner, **asked, "seed": one.seed}, indent=2)
+    by_split = {e.split: e for e in found}
+    return Run(path, config, text, evaluations=by_split, trained_column=len(one.mean) - 1, judged=True)
+
+
 def find_family(name: str) -> TaskFamily:
     """The family of a run.
 
@@ -113,8 +152,18 @@ def splits(family: TaskFamily) -> list[Split]:
 
 def evaluate_run(run: Run, family: TaskFamily, n_threads: int, seed: int) -> None:
     """Let the run's checkpoint meet the family's held-out tasks, of every split that it has."""
+    if run.judged:
+        of_now = [
+            s
+            for s in splits(family)
+            if s in run.evaluations and _are_tasks(run.evaluations[s].tasks, family, s)
+        ]
+        if "test" not in of_now:
+            run.miss(f"left out, it is not judged on the test tasks that {family.name} has now")
+        run.evaluations = {split: run.evaluations[split] for split in of_now} if "test" in of_now else {}
+        return
     listed = _read_json(run, TASKS)
-    if listed and not _are_tasks(listed.get("test"), family):
+    if listed and not _are_tasks(listed.get("test"), family, "test"):
         run.miss(f"{TASKS} lists other test tasks than {family.name} has now, on which it is judged")
     folder = RunFolder(run.folder)
     if not folder.checkpoint.is_file():
@@ -205,10 +254,10 @@ def _read_json(run: Run, name: str) -> dict[str, Any]:
     return content
 
 
-def _are_tasks(listed: Any, family: TaskFamily) -> bool:
-    """Whether a file lists the family's test tasks, up to what another computer may round otherwise."""
+def _are_tasks(listed: Any, family: TaskFamily, split: Split) -> bool:
+    """Whether a file lists the family's tasks of a split, up to what another computer may round otherwise."""
     try:
-        then, now = family.stack([Task(values) for values in listed]), family.stack(family.tasks("test"))
+        then, now = family.stack([Task(values) for values in listed]), family.stack(family.tasks(split))
         return all(np.allclose(then[name], now[name]) for name in now)
     except (TypeError, ValueError, KeyError, AttributeError):
         return False
