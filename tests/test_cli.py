@@ -232,7 +232,7 @@ def test_a_probe_draws_what_the_memory_holds(runs, run):
 
 def test_a_report_is_one_page_about_all_runs(runs, capsys):
     assert main(["report", "run", "seed1", "recurrent", "--out", "all.html", "--n-threads", "1"]) == 0
-    assert "page: all.html" in capsys.readouterr().out
+    assert "wrote all.html" in capsys.readouterr().out
     page = (runs / "all.html").read_text()
     assert "PointGoal" in page
     assert "SparsePointGoal" in page

@@ -1,6 +1,7 @@
 """The report: the numbers of an evaluation, whatever is missing, in one page that needs nothing else."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -548,6 +549,25 @@ def test_of_a_family_that_is_gone_the_learning_is_shown(report, runs, text):
     assert list(page.returns("PointGoal")) == ["maml"]
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (shutil.rmtree, "no folder broken"),
+        (lambda run: (run / "config.json").write_text("["), "broken/config.json is damaged"),
+        (lambda run: (run / "config.json").write_text("[" * 100_000), "broken/config.json is damaged"),
+        (lambda run: os.truncate(run / "config.json", 9_000_000_000), "damaged: 9,000 MB, of 64 at most"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_left_out_and_the_others_are_shown(report, runs, change, says):
+    shutil.copytree("seed1", "broken")
+    (runs / "broken" / "checkpoint.pt").unlink()
+    change(runs / "broken")
+    page = report("run", "broken")
+    (said,) = page.missing
+    assert said.startswith("broken is left out: ") and says in said
+    assert list(page.returns("PointGoal")) == ["maml"]
+
+
 # What is refused.
 
 
@@ -555,9 +575,9 @@ def test_of_a_family_that_is_gone_the_learning_is_shown(report, runs, text):
     ("folders", "says"),
     [
         (["nowhere"], "no folder nowhere"),
-        (["run", "empty"], "is not a run folder: it has no config.json"),
+        (["empty"], "is not a run folder: it has no config.json"),
         (["run/config.json"], "no folder run/config.json"),
-        (["run", "damaged"], "damaged/config.json is damaged"),
+        (["empty", "damaged"], "damaged/config.json is damaged"),
         ([], "which runs?"),
     ],
 )
@@ -571,10 +591,22 @@ def test_what_is_no_run_is_refused_and_nothing_is_written(runs, folders, says):
     assert sorted(runs.rglob("*")) == before
 
 
-@pytest.mark.parametrize("out", ["run", "nowhere/report.html", "run/config.json", "run/report"])
-def test_a_page_that_cannot_be_is_refused_before_anything_is_read(runs, out):
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("run", r"ends in \.html"),
+        ("nowhere/report.html", "no folder nowhere; make it"),
+        ("run/config.json", r"ends in \.html"),
+        ("run/report", r"ends in \.html"),
+        ("folder.html", r"folder\.html is a folder"),
+        ("pipe.html", r"pipe\.html is a device or a pipe"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_before_anything_is_read(runs, out, says):
+    (runs / "folder.html").mkdir()
+    os.mkfifo(runs / "pipe.html")
     before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"ends in \.html"):
+    with pytest.raises(InputError, match=says):
         write_report([Path("nowhere")], Path(out))
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
 

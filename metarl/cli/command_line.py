@@ -17,7 +17,7 @@ import tyro
 
 from metarl import __version__
 from metarl.cli.unheeded import occupy_standard_streams
-from metarl.errors import InputError, unknown
+from metarl.errors import InputError, plain, unknown
 from metarl.extras import cure
 
 COMMANDS = {  # where each is, and what it is for
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
     except KeyboardInterrupt:
         return 130
-    print(f"metarl: {message}", file=sys.stderr)
+    print(f"metarl: {plain(message)}", file=sys.stderr)
     return 2
 
 

@@ -9,11 +9,11 @@ import tyro
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from metarl.cli.words import Command, check_common, check_writable, parse_tasks, show, split_tasks
-from metarl.errors import InputError
+from metarl.cli.words import Command, check_common, parse_tasks, say, show, split_tasks
+from metarl.errors import InputError, plain
 from metarl.evaluation.evaluate import Evaluation, evaluate
 from metarl.evaluation.probe import probe
-from metarl.files import write_json
+from metarl.files import check_writable, write_json
 from metarl.learners.meta_lstm.agent import MetaLSTM
 from metarl.runs.run_folder import RunFolder
 
@@ -94,11 +94,14 @@ class Evaluate(Command):
         if self.probe is not None and isinstance(agent, MetaLSTM):
             title = f"{family.name}, {agent.config.core}: {split} tasks"
             plots.plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
+        for path in (self.json, self.plot, self.probe):
+            if path is not None:
+                say(f"wrote {path}")
         return 0
 
 
 def _table(result: Evaluation) -> Table:
-    title = f"{result.family}, {result.learner}: {len(result.tasks)} tasks ({result.split})"
+    title = f"{plain(result.family)}, {result.learner}: {len(result.tasks)} tasks ({result.split})"
     table = Table(title=title, box=SIMPLE_HEAD)
     columns = {
         result.column: [str(k) for k in range(len(result.mean))],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metarl.envs import InputError
-from metarl.files import write_atomically
+from metarl.files import check_writable, write_atomically
 from metarl.progress import progress
 from metarl.report.groups import Group, group
 from metarl.report.page import Part, report_page
@@ -31,17 +31,24 @@ def write_report(
         What is missing in the folders, in words; the page says so too, and shows the rest.
 
     Raises:
-        InputError: a folder is no run folder, or there cannot be a page `out`.
+        InputError: none of the folders is a run folder, or there cannot be a page `out`.
     """
-    if out.is_dir() or not out.absolute().parent.is_dir() or out.suffix.lower() != ".html":
-        raise InputError(f"cannot write a page {out} there; give the path of a file that ends in .html")
+    if out.suffix.lower() != ".html":
+        raise InputError(f"cannot write a page {out}: give the path of a file that ends in .html")
+    check_writable(out)
     if not folders:
         raise InputError("which runs? give one or more run folders")
     once: dict[Path, Path] = {}
     for folder in folders:
         once.setdefault(folder.resolve(), folder)
-    runs = [read_run(folder) for folder in once.values()]
-    parts, missing = [], []
+    runs, parts, missing = [], [], []
+    for folder in once.values():
+        try:
+            runs.append(read_run(folder))
+        except (InputError, OSError) as error:
+            missing.append(f"{folder} is left out: {error}")
+            if len(missing) == len(once):
+                raise
     with progress("evaluating", len(runs), shown=progress_bar) as bar:
         for name in dict.fromkeys(run.config.family for run in runs):
             part = Part(name, None, group(run for run in runs if run.config.family == name))
