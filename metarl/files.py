@@ -1,4 +1,4 @@
-"""Files: written so that at every moment either the old or the new one is there, whole; read within bounds."""
+"""Files: written so that at every moment the old or the new one is there, whole; read within bounds."""
 
 import json
 import os

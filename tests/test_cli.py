@@ -350,6 +350,7 @@ def test_an_unknown_family_or_learner_is_answered_with_the_known_ones(refused):
         (["goal_x=0.5", "goal_y="], "is not a number"),
         (["goal_x=0.5", "goal_y=0.1,0.2"], "takes 1 number(s), not 2"),
         (["goal_x"], "write name=value"),
+        (["goal_x=0.5,goal_y=0.1"], "write values apart, --task goal_x=0.5 goal_y=0.1"),
         (["goal_x=0.5", "goal_y=0", "goal_x=1"], "needs goal_y"),
     ],
 )
@@ -453,6 +454,72 @@ def test_cuda_without_cuda_is_refused(refused):
     assert "there is no CUDA device here; use --device cpu" in said
 
 
+WRITTEN = """
+from metarl.envs import Param, TaskFamily, Uniform
+from metarl.envs.families.point import PointGoal
+
+class Crane(PointGoal):
+    pass
+
+class Forgot:
+    pass
+
+class Empty(TaskFamily):
+    params = (Param("goal_x", "m", Uniform(-1, 1)),)
+"""
+
+
+@pytest.mark.parametrize(
+    ("family", "says"),
+    [
+        ("crane.py", "write crane.py:Crane or crane.py:Empty"),
+        ("crane:Crane", "'crane:Crane' names no class in a file; write crane.py:Crane"),
+        ("./crane.py::Crane", "write crane.py:Crane"),
+        ("Crane", "did you mean crane.py:Crane?"),
+        ("crane.py:crane", "did you mean 'Crane'?"),
+        ("crane.py:Forgot", "is no family: write class Forgot(TaskFamily)"),
+        ("crane.py:Empty", "lacks mjcf, reward; a family states params, mjcf, reward"),
+        ("upside.py:Crane", "Uniform(1, -1): the lower end comes first, Uniform(-1, 1) (line 5)"),
+        ("nowhere.py", "no file nowhere.py"),
+        ("pointgoal", "did you mean 'PointGoal'?"),
+    ],
+)
+def test_a_family_that_is_not_there_as_it_was_said_is_answered_with_what_was_meant(
+    refused, runs, family, says
+):
+    (runs / "crane.py").write_text(WRITTEN)
+    (runs / "upside.py").write_text(WRITTEN.replace("    pass", "    x = Uniform(1, -1)", 1).lstrip("\n"))
+    for command in ("train", "check"):
+        assert says in refused(command, family)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("train PointGoal --steps 1M", "--steps 1M cannot be read: give a number, e.g. 0.5 or 2e6"),
+        ("train PointGoal --steps=1e6.5", "--steps 1e6.5 cannot be read: give a number"),
+        ("train PointGoal --seed 1.5", "--seed 1.5 cannot be read: give a whole number, e.g. 4"),
+        ("train PointGoal --n_threads two", "--n-threads two cannot be read: give a whole number"),
+        ("train PointGoal --hidden 64,64", "--hidden 64,64 cannot be read: give whole numbers with spaces"),
+        ("train PointGoal --hidden 4 x --seed 1", "--hidden 4 x cannot be read: give whole numbers"),
+        ("render run --size 480 x", "--size 480 x cannot be read: give whole numbers"),
+        ("evaluate run --columns all", "--columns all cannot be read: give a whole number"),
+        ("train PointGoal --outer sgd", "Expected one of ('trpo', 'ppo'); see metarl train --help"),
+        ("trian PointGoal", "did you mean 'train'?"),
+        ("train PointGoal --stpes 3", "Perhaps you meant: --steps"),
+    ],
+)
+def test_a_word_that_cannot_be_read_is_answered_with_one_that_can(refused, words, says):
+    assert says in refused(*words.split())
+
+
+def test_every_file_that_is_written_is_announced(runs, capsys):
+    flags = ["--columns", "1", "--episodes", "1", "--json", "a.json", "--plot", "a.png", "--probe", "b.png"]
+    assert main(["evaluate", "gru", *flags]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-3:] == ["wrote a.json", "wrote a.png", "wrote b.png"]
+
+
 def test_a_budget_below_one_iteration_is_refused(refused):
     said = refused("train", "PointGoal", *SMALL_MAML, "--steps", str(TINY_STEPS - 1), "--out", "new")
     assert f"use at least {TINY_STEPS}" in said
@@ -476,9 +543,11 @@ def test_words_that_no_command_knows_are_refused(refused):
         (["--seed", "-1"], "--seed -1"),
         (["--n-threads", "-1"], "--n-threads -1"),
         (["--split", "ood"], "defines no out-of-distribution tasks"),
-        (["--json", "nowhere/out.json"], "nowhere"),
-        (["--json", "run"], "cannot write a file run there"),
-        (["--plot", "nowhere/p.png"], "nowhere"),
+        (["--json", "nowhere/out.json"], "there is no folder nowhere; make it"),
+        (["--json", "run"], "run is a folder; give the path of a file"),
+        (["--json", "/dev/null"], "/dev/null is a device"),
+        (["--json", "/dev/stdout"], "/dev/stdout is a device"),
+        (["--plot", "nowhere/p.png"], "there is no folder nowhere; make it"),
         (["--plot", "picture.docx"], "use a name that ends in .png"),
         (["--plot", "picture"], "use a name that ends in .png"),
         (["--probe", "picture.docx"], "--probe picture.docx: use a name that ends in .png"),

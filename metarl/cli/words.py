@@ -42,6 +42,8 @@ def parse_tasks(family: TaskFamily, groups: Sequence[Sequence[str]]) -> list[Tas
                 raise InputError(f"--task {word}: write name=value, e.g. {family.params[0].name}=...")
             if name in tasks[-1]:
                 tasks.append({})
+            if "=" in value:
+                raise InputError(f"--task {word}: write values apart, --task {word.replace(',', ' ')}")
             numbers = value.split(",")
             tasks[-1][name] = numbers if len(numbers) > 1 else value
     return [family.task(values) for values in tasks]

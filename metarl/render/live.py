@@ -82,8 +82,8 @@ def _web(config: Any, plugins: list[Any], host: str) -> Any:
         socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         raise InputError(
-            f"--live-host {host}: this machine cannot listen there ({error.strerror}); use {HERE}, or 0.0.0.0 "
-            "for everybody"
+            f"--live-host {host}: this machine cannot listen there ({error.strerror}); use {HERE}, or "
+            "0.0.0.0 for everybody"
         ) from None
 
     class Viewer(web_viewer.WebViewer):
