@@ -514,6 +514,18 @@ def test_rows_that_are_cut_are_left_out(report, runs):
     assert read_run(Path("run")).progress["time/timesteps"].tolist() == [TINY_STEPS, 2 * TINY_STEPS]
 
 
+def test_of_numbers_beyond_all_and_rows_without_end_a_picture_is_drawn(report, runs):
+    path = runs / "run" / "progress.csv"
+    head, row = path.read_text().splitlines()
+    beyond = ",".join("1e300" if k % 2 else "-1e999" for k in range(row.count(",") + 1))
+    beyond = beyond.replace("-1e999", "1", 1)
+    path.write_text("\n".join([head, *[row, beyond] * 30_000]) + "\n")
+    assert report("run").missing == []
+    progress = read_run(Path("run")).progress
+    assert 20_000 <= len(progress["time/timesteps"]) < 40_000
+    assert not any((abs(column) > 1e30).any() for column in progress.values())
+
+
 def test_a_training_that_is_not_finished_is_named(report, runs):
     path = runs / "run" / "config.json"
     path.write_text(path.read_text().replace(f'"steps": {TINY_STEPS}', f'"steps": {9 * TINY_STEPS}'))

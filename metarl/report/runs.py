@@ -19,6 +19,8 @@ from metarl.runs.logs import PROGRESS, SECONDS, STEP, read_rows
 from metarl.runs.run_folder import CONFIG, TASKS, VERSIONS, RunConfig, RunFolder
 
 RETURN = "return/"  # columns of progress.csv
+MOST_ROWS = 20_000  # of progress.csv, beyond which only every so many are drawn
+BEYOND = 1e30  # what no training gives, and no axis shows
 
 
 @dataclass(eq=False)
@@ -180,14 +182,17 @@ def _read_progress(run: Run) -> dict[str, np.ndarray]:
         return {}
     if len(rows) < n_lines:
         run.miss(f"{PROGRESS} is cut or damaged: {len(rows)} of its {n_lines} rows can be read")
+    rows = rows[:: -max(1, len(rows) // MOST_ROWS)][::-1]  # the last one is among them
     return {name: np.array([_number(row[name]) for row in rows]) for name in names}
 
 
 def _number(text: Any) -> float:
+    """A number that can be drawn; none if it is not."""
     try:
-        return float(text)
+        number = float(text)
     except (TypeError, ValueError):
         return float("nan")
+    return number if abs(number) < BEYOND else float("nan")
 
 
 def _read_json(run: Run, name: str) -> dict[str, Any]:
