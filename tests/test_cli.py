@@ -675,6 +675,43 @@ def test_a_damaged_config_is_refused(refused, runs, damage, command):
     refused(*command, "run")
 
 
+OBEYED = "a\x1b[2J\u202e[red]\n[/nothing]:smile:"  # by terminals, by rich
+
+
+def test_what_stands_in_files_and_names_is_shown_and_not_obeyed(runs, capsys, monkeypatch):
+    path = runs / "seed1" / "config.json"
+    path.write_text(path.read_text().replace('"PointGoal"', json.dumps(OBEYED)))
+    Path(OBEYED).parent.mkdir()  # a slash in a path ends what rich takes for a tag
+    (runs / "run").rename(OBEYED)
+    (runs / OBEYED / "versions.json").unlink()
+    capsys.readouterr()
+    assert main(["evaluate", "seed1"]) == 2
+    assert main(["report", OBEYED, "seed1"]) == 0
+    out, err = capsys.readouterr()
+    assert all(line.isprintable() for line in (out + err).splitlines())
+    shown = r"a\x1b[2J\u202e[red]\n[/nothing]:smile:"
+    assert f"missing: {shown}: no versions.json\n" in out
+    assert err.startswith("metarl: ") and shown in err
+    page = (runs / "report.html").read_text()
+    assert shown in page and not {"\x1b", "\u202e"} & {*page}
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a bar instead of lines
+    assert main(["report", OBEYED]) == 0
+    assert shown in capsys.readouterr().err
+
+
+def test_names_in_a_table_are_names(runs, capsys):
+    (runs / "mine.py").write_text(
+        "from metarl.envs.families.point import PointGoal\n\n\n"
+        "class Named(PointGoal):\n"
+        "    def reward(self, r, action, task):\n"
+        f"        return {{{OBEYED!r}: super().reward(r, action, task)['distance']}}\n"
+    )
+    capsys.readouterr()
+    main(["check", "mine.py:Named"])
+    out = capsys.readouterr().out
+    assert r"a\x1b[2J\u202e[red]\n[/nothing]:smile:" in out and "\x1b" not in out
+
+
 def test_a_folder_that_holds_a_run_is_replaced_only_by_force(refused, runs):
     argv = ["train", "PointGoal", *SMALL_MAML, *STEPS, "--seed", "9", "--out", "run"]
     assert "already holds a run: go on with --resume run, replace it with --force" in refused(*argv)

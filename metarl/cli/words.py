@@ -71,6 +71,7 @@ def say(line: str) -> None:
 
 def show(table: Table) -> None:
     """Print a table as wide as it has to be: a narrow terminal breaks its lines, but no number is lost."""
-    console = Console(markup=False, emoji=False)  # names are names
-    console.width = max(console.width * console.is_terminal, Console(width=1000).measure(table).maximum)
+    names: dict[str, Any] = {"markup": False, "emoji": False}  # are names
+    console, wide = Console(**names), Console(width=1000, **names)
+    console.width = max(console.width * console.is_terminal, wide.measure(table).maximum)
     console.print(table)
