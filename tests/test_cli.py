@@ -25,6 +25,7 @@ from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.cli.command_line import COMMANDS, main
 from metarl.envs import FAMILIES, InputError
 from metarl.evaluation.evaluate import evaluate
+from metarl.files import check_writable
 from metarl.runs.run_folder import PREVIOUS, RunFolder
 
 STEPS = ["--steps", str(TINY_STEPS)]
@@ -545,8 +546,7 @@ def test_words_that_no_command_knows_are_refused(refused):
         (["--split", "ood"], "defines no out-of-distribution tasks"),
         (["--json", "nowhere/out.json"], "there is no folder nowhere; make it"),
         (["--json", "run"], "run is a folder; give the path of a file"),
-        (["--json", "/dev/null"], "/dev/null is a device"),
-        (["--json", "/dev/stdout"], "/dev/stdout is a device"),
+        (["--json", "pipe.json"], "pipe.json is a device or a pipe"),
         (["--plot", "nowhere/p.png"], "there is no folder nowhere; make it"),
         (["--plot", "picture.docx"], "use a name that ends in .png"),
         (["--plot", "picture"], "use a name that ends in .png"),
@@ -554,8 +554,15 @@ def test_words_that_no_command_knows_are_refused(refused):
         (["--probe", "probe.png"], "--probe looks into a memory, and a maml policy has none"),
     ],
 )
-def test_an_evaluation_that_cannot_be_is_refused_before_it_begins(refused, flags, says):
+def test_an_evaluation_that_cannot_be_is_refused_before_it_begins(refused, runs, flags, says):
+    os.mkfifo(runs / "pipe.json")
     assert says in refused("evaluate", "run", *flags)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout"])
+def test_a_device_is_not_replaced_by_a_file(path):  # asked only: root would do it
+    with pytest.raises(InputError, match="is a device"):
+        check_writable(Path(path))
 
 
 @pytest.mark.parametrize("command", [["evaluate"], ["report"], ["train", "--resume"]])
