@@ -1,5 +1,6 @@
 """From a name to a family: the catalogue's, or a user's own `path/to/file.py:ClassName`."""
 
+import re
 import traceback
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def load_family(name: str) -> TaskFamily:
         return FAMILIES[name]()
     path, colon, class_name = name.rpartition(":")
     if not colon or not path.endswith(".py"):
-        raise unknown("family", name, FAMILIES)
+        raise _misspelt(name)
     return _from_file(Path(path), class_name)
 
 
@@ -43,6 +44,32 @@ def as_family(family: object) -> TaskFamily:
     return family
 
 
+def _misspelt(name: str) -> InputError:
+    """What somebody may have meant who says this for a family."""
+    path, _, class_name = name.partition(":")
+    class_name = class_name.strip(":")
+    file = Path(path if path.endswith(".py") else f"{path}.py")
+    if path.endswith(".py") and not file.is_file():
+        return InputError(f"no file {file}; give your family as path/to/file.py:ClassName")
+    if file.is_file():
+        meant = [class_name] if class_name else _classes(file) or ["ClassName"]
+        words = " or ".join(f"{file}:{one}" for one in meant)
+        return InputError(f"{name!r} names no class in a file; write {words}")
+    for file in sorted(Path().glob("*.py")):
+        if name in _classes(file):
+            return InputError(f"unknown family {name!r}; did you mean {file}:{name}?")
+    return unknown("family", name, FAMILIES)
+
+
+def _classes(file: Path) -> list[str]:
+    """Names of the classes in a file that are derived from something. Nothing in it runs."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []
+    return re.findall(r"^class (\w+)\(", text, re.MULTILINE)
+
+
 def _from_file(path: Path, class_name: str) -> TaskFamily:
     if not path.is_file():
         raise InputError(f"no file {path}; give your family as path/to/file.py:ClassName")
@@ -59,9 +86,28 @@ def _from_file(path: Path, class_name: str) -> TaskFamily:
         for n, c in vars(module).items()
         if isinstance(c, type) and issubclass(c, TaskFamily) and c.__module__ == module.__name__
     }
-    if class_name not in families:
-        raise unknown(f"family in {path}", class_name, families)
-    return families[class_name]()
+    if class_name in families:
+        return _whole(families[class_name], path)
+    if isinstance(vars(module).get(class_name), type):
+        raise InputError(f"{class_name} in {path} is no family: write class {class_name}(TaskFamily)")
+    raise unknown(f"family in {path}", class_name, families)
+
+
+def _whole(kind: type[TaskFamily], path: Path) -> TaskFamily:
+    """A family of this class.
+
+    Raises:
+        InputError: it lacks what every family has to say itself.
+    """
+    said = {
+        "params": hasattr(kind, "params"),
+        "mjcf": hasattr(kind, "mjcf") or kind.build_model is not TaskFamily.build_model,
+        "reward": kind.reward is not TaskFamily.reward,
+    }
+    if not all(said.values()):
+        lacking = ", ".join(name for name in said if not said[name])
+        raise InputError(f"{kind.__name__} in {path} lacks {lacking}; a family states {', '.join(said)}")
+    return kind()
 
 
 def _place(error: BaseException, path: Path) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 
 from metarl.errors import InputError
 
+MOST = 64  # numbers in a list
+
 
 def check(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Raise InputError unless every field of a config has its type and lies in its range.
@@ -30,6 +32,8 @@ def check(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
         elif get_origin(field.type) is tuple:
             if not isinstance(value, tuple):
                 raise InputError(f"{flag} {value} is not a list of whole numbers")
+            if len(value) > MOST:
+                raise InputError(f"{flag} has {len(value)} numbers; use at most {MOST}")
             for number in value:
                 _check_number(flag, number, int, ranges[field.name])
         else:
@@ -75,4 +79,5 @@ def _check_number(flag: str, value: Any, kind: object, bounds: tuple[float, floa
         raise InputError(f"{flag} {value} is not a {'whole ' if kind is int else ''}number")
     low, high = bounds
     if not low <= value <= high:
-        raise InputError(f"{flag} {value:g} is out of range; use {low:g} to {high:g}")
+        shown = value if isinstance(value, int) else f"{value:g}"  # an int may be longer than any float
+        raise InputError(f"{flag} {shown} is out of range; use {low:g} to {high:g}")

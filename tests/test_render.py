@@ -302,18 +302,62 @@ def test_a_live_policy_learns_when_asked(agents):
     assert np.array_equal(session.policy.predict(session.obs)[0], before)
 
 
-def test_a_live_viewer_opens_where_there_is_no_display_and_closes(made):
+LIVE = """
+import sys, time
+from pathlib import Path
+
+from metarl.render import run_live
+from metarl.runs.run_folder import RunFolder
+
+LISTENS = "0A"  # a state of a socket
+
+
+def addresses():
+    "Where this process listens, as /proc has it."
+    own = {path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in open(f"/proc/net/{name}").readlines()[1:]]
+    return [row[1].partition(":")[0] for row in rows if row[3] == LISTENS and f"socket:[{row[9]}]" in own]
+
+
+def keep_on():
+    heard[:] = addresses()
+    return time.monotonic() < end and len(heard) < 2  # the page's, and that of the viewer's own parts
+
+
+agent = RunFolder(sys.argv[1]).load("cpu", 1)[1]
+heard, end = [], time.monotonic() + 20
+print(run_live(agent, agent.family.tasks("test")[0], 0, keep_on, *sys.argv[2:]))
+print(*sorted(heard))
+"""
+LOCAL, EVERYWHERE = "0100007F", "00000000"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc who listens")
+@pytest.mark.parametrize(
+    ("host", "heard"),
+    [
+        ([], [LOCAL, LOCAL]),
+        pytest.param(["0.0.0.0"], [EVERYWHERE, LOCAL], marks=pytest.mark.slow),
+    ],
+)
+def test_a_live_viewer_is_for_this_machine_unless_asked_otherwise(made, host, heard):
     pytest.importorskip("mujoco.studio")
-    code = (
-        "import sys; from metarl.render import run_live; from metarl.runs.run_folder import RunFolder\n"
-        "agent = RunFolder(sys.argv[1]).load('cpu', 1)[1]; steps = iter(range(8))\n"
-        "task = agent.family.tasks('test')[0]\n"
-        "print(run_live(agent, task, keep_on=lambda: next(steps, None) is not None))"
-    )
     bare = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    command = [sys.executable, "-c", code, str(made / "memory")]
+    command = [sys.executable, "-c", LIVE, str(made / "memory"), *host]
     done = subprocess.run(command, capture_output=True, text=True, env=bare, timeout=60, check=True)
-    assert "http://localhost" in done.stdout and done.stdout.rstrip().endswith("0")
+    assert "http://localhost" in done.stdout and ("Remote:" in done.stdout) == bool(host)
+    *_, status, addresses = done.stdout.splitlines()
+    assert (status, addresses.split()) == ("0", heard)
+
+
+def test_a_live_viewer_is_refused_where_this_machine_has_no_such_address(runs, capsys, monkeypatch):
+    pytest.importorskip("mujoco.studio")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for host in ("192.0.2.1", "not an address"):
+        assert main(["render", "memory", "--live", "--live-host", host]) == 2
+        said = capsys.readouterr().err
+        assert f"--live-host {host}: this machine cannot listen there" in said and said.count("\n") == 1
 
 
 # Bad input.

@@ -1,6 +1,7 @@
 """The report: the numbers of an evaluation, whatever is missing, in one page that needs nothing else."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -581,6 +582,18 @@ def test_rows_that_are_cut_are_left_out(report, runs):
     assert read_run(Path("run")).progress["time/timesteps"].tolist() == [TINY_STEPS, 2 * TINY_STEPS]
 
 
+def test_of_numbers_beyond_all_and_rows_without_end_a_picture_is_drawn(report, runs):
+    path = runs / "run" / "progress.csv"
+    head, row = path.read_text().splitlines()
+    beyond = ",".join("1e300" if k % 2 else "-1e999" for k in range(row.count(",") + 1))
+    beyond = beyond.replace("-1e999", "1", 1)
+    path.write_text("\n".join([head, *[row, beyond] * 30_000]) + "\n")
+    assert report("run").missing == []
+    progress = read_run(Path("run")).progress
+    assert 20_000 <= len(progress["time/timesteps"]) < 40_000
+    assert not any((abs(column) > 1e30).any() for column in progress.values())
+
+
 def test_a_training_that_is_not_finished_is_named(report, runs):
     path = runs / "run" / "config.json"
     path.write_text(path.read_text().replace(f'"steps": {TINY_STEPS}', f'"steps": {9 * TINY_STEPS}'))
@@ -616,6 +629,25 @@ def test_of_a_family_that_is_gone_the_learning_is_shown(report, runs, text):
     assert list(page.returns("PointGoal")) == ["maml"]
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (shutil.rmtree, "no folder broken"),
+        (lambda run: (run / "config.json").write_text("["), "broken/config.json is damaged"),
+        (lambda run: (run / "config.json").write_text("[" * 100_000), "broken/config.json is damaged"),
+        (lambda run: os.truncate(run / "config.json", 9_000_000_000), "damaged: 9,000 MB, of 64 at most"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_left_out_and_the_others_are_shown(report, runs, change, says):
+    shutil.copytree("seed1", "broken")
+    (runs / "broken" / "checkpoint.pt").unlink()
+    change(runs / "broken")
+    page = report("run", "broken")
+    (said,) = page.missing
+    assert said.startswith("broken is left out: ") and says in said
+    assert list(page.returns("PointGoal")) == ["maml"]
+
+
 # What is refused.
 
 
@@ -623,10 +655,10 @@ def test_of_a_family_that_is_gone_the_learning_is_shown(report, runs, text):
     ("folders", "says"),
     [
         (["nowhere"], "no folder nowhere"),
-        (["run", "empty"], "is not a run folder: it has no config.json"),
+        (["empty"], "is not a run folder: it has no config.json"),
         (["run/config.json"], "run/config.json holds no evaluations of one learner; give a run folder, or"),
         (["run/nowhere.json"], "no folder run/nowhere.json"),
-        (["run", "damaged"], "damaged/config.json is damaged"),
+        (["empty", "damaged"], "damaged/config.json is damaged"),
         ([], "which runs?"),
     ],
 )
@@ -640,10 +672,22 @@ def test_what_is_no_run_is_refused_and_nothing_is_written(runs, folders, says):
     assert sorted(runs.rglob("*")) == before
 
 
-@pytest.mark.parametrize("out", ["run", "nowhere/report.html", "run/config.json", "run/report"])
-def test_a_page_that_cannot_be_is_refused_before_anything_is_read(runs, out):
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("run", r"ends in \.html"),
+        ("nowhere/report.html", "no folder nowhere; make it"),
+        ("run/config.json", r"ends in \.html"),
+        ("run/report", r"ends in \.html"),
+        ("folder.html", r"folder\.html is a folder"),
+        ("pipe.html", r"pipe\.html is a device or a pipe"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_before_anything_is_read(runs, out, says):
+    (runs / "folder.html").mkdir()
+    os.mkfifo(runs / "pipe.html")
     before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"ends in \.html"):
+    with pytest.raises(InputError, match=says):
         write_report([Path("nowhere")], Path(out))
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
 

@@ -10,12 +10,12 @@ import tyro
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from metarl.cli.words import Command, check_common, check_writable, parse_tasks, show, split_tasks
+from metarl.cli.words import Command, check_common, parse_tasks, say, show, split_tasks
 from metarl.envs import Task, TaskFamily
 from metarl.errors import InputError
 from metarl.evaluation.evaluate import Evaluation, evaluate
 from metarl.evaluation.probe import probe
-from metarl.files import write_json
+from metarl.files import check_writable, write_json
 from metarl.learners.meta_lstm.agent import MetaLSTM
 from metarl.runs.run_folder import RunFolder
 
@@ -98,6 +98,9 @@ class Evaluate(Command):
         if self.probe is not None and isinstance(agent, MetaLSTM):
             title = f"{family.name}, {agent.config.core}: {split} tasks"
             plots.plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
+        for path in (self.json, self.plot, self.probe):
+            if path is not None:
+                say(f"wrote {path}")
         return 0
 
 
@@ -139,9 +142,9 @@ def _each_task(result: Evaluation, family: TaskFamily) -> Table:
 
 
 def _filled(title: str, columns: Mapping[str, Sequence[str]]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD)
+    table = Table(title=plain(title), box=SIMPLE_HEAD)
     for k, name in enumerate(columns):
-        table.add_column(name, justify="right" if k else "left", no_wrap=True)
+        table.add_column(plain(name), justify="right" if k else "left", no_wrap=True)
     for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
+        table.add_row(*map(plain, cells))
     return table

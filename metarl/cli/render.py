@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import tyro
 
 from metarl import render
-from metarl.cli.words import Command, check_common, check_writable, parse_tasks, split_tasks
+from metarl.cli.words import Command, check_common, parse_tasks, say, split_tasks
 from metarl.envs.gl import use_opengl
 from metarl.errors import InputError
+from metarl.files import check_writable
 from metarl.learners.adapter import first_number
 from metarl.runs.run_folder import RunFolder
 
@@ -36,6 +37,9 @@ class Render(Command):
     """width and height of one picture, pixels"""
     live: bool = False
     """open a viewer instead, in which the task can be changed while the policy adapts"""
+    live_host: str = render.HERE
+    """address of this machine at which the viewer is served where it is a web page (0.0.0.0 shows it to
+    everybody who can reach the machine)"""
     seed: int = 0
     """of initial states and exploration"""
     n_threads: int = 0
@@ -61,7 +65,7 @@ class Render(Command):
         else:
             tasks = render.telling_tasks(agent.family, split_tasks(agent.family, self.split, self.seed))
         if self.live:
-            return render.run_live(agent, tasks[0], self.seed)
+            return render.run_live(agent, tasks[0], self.seed, host=self.live_host)
         out = self.out or self._default()
         rollouts = render.record_rollouts(agent, tasks, columns, self.seed)
         for path in out:
@@ -69,7 +73,7 @@ class Render(Command):
                 render.write_clip(rollouts, agent.family, path, *self.size, progress_bar=True)
             else:
                 render.write_page(rollouts, agent.family, path)
-            print(f"wrote {path}")
+            say(f"wrote {path}")
         return 0
 
     def _default(self) -> tuple[Path, ...]:

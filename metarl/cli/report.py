@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from metarl.cli.words import Command, check_common
+from metarl.cli.words import Command, check_common, say
 from metarl.report import write_report
 
 
@@ -28,6 +28,6 @@ class Report(Command):
         """Write the page."""
         check_common(self.seed, self.n_threads)
         for words in write_report(self.runs, self.out, self.n_threads, self.seed, progress_bar=True):
-            print(f"missing: {words}")
-        print(f"page: {self.out}")
+            say(f"missing: {words}")
+        say(f"wrote {self.out}")
         return 0

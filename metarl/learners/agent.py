@@ -81,6 +81,11 @@ class Agent:
 
     # What a subclass defines.
 
+    @classmethod
+    def n_least(cls, config: Any) -> int:
+        """How many parameters these settings ask for at least, on any robot."""
+        return 0
+
     def build_learner(self) -> Any:
         """The learner, with `state_dict` and `load_state_dict`."""
         raise NotImplementedError
@@ -272,7 +277,9 @@ class Agent:
         content = read_checkpoint(path)
         if content["learner"] != cls.name:
             raise InputError(f"{path} holds a {content['learner']} agent, not {cls.name}")
-        agent = cls(content["family"], cls.make_config(content["config"]), content["seed"], device, n_threads)
+        config = cls.make_config(content["config"])
+        cls.check_size(path, config)
+        agent = cls(content["family"], config, content["seed"], device, n_threads)
         agent.restore(path, content)
         return agent
 
@@ -295,6 +302,15 @@ class Agent:
         except (AttributeError, TypeError) as error:
             raise InputError(f"the config does not fit {cls.name} of this version: {error}") from None
 
+    @classmethod
+    def check_size(cls, path: Path, config: Any) -> None:
+        """Raise InputError if these settings ask for more parameters than a checkpoint can hold."""
+        if cls.n_least(config) * torch.float32.itemsize > path.stat().st_size:
+            raise InputError(
+                f"{path} does not fit its own settings: they ask for at least {cls.n_least(config):,} "
+                "parameters, and it is smaller; it is damaged"
+            )
+
     def restore(self, path: Path, content: Mapping[str, Any]) -> None:
         """Take over the state in a checkpoint's content.
 
@@ -307,7 +323,15 @@ class Agent:
             self.load_state_dict(content["state"])
             if not is_finite(content["state"]):
                 raise ValueError("its numbers are not finite")
-        except (LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+        except (
+            LookupError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+            AttributeError,
+            OverflowError,
+            MemoryError,
+        ) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path} does not fit its own settings ({reason}); it is damaged") from None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from metarl.errors import plain
 from metarl.evaluation.evaluate import Evaluation
 from metarl.evaluation.statistics import iqm, stratified_bootstrap
 from metarl.learners.adapter import EPISODES
@@ -131,7 +132,7 @@ def words_of(name: str, value: Any) -> str:
     """A setting in words."""
     if name == "steps":
         return f"{value:,} steps"
-    return f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+    return plain(f"{name} {value if isinstance(value, str) else json.dumps(value)}")
 
 
 def _tell_apart(groups: Sequence[Group]) -> None:

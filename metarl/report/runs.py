@@ -1,6 +1,5 @@
 """What a report is about: run folders, as far as they can be read, and what was judged elsewhere."""
 
-import csv
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,13 +11,16 @@ import numpy as np
 from metarl.envs import InputError, Task, TaskFamily, load_family
 from metarl.envs.task import Split
 from metarl.evaluation.evaluate import Evaluation, evaluate
+from metarl.files import read_json, read_text
 from metarl.learners import LEARNERS
 from metarl.learners.checkpoint import read_checkpoint
 from metarl.report.clips import find_clips
-from metarl.runs.logs import PROGRESS, SECONDS, STEP
+from metarl.runs.logs import PROGRESS, SECONDS, STEP, read_rows
 from metarl.runs.run_folder import CONFIG, TASKS, VERSIONS, RunConfig, RunFolder
 
 RETURN = "return/"  # columns of progress.csv
+MOST_ROWS = 20_000  # of progress.csv, beyond which only every so many are drawn
+BEYOND = 1e30  # what no training gives, and no axis shows
 
 
 @dataclass(eq=False)
@@ -79,7 +81,7 @@ def read_run(folder: Path) -> Run:
         InputError: it is not a run folder.
     """
     try:
-        run = Run(folder, RunFolder(folder).read_config(), (folder / CONFIG).read_text())
+        run = Run(folder, RunFolder(folder).read_config(), read_text(folder / CONFIG))
     except InputError as error:
         run = Run(folder, *_from_checkpoint(folder, error), has_config=False)
         run.miss(f"{CONFIG} is missing or damaged; what was asked for is read from the checkpoint")
@@ -217,26 +219,29 @@ def _read_progress(run: Run) -> dict[str, np.ndarray]:
     if not path.is_file():
         run.miss(f"no {PROGRESS}, so it has no learning curve")
         return {}
-    lines = path.read_text(errors="replace").replace("\0", "").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]  # not the last words of a killed run
     try:
-        rows = [row for row in csv.DictReader(whole) if np.isfinite(_number(row.get(STEP)))]
-    except csv.Error:
-        rows = []
+        found, n_lines = read_rows(path)
+    except InputError as error:
+        run.miss(f"no learning curve: {error}")
+        return {}
+    rows = [row for row in found if np.isfinite(_number(row.get(STEP)))]
     names = [name for name in (rows[0] if rows else []) if name and name.isprintable()]
     if not {STEP, SECONDS} <= {*names} or not any(name.startswith(RETURN) for name in names):
-        run.miss(f"{PROGRESS} is {'damaged' if whole[1:] else 'empty'}, so it has no learning curve")
+        run.miss(f"{PROGRESS} is {'damaged' if found else 'empty'}, so it has no learning curve")
         return {}
-    if len(rows) < len(lines) - 1:
-        run.miss(f"{PROGRESS} is cut or damaged: {len(rows)} of its {len(lines) - 1} rows can be read")
+    if len(rows) < n_lines:
+        run.miss(f"{PROGRESS} is cut or damaged: {len(rows)} of its {n_lines} rows can be read")
+    rows = rows[:: -max(1, len(rows) // MOST_ROWS)][::-1]  # the last one is among them
     return {name: np.array([_number(row[name]) for row in rows]) for name in names}
 
 
 def _number(text: Any) -> float:
+    """A number that can be drawn; none if it is not."""
     try:
-        return float(text)
+        number = float(text)
     except (TypeError, ValueError):
         return float("nan")
+    return number if abs(number) < BEYOND else float("nan")
 
 
 def _read_json(run: Run, name: str) -> dict[str, Any]:
@@ -245,8 +250,8 @@ def _read_json(run: Run, name: str) -> dict[str, Any]:
         run.miss(f"no {name}")
         return {}
     try:
-        content = json.loads((run.folder / name).read_text())
-    except ValueError:
+        content = read_json(run.folder / name)
+    except InputError:
         content = None
     if not isinstance(content, dict):
         run.miss(f"{name} is damaged")
@@ -259,5 +264,5 @@ def _are_tasks(listed: Any, family: TaskFamily, split: Split) -> bool:
     try:
         then, now = family.stack([Task(values) for values in listed]), family.stack(family.tasks(split))
         return all(np.allclose(then[name], now[name]) for name in now)
-    except (TypeError, ValueError, KeyError, AttributeError):
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         return False

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from metarl.envs import InputError
-from metarl.files import write_atomically
+from metarl.files import check_writable, write_atomically
 from metarl.progress import progress
 from metarl.report.groups import Group, group
 from metarl.report.page import Part, report_page
@@ -33,23 +33,28 @@ def write_report(
         What is missing in the folders, in words; the page says so too, and shows the rest.
 
     Raises:
-        InputError: a folder is no run folder, a file no evaluation, or there cannot be a page `out`.
+        InputError: nothing that was given can be read, or there cannot be a page `out`.
     """
-    if out.is_dir() or not out.absolute().parent.is_dir() or out.suffix.lower() != ".html":
-        raise InputError(f"cannot write a page {out} there; give the path of a file that ends in .html")
+    if out.suffix.lower() != ".html":
+        raise InputError(f"cannot write a page {out}: give the path of a file that ends in .html")
+    check_writable(out)
     if not folders:
         raise InputError("which runs? give one or more run folders")
     once: dict[Path, Path] = {}
     for folder in folders:
         once.setdefault(folder.resolve(), folder)
-    runs = [
-        read_evaluations(path, k) if path.suffix == ".json" and path.is_file() else read_run(path)
-        for k, path in enumerate(once.values())
-    ]
+    runs, parts, missing = [], [], []
+    for k, path in enumerate(once.values()):
+        judged = path.suffix == ".json" and path.is_file()
+        try:
+            runs.append(read_evaluations(path, k) if judged else read_run(path))
+        except (InputError, OSError) as error:
+            missing.append(f"{path} is left out: {error}")
+            if len(missing) == len(once):
+                raise
     full = {name.rpartition(":")[2]: name for name in (r.config.family for r in runs if not r.judged)}
     for run in runs:  # an evaluation tells a family's name without the file that it is in
         run.config = replace(run.config, family=full.get(run.config.family, run.config.family))
-    parts, missing = [], []
     with progress("evaluating", len(runs), shown=progress_bar) as bar:
         for name in dict.fromkeys(run.config.family for run in runs):
             part = Part(name, None, group(run for run in runs if run.config.family == name))

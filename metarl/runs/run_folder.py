@@ -1,7 +1,6 @@
 """The run folder: everything about a training run, and nothing that is not about it."""
 
 import fcntl
-import json
 import os
 import platform
 import shutil
@@ -16,8 +15,8 @@ from typing import Any, get_origin, get_type_hints
 from metarl import __version__
 from metarl.envs import InputError, TaskFamily
 from metarl.envs.task import SPLITS, Split
-from metarl.errors import DamagedError, unknown
-from metarl.files import keep, write_json
+from metarl.errors import DamagedError, plain, unknown
+from metarl.files import keep, read_json, write_json
 from metarl.learners import LEARNERS
 from metarl.learners.agent import Agent
 from metarl.learners.checkpoint import CHECKPOINT, is_whole, read_checkpoint
@@ -127,9 +126,9 @@ class RunFolder:
         if not path.is_file():
             raise InputError(f"{self.path} is not a run folder: it has no {CONFIG}")
         try:
-            config = RunConfig(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+            config = RunConfig(**read_json(path))
+        except TypeError as error:
+            raise InputError(f"{path} is damaged: {error}") from None
         for name, kind in get_type_hints(RunConfig).items():
             if not isinstance(getattr(config, name), get_origin(kind) or kind):
                 raise InputError(f"{path} is damaged: {name} is {getattr(config, name)!r}")
@@ -150,7 +149,8 @@ class RunFolder:
             if not self.previous.is_file():
                 raise
             found = self._load(config, self.previous, device, n_threads)
-            print(f"{error}: taking {self.previous}, of {found[1].num_timesteps} steps", file=sys.stderr)
+            words = f"{error}: taking {self.previous}, of {found[1].num_timesteps} steps"
+            print(plain(words), file=sys.stderr)
             return found
 
     def _load(
@@ -162,6 +162,7 @@ class RunFolder:
         asked = config.learner, config.seed, vars(settings)
         if (content["learner"], content["seed"], content["config"]) != asked:
             raise InputError(f"{path} belongs to another run than {self.path / CONFIG}")
+        kind.check_size(path, settings)
         agent = kind(
             config.family,
             settings,

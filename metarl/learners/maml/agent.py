@@ -1,6 +1,7 @@
 """MAML at work: the training loop, adaptation to a task or an environment, and its evaluation."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -33,6 +34,11 @@ class MAML(Agent):
     name = "maml"
     config_class = MAMLConfig
     learner: MAMLLearner
+
+    @classmethod
+    def n_least(cls, config: MAMLConfig) -> int:
+        """Weights between the policy's layers."""
+        return sum(n_in * n_out for n_in, n_out in pairwise(config.hidden))
 
     def build_learner(self) -> MAMLLearner:
         """The MAML learner for this robot."""

@@ -37,6 +37,12 @@ class MetaLSTM(Agent):
     config_class = MetaLSTMConfig
     learner: MetaLSTMLearner
 
+    @classmethod
+    def n_least(cls, config: MetaLSTMConfig) -> int:
+        """Weights of the smallest core that remembers, the GRU, and of the layer behind it."""
+        from_state = 0 if config.core == "feedforward" else 3 * config.width**2
+        return from_state + 2 * config.width * config.hidden
+
     def build_learner(self) -> MetaLSTMLearner:
         """The recurrent learner for this robot."""
         return MetaLSTMLearner(
