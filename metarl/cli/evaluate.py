@@ -12,7 +12,7 @@ from rich.table import Table
 
 from metarl.cli.words import Command, check_common, parse_tasks, say, show, split_tasks
 from metarl.envs import Task, TaskFamily
-from metarl.errors import InputError
+from metarl.errors import InputError, plain
 from metarl.evaluation.evaluate import Evaluation, evaluate
 from metarl.evaluation.probe import probe
 from metarl.files import check_writable, write_json
