@@ -1,18 +1,25 @@
 """BatchSim: N simulations of a family, stepped together on C++ threads by mujoco.batch."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from ctypes import py_object, pythonapi
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
 
 import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
 from metarl.envs import variation
+from metarl.envs.catalogue import as_family
 from metarl.envs.family import TaskFamily
 from metarl.envs.mjlog import no_warnings
 from metarl.envs.readings import Readings
 from metarl.envs.task import Task
 from metarl.errors import InputError, NotFiniteError
+from metarl.ranges import whole
 
 # A simulation MuJoCo had to reset by itself because its state was no longer usable.
 FATAL_WARNINGS = [
@@ -47,6 +54,7 @@ class Step:
     failed: np.ndarray
 
 
+ENGINE = ("batch", "_ctrl", "_readings", "_stage", "_state_before")  # made anew in a copy
 KEPT_FAILURES = 10  # of a BatchSim, the first ones
 
 
@@ -75,25 +83,46 @@ class BatchSim:
     """N simulations of one family, each with its own task and, where dynamics vary, its own model.
 
     Results are the same, bit for bit, at any number of threads. Nothing here loops over simulations.
+    A copy, pickled or deep, and one in a forked process go on as the original does.
 
     Args:
-        family: the family.
+        family: the family, or its name.
         n_sims: N.
         n_threads: physics threads; 0 is one per CPU.
 
     Attributes:
+        tasks: the simulations', N of them; none before `set_tasks`.
+        n_steps: steps taken so far, those of all simulations together.
         n_failures: simulations that have blown up so far.
         failures: the first of them, to be looked at and replayed.
     """
 
-    def __init__(self, family: TaskFamily, n_sims: int, n_threads: int = 0):
+    def __init__(self, family: TaskFamily | str, n_sims: int, n_threads: int = 0):
+        n_sims, n_threads = whole("n_sims", n_sims), whole("n_threads", n_threads)
         if n_sims < 1 or n_threads < 0:
             raise InputError(f"{n_sims} simulations on {n_threads} threads: use at least 1, on 0 or more")
-        self.family, self.n_sims, self.n_failures = family, n_sims, 0
+        self.family, self.n_sims, self.n_threads, self.n_failures = as_family(family), n_sims, n_threads, 0
+        self.n_steps = 0
         self.tasks: list[Task] = []
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset
         self.failures: list[Failure] = []
-        self.batch = Batch(family.model, n_sims, n_threads)
+        self._begun = np.zeros(n_sims, bool)  # whether a simulation has a state that somebody gave it
+        self._task_values: dict[str, np.ndarray] = {}
+        # Where each simulation's last step has ended, at the goal or not; None if the family has none.
+        defined = type(self.family).success is not TaskFamily.success
+        self.succeeded = np.zeros(n_sims, bool) if defined else None
+        # action in [-1, 1] -> ctrl = centre + half * action
+        model = self.family.model
+        low, high = model.actuator_ctrlrange.T
+        limited = model.actuator_ctrllimited.astype(bool)
+        self._centre = np.where(limited, (low + high) / 2, 0.0)
+        self._half = np.where(limited, (high - low) / 2, 1.0)
+        self._start_engine()
+
+    def _start_engine(self) -> None:
+        """The simulations, and live views of them."""
+        family = self.family
+        self.batch = Batch(family.model, self.n_sims, self.n_threads)
         no_warnings()  # a simulation that blows up is counted, and a thousand lines about it help nobody
         self._state_before = self.batch.state.copy()
         bind = self.batch.bind
@@ -103,15 +132,30 @@ class BatchSim:
             bind(name)
         self._readings.before = {name: bind(name).copy() for name in family.remembered}
         self._stage = mujoco.mjtStage.mjSTAGE_VEL if family.derived else mujoco.mjtStage.mjSTAGE_NONE
-        self._task_values: dict[str, np.ndarray] = {}
-        # Where each simulation's last step has ended, at the goal or not; None if the family has none.
-        defined = type(family).success is not TaskFamily.success
-        self.succeeded = np.zeros(n_sims, bool) if defined else None
-        # action in [-1, 1] -> ctrl = centre + half * action
-        low, high = family.model.actuator_ctrlrange.T
-        limited = family.model.actuator_ctrllimited.astype(bool)
-        self._centre = np.where(limited, (low + high) / 2, 0.0)
-        self._half = np.where(limited, (high - low) / 2, 1.0)
+        _RUNNING.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {k: v for k, v in vars(self).items() if k not in ENGINE}
+        return {**kept, "arrays": [array.copy() for array in self._arrays()]}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update({k: v for k, v in state.items() if k != "arrays"})
+        self._start_engine()
+        if self.tasks:
+            self._vary(np.arange(self.n_sims), self._task_values)
+        self.batch.state[:] = state["arrays"][0]
+        if self.family.derived:
+            self.batch.forward(stage=self._stage)
+        for live, value in zip(self._arrays(), state["arrays"], strict=True):
+            live[:] = value
+
+    def __copy__(self) -> "BatchSim":
+        return deepcopy(self)  # half a simulation is none
+
+    def _arrays(self) -> list[np.ndarray]:
+        """What steps and observations go by, live; the fields of MjData follow from the state."""
+        r = self._readings
+        return [self.batch.state, self.batch.warning, r.qpos_before, *r.before.values()]
 
     @property
     def state(self) -> np.ndarray:
@@ -132,26 +176,39 @@ class BatchSim:
         """A copy of simulation i's model, with its task's dynamics, for rendering and checks."""
         return self.batch.get_model(i)
 
-    def set_tasks(self, tasks: Sequence[Task], ids: np.ndarray | None = None) -> None:
+    def set_tasks(self, tasks: Sequence[Mapping[str, Any]], ids: np.ndarray | None = None) -> None:
         """Give simulations their tasks; takes effect for their next reset.
 
+        Those that have none yet get the first one.
+
         Args:
-            tasks: one per simulation of `ids`.
+            tasks: one per simulation of `ids`, as tasks or as names and numbers.
             ids: (n,) sorted simulations; None is all.
+
+        Raises:
+            InputError: the family knows no such task, or no split has such numbers.
         """
-        ids = np.arange(self.n_sims) if ids is None else np.asarray(ids)
+        ids, tasks = np.arange(self.n_sims) if ids is None else np.asarray(ids), self.family.given(tasks)
         if len(tasks) != len(ids):
             raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
+        new = self.family.stack(tasks)
+        for param in self.family.params:
+            param.check(new[param.name])
         if not self.tasks:
             self.tasks = [tasks[0]] * self.n_sims
             self._task_values = self.family.stack(self.tasks)
+            if len(ids) < self.n_sims:
+                self._vary(np.arange(self.n_sims), self._task_values)
         for i, task in zip(ids, tasks, strict=True):
             self.tasks[i] = task
-        new = self.family.stack(tasks)
         for name, value in new.items():
             self._task_values[name][ids] = value
+        self._vary(ids, new)
+
+    def _vary(self, ids: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        """Give simulations the dynamics of these tasks."""
         chosen = self.family.variations
-        numbers = [new[name].reshape(len(ids), -1) for name in chosen]
+        numbers = [values[name].reshape(len(ids), -1) for name in chosen]
         variation.apply(self.batch, list(chosen.values()), numbers, ids)
 
     def start(self, rng: np.random.Generator) -> np.ndarray:
@@ -188,6 +245,7 @@ class BatchSim:
         """Let the readings follow states of simulations `ids` that were written by hand; obs of all."""
         ids = np.arange(self.n_sims) if ids is None else np.asarray(ids)
         r = self._readings
+        self._begun[ids] = True
         r.qpos_before[ids] = r.qpos[ids]
         if self.family.derived:
             self.batch.forward(ids, stage=self._stage)
@@ -204,11 +262,14 @@ class BatchSim:
 
         Raises:
             ValueError: an action has the wrong shape.
+            InputError: a simulation that is to move has no task or no state yet.
             NotFiniteError: an action is not a number.
         """
         r, family = self._readings, self.family
         if np.shape(action) != self._ctrl.shape:
             raise ValueError(f"actions have shape {self._ctrl.shape}, not {np.shape(action)}")
+        if not self.tasks or not (self._begun if mask is None else self._begun | ~mask).all():
+            raise InputError("no episode has begun yet: set the tasks and reset before the first step")
         if np.isnan(action).any():  # MuJoCo would quietly take 0 instead
             i = np.isnan(action).any(axis=1).argmax()
             raise NotFiniteError(
@@ -224,6 +285,7 @@ class BatchSim:
         np.copyto(self._state_before, self.batch.state)
         self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
+        self.n_steps += self.n_sims if mask is None else int(np.count_nonzero(mask))
         obs = family.observe(r).astype(np.float32)
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)
@@ -256,3 +318,17 @@ class BatchSim:
         # any count since the episode began means failed.
         fatal = self.batch.warning[:, FATAL_WARNINGS, 1].any(axis=1)
         return fatal | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)
+
+
+_RUNNING: WeakSet[BatchSim] = WeakSet()
+
+
+def _start_again() -> None:
+    """In a forked process: engines whose threads have stayed behind start anew where they were."""
+    for sim in list(_RUNNING):
+        if sim.batch.nthread > 1:
+            pythonapi.Py_IncRef(py_object(sim.batch))  # never freed: that would wait for its threads
+            sim.__setstate__(sim.__getstate__())
+
+
+os.register_at_fork(after_in_child=_start_again)

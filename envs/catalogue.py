@@ -1,12 +1,10 @@
 """From a name to a family: the catalogue's, or a user's own `path/to/file.py:ClassName`."""
 
-import importlib.util
-import sys
+import re
 import traceback
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import NoReturn
 
+from metarl.envs import yours
 from metarl.envs.families import FAMILIES
 from metarl.envs.family import TaskFamily
 from metarl.envs.trust import check_trusted, fingerprints, trust
@@ -57,42 +55,98 @@ def absolute(name: str) -> str:
 def _file_and_class(name: str) -> tuple[Path, str]:
     path, colon, class_name = name.rpartition(":")
     if not colon or not path.endswith(".py"):
-        raise unknown("family", name, FAMILIES)
+        raise _misspelt(name)
     return Path(path), class_name
 
 
-class FromSource(SourceFileLoader):
-    """Runs a file as it can be read, and not bytecode that somebody has put beside it."""
+def as_family(family: object) -> TaskFamily:
+    """A family from itself, its class, or its name.
 
-    def path_stats(self, path: str) -> NoReturn:  # type: ignore[override]
-        """Nothing, without which bytecode is not looked for."""
-        raise OSError
+    Raises:
+        InputError: it is none of these, or there is no such family.
+    """
+    if isinstance(family, str):
+        return load_family(family)
+    if isinstance(family, type) and issubclass(family, TaskFamily):
+        return family()
+    if not isinstance(family, TaskFamily):
+        raise InputError(
+            f"a family, or its name, is needed, not {type(family).__name__}; see metarl families"
+        )
+    return family
+
+
+def _misspelt(name: str) -> InputError:
+    """What somebody may have meant who says this for a family."""
+    path, _, class_name = name.partition(":")
+    class_name = class_name.strip(":")
+    file = Path(path if path.endswith(".py") else f"{path}.py")
+    if path.endswith(".py") and not file.is_file():
+        return InputError(f"no file {file}; give your family as path/to/file.py:ClassName")
+    if file.is_file():
+        meant = [class_name] if class_name else _classes(file) or ["ClassName"]
+        words = " or ".join(f"{file}:{one}" for one in meant)
+        return InputError(f"{name!r} names no class in a file; write {words}")
+    for file in sorted(Path().glob("*.py")):
+        if name in _classes(file):
+            return InputError(f"unknown family {name!r}; did you mean {file}:{name}?")
+    return unknown("family", name, FAMILIES)
+
+
+def _classes(file: Path) -> list[str]:
+    """Names of the classes in a file that are derived from something. Nothing in it runs."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []
+    return re.findall(r"^class (\w+)\(", text, re.MULTILINE)
 
 
 def _from_file(path: Path, class_name: str) -> TaskFamily:
     if not path.is_file():
         raise InputError(f"no file {path}; give your family as path/to/file.py:ClassName")
-    module_name = f"metarl_user_{path.stem}"  # a file called numpy.py hides nobody
-    spec = importlib.util.spec_from_file_location(
-        module_name, path.resolve(), loader=FromSource(module_name, str(path.resolve()))
-    )
-    assert spec and spec.loader  # as for every .py file
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # so that dataclasses and pickling in the file work
     try:
-        spec.loader.exec_module(module)
+        module = yours.load(path)
     except (Exception, SystemExit) as error:  # a file of somebody's own can fail in any way
-        line = getattr(error, "lineno", None) or traceback.extract_tb(error.__traceback__)[-1].lineno
         moved = isinstance(error, ImportError) and error.name == "envs"  # until version 0.2.0
         hint = "; the world is imported as metarl.envs" if moved else ""
         raise InputError(
-            f"{path} does not load: {type(error).__name__}: {error} (line {line}){hint}"
+            f"{path} does not load: {type(error).__name__}: {error} ({_place(error, path)}){hint}"
         ) from None
     families = {
         n: c
         for n, c in vars(module).items()
-        if isinstance(c, type) and issubclass(c, TaskFamily) and c.__module__ == module_name
+        if isinstance(c, type) and issubclass(c, TaskFamily) and c.__module__ == module.__name__
     }
-    if class_name not in families:
-        raise unknown(f"family in {path}", class_name, families)
-    return families[class_name]()
+    if class_name in families:
+        return _whole(families[class_name], path)
+    if isinstance(vars(module).get(class_name), type):
+        raise InputError(f"{class_name} in {path} is no family: write class {class_name}(TaskFamily)")
+    raise unknown(f"family in {path}", class_name, families)
+
+
+def _whole(kind: type[TaskFamily], path: Path) -> TaskFamily:
+    """A family of this class.
+
+    Raises:
+        InputError: it lacks what every family has to say itself.
+    """
+    said = {
+        "params": hasattr(kind, "params"),
+        "mjcf": hasattr(kind, "mjcf") or kind.build_model is not TaskFamily.build_model,
+        "reward": kind.reward is not TaskFamily.reward,
+    }
+    if not all(said.values()):
+        lacking = ", ".join(name for name in said if not said[name])
+        raise InputError(f"{kind.__name__} in {path} lacks {lacking}; a family states {', '.join(said)}")
+    return kind()
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """Where in a user's files an error is: the line, and of another file than the family's, its name."""
+    lines = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    folder = path.resolve().parent
+    mine = [(n, line) for n, line in lines if Path(n).is_relative_to(folder) and n != yours.__file__]
+    name, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (mine or lines)[-1]
+    other = f"{Path(name).name}, " if name and Path(name) != path.resolve() else ""
+    return f"{other}line {line}"

@@ -4,8 +4,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
+import mujoco
 import numpy as np
 
 from metarl.envs.batch_sim import BatchSim
@@ -235,6 +237,45 @@ def _every_parameter(family: TaskFamily) -> str | None:
     return None
 
 
+def _servos(family: TaskFamily) -> str | None:
+    meant = [
+        v.index // v.width for v in family.variations.values() if v.alone and v.field.startswith("actuator_")
+    ]
+    for task in _two_tasks(family):
+        sim = BatchSim(family, 1, 1)
+        sim.set_tasks([task])
+        before, now = _reach(family.model), _reach(sim.model_of(0))
+        moved = np.abs(now - before) > 1e-6 * np.abs(before)  # NaN has not
+        moved[np.concatenate([*meant, []]).astype(int)] = False
+        if moved.any():
+            name = _name(family.model, mujoco.mjtObj.mjOBJ_ACTUATOR, int(moved.argmax()))
+            return (
+                f"what varies moves the place or speed that servo {name} is told to go to, not only its "
+                "strength: vary actuator_gainprm, which its bias follows (alone=True if that is meant)"
+            )
+    return None
+
+
+def _frictions(family: TaskFamily) -> str | None:
+    varied = {n: v for n, v in family.variations.items() if v.field == "geom_friction"}
+    if not varied:
+        return None
+    model, friction = family.model, _started(family).batch.expand("geom_friction")  # (N, ngeom, 3)
+    pairs = [
+        (one, other) for one, other in combinations(range(model.ngeom), 2) if _can_touch(model, one, other)
+    ]
+    for name, variation in varied.items():
+        geoms, axes = np.divmod(variation.index, variation.width)
+        names = ", ".join(_name(model, mujoco.mjtObj.mjOBJ_GEOM, int(g)) for g in dict.fromkeys(geoms))
+        if not any(_decides(model, friction, {*geoms}, {*axes}, pair) for pair in pairs):
+            return (
+                f"{name} never decides about a contact of {names}: of two geoms that "
+                "touch, the one of higher priority says what the friction is, or with equal ones the larger "
+                "friction counts; vary the other geom's, or give these a higher priority in the MJCF file"
+            )
+    return None
+
+
 def _splits(family: TaskFamily) -> str | None:
     test = family.tasks("test")
     if len(set(test)) < len(test):
@@ -253,6 +294,8 @@ CHECKS: dict[str, Callable[[TaskFamily], str | None]] = {
     "the task cannot be seen in the first observation": _hidden,
     "the task matters": _matters,
     "everything that varies matters": _every_parameter,
+    "a servo of another strength goes where it is told": _servos,
+    "a friction that varies counts where something touches": _frictions,
     "held-out tasks differ, and are not trained on": _splits,
 }
 FIRST = list(CHECKS)[:2]  # without which the others have nothing to go by
@@ -302,6 +345,44 @@ def _play(sim: BatchSim, actions: np.ndarray) -> np.ndarray:
     """Observations and rewards of all steps, (STEPS, N, obs_dim + 1)."""
     steps = [sim.step(action) for action in actions]
     return np.stack([np.concatenate([s.obs, s.reward[:, None]], axis=1) for s in steps]).astype(float)
+
+
+def _reach(model: mujoco.MjModel) -> np.ndarray:
+    """How far a position or how fast a velocity servo goes for a control of 1, (nu,); NaN for others."""
+    gain, bias = model.actuator_gainprm[:, 0], model.actuator_biasprm
+    pull = np.where(bias[:, 1] != 0, bias[:, 1], bias[:, 2]) * model.actuator_gear[:, 0]
+    servo = (model.actuator_biastype == mujoco.mjtBias.mjBIAS_AFFINE) & (pull != 0)
+    return np.divide(-gain, pull, out=np.full(model.nu, np.nan), where=servo)
+
+
+def _can_touch(model: mujoco.MjModel, one: int, other: int) -> bool:
+    """Whether MuJoCo looks for contacts of two geoms whose own numbers decide about them."""
+    a, b = model.geom_bodyid[[one, other]]
+    weld, parent = model.body_weldid, model.body_parentid
+    a, b = weld[a], weld[b]
+    kin = a and b and (weld[parent[a]] == b or weld[parent[b]] == a)  # the world is nobody's kin
+    types, affinities = model.geom_contype, model.geom_conaffinity
+    meets = types[one] & affinities[other] or types[other] & affinities[one]
+    return bool(a != b and not kin and meets)
+
+
+def _decides(
+    model: mujoco.MjModel, friction: np.ndarray, geoms: set[int], axes: set[int], pair: tuple[int, int]
+) -> bool:
+    """Whether the friction of some geoms, along some axes, is that of a contact in some simulation."""
+    priority = model.geom_priority
+    lead, other = sorted(pair, key=lambda g: (-priority[g], g not in geoms))
+    if lead not in geoms:
+        return False
+    alone = priority[lead] > priority[other]
+    condim = model.geom_condim[lead] if alone else model.geom_condim[[lead, other]].max()
+    counts = [axis for axis in axes if axis < {1: 0, 3: 1, 4: 2, 6: 3}[int(condim)]]
+    larger = friction[:, lead] > friction[:, other]
+    return bool(counts) and (alone or other in geoms or bool(larger[:, counts].any()))
+
+
+def _name(model: mujoco.MjModel, kind: mujoco.mjtObj, i: int) -> str:
+    return mujoco.mj_id2name(model, kind, i) or f"#{i}"
 
 
 def _in_words(error: Exception) -> str:

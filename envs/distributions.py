@@ -1,8 +1,11 @@
 """Distributions of one task parameter: what is drawn, and which values are legal."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
+
+from metarl.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -11,6 +14,13 @@ class Uniform:
 
     low: float
     high: float
+
+    def __post_init__(self):
+        kind, ends = type(self).__name__, f"({self.low!r}, {self.high!r})"
+        if not all(isinstance(x, Real) and np.isfinite(x) for x in (self.low, self.high)):
+            raise InputError(f"{kind}{ends}: its ends must be two numbers")
+        if self.low > self.high:
+            raise InputError(f"{kind}{ends}: the lower end comes first, {kind}({self.high!r}, {self.low!r})")
 
     def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
         """Draw an array of this size."""
@@ -28,6 +38,11 @@ class Uniform:
 class LogUniform(Uniform):
     """The logarithm is uniform: a scale and its inverse are equally likely on [1/a, a]."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.low <= 0:
+            raise InputError(f"LogUniform({self.low!r}, {self.high!r}): its ends must be above 0")
+
     def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
         """Draw an array of this size."""
         return np.exp(rng.uniform(np.log(self.low), np.log(self.high), size))
@@ -39,6 +54,11 @@ class LogUniform(Uniform):
 @dataclass(frozen=True)
 class AnnulusRadius(Uniform):
     """Radius of a point drawn uniformly from the annulus between two radii (low = 0: a disc)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.low < 0:
+            raise InputError(f"AnnulusRadius({self.low!r}, {self.high!r}): a radius is at least 0")
 
     def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
         """Draw an array of this size."""
@@ -53,6 +73,10 @@ class Choice:
     """One of a few values, in turn and shuffled: n draws hold each value equally often, to within one."""
 
     values: tuple[float, ...]
+
+    def __post_init__(self):
+        if not self.values:
+            raise InputError("Choice(()): give at least one value")
 
     @property
     def low(self) -> float:
@@ -85,6 +109,10 @@ class Either:
     """One of several ranges, as likely as it is long."""
 
     ranges: tuple[Uniform, ...]
+
+    def __post_init__(self):
+        if not self.ranges or all(r.low == r.high for r in self.ranges):
+            raise InputError(f"Either({self.ranges!r}): give at least one range that has a length")
 
     @property
     def low(self) -> float:

@@ -1,6 +1,5 @@
 """Simulations that blew up: what is needed to see one do it again."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from metarl.envs.batch_sim import BatchSim, Failure, Step
 from metarl.envs.family import TaskFamily
 from metarl.errors import InputError
+from metarl.files import read_json
 
 
 def to_json(failures: Sequence[Failure]) -> list[dict[str, Any]]:
@@ -25,12 +25,10 @@ def load_failures(path: str | Path, family: TaskFamily) -> list[Failure]:
     Raises:
         InputError: the file is missing, damaged, or of another robot.
     """
+    rows = read_json(Path(path))
     try:
-        rows = json.loads(Path(path).read_text())
         found = [Failure(family.task(r["task"]), r["state"], r["action"], int(r["elapsed"])) for r in rows]
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise InputError(f"{path} holds no failures of {family.name}: {error}") from None
     return found
 

@@ -123,7 +123,7 @@ class TaskFamily:
     def variations(self) -> dict[str, Variation]:
         """Where each dynamics parameter writes, by name."""
         return {
-            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each, p.axis)
+            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each, p.axis, p.alone)
             for p in self.params
             if p.field is not None
         }
@@ -138,11 +138,27 @@ class TaskFamily:
         Raises:
             InputError: a name is unknown, a goal is missing, or a number is out of range.
         """
+        if not isinstance(values, Mapping | None):
+            raise InputError(f"a task is names and numbers, {self._example()}, not {values!r}")
         values = dict(values or {})
         for name in values:
             if name not in {p.name for p in self.params}:
                 raise unknown(f"task parameter of {self.name}", name, [p.name for p in self.params])
         return Task({p.name: self._number(p, values.get(p.name)) for p in self.params})
+
+    def given(self, tasks: Sequence[Mapping[str, float | Sequence[float]]]) -> list[Task]:
+        """Tasks from somebody's: those that are none yet, or lack a name, are checked and completed.
+
+        Raises:
+            InputError: it is no list of tasks, or `task` refuses one.
+        """
+        if isinstance(tasks, Mapping | str):
+            raise InputError(f"a list of tasks is needed, [{self._example()}], not {tasks!r}")
+        names = {p.name for p in self.params}
+        return [t if isinstance(t, Task) and t.keys() == names else self.task(t) for t in tasks]
+
+    def _example(self) -> str:
+        return repr({p.name: p.train.low for p in self.params if p.field is None or p is self.params[0]})
 
     def _number(self, param: Param, value: float | Sequence[float] | None) -> float | np.ndarray:
         size = self.size(param)

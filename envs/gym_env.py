@@ -10,12 +10,13 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from metarl.envs.batch_sim import BatchSim, Step
-from metarl.envs.catalogue import load_family
+from metarl.envs.catalogue import as_family
 from metarl.envs.families import FAMILIES
 from metarl.envs.family import TaskFamily
 from metarl.envs.render import FrameRenderer
 from metarl.envs.task import Task
 from metarl.errors import InputError, unknown
+from metarl.ranges import whole
 
 TaskValues = Mapping[str, float | Sequence[float]]
 RENDER_MODES = ["rgb_array"]
@@ -24,14 +25,15 @@ RENDER_MODES = ["rgb_array"]
 def register_envs() -> None:
     """Register every family of the catalogue as `metarl/<family>-v0`; a second call changes nothing.
 
-    Importing `metarl.envs` does it. The horizon is the family's own: Gymnasium adds no time limit.
+    Importing `metarl.envs` does it. The horizon, which Gymnasium is told of, is the family's own.
     """
-    for name in FAMILIES:
+    for name, family in FAMILIES.items():
         if f"metarl/{name}-v0" not in gymnasium.registry:
             gymnasium.register(
                 id=f"metarl/{name}-v0",
                 entry_point="metarl.envs.gym_env:FamilyEnv",
                 vector_entry_point="metarl.envs.gym_env:FamilyVectorEnv",
+                max_episode_steps=family.horizon,
                 kwargs={"family": name},
             )
 
@@ -47,6 +49,8 @@ class FamilyEnv(gymnasium.Env):
         task: parameter names and numbers; None draws a training task at every reset.
         render_mode: "rgb_array" or None.
         width, height: of a frame, pixels.
+        flat_info: `info` without dicts in it, as TorchRL wants it: arrays `task/velocity`,
+            `reward_terms/forward`, ...
 
     Raises:
         InputError: no such family, or no such task in it.
@@ -61,13 +65,14 @@ class FamilyEnv(gymnasium.Env):
         render_mode: str | None = None,
         width: int = 480,
         height: int = 480,
+        flat_info: bool = False,
     ):
-        self.family = load_family(family) if isinstance(family, str) else family
+        self.family = as_family(family)
         self.sim = BatchSim(self.family, 1, n_threads=1)
         self.observation_space, self.action_space = _spaces(self.family)
         self.metadata = _metadata(self.family)
         self.render_mode = _checked_mode(render_mode)
-        self._size = width, height
+        self._size, self._flat_info = (width, height), flat_info
         self._renderer: FrameRenderer | None = None
         self._task = None if task is None else self.family.task(task)
 
@@ -81,13 +86,13 @@ class FamilyEnv(gymnasium.Env):
             options: {"task": {...}} sets the task of this and the following episodes, {"task": None}
                 goes back to drawing one for each.
         """
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else whole("seed", seed))
         options = _checked_options(options, ("task",))
         if "task" in options:
             self._task = None if options["task"] is None else self.family.task(options["task"])
         tasks = self.family.sample(self.np_random, 1) if self._task is None else [self._task]
         self.sim.set_tasks(tasks)
-        return self.sim.reset(self.np_random)[0], {"task": dict(self.sim.tasks[0])}
+        return self.sim.reset(self.np_random)[0], self._told({"task": dict(self.sim.tasks[0])})
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Advance by one step; action (action_dim,)."""
@@ -99,7 +104,8 @@ class FamilyEnv(gymnasium.Env):
         success = self.sim.succeeded
         if success is not None:
             info["success"] = bool(success[0])
-        return step.obs[0], float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info
+        terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
+        return step.obs[0], float(step.reward[0]), terminated, truncated, self._told(info)
 
     def render(self) -> np.ndarray | None:
         """Draw the state and the task's goal: (height, width, 3) uint8; None without a render mode."""
@@ -108,19 +114,30 @@ class FamilyEnv(gymnasium.Env):
         self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
         return self._renderer.frame(self.sim.state[0], self.sim.tasks[0])
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_renderer": None}  # a copy draws with one of its own
+
     def close(self) -> None:
         """Free what rendering took."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
 
+    def _told(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {k: np.asarray(v) for k, v in _flat(info).items()} if self._flat_info else info
+
 
 class FamilyVectorEnv(gymnasium.vector.VectorEnv):
     """Many simulations of a family, each with its own task, stepped together.
 
-    Autoreset is SAME_STEP: the step that ends an episode returns the first observation of the next one,
-    the flags and reward of the one that ended, and what that one ended with in `info["final_obs"]` and
-    `info["final_info"]` (masks `_final_obs`, `_final_info`). So no step is spent on a reset.
+    How ended episodes begin anew is Gymnasium's `AutoresetMode`:
+
+    * SAME_STEP: the step that ends an episode returns the first observation of the next one, the flags and
+      reward of the one that ended, and what that one ended with in `info["final_obs"]` and
+      `info["final_info"]` (masks `_final_obs`, `_final_info`). So no step is spent on a reset.
+    * NEXT_STEP: the step after returns it, with reward zero and whatever the action.
+    * DISABLED: `reset(options={"reset_mask": ended})` does, before the next step.
+
     `info` is as `FamilyEnv`'s, with an array over simulations for every number.
 
     Args:
@@ -131,9 +148,13 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
         n_threads: physics threads; 0 is one per CPU.
         render_mode: "rgb_array" or None.
         width, height: of a frame, pixels.
+        autoreset_mode: an `AutoresetMode`, or its value ("SameStep", "NextStep", "Disabled").
+        max_episode_steps: of episodes that are shorter than the family's.
+        flat_info: `info` without dicts in it (but for what SAME_STEP calls `final_info`): arrays
+            `task/velocity`, `reward_terms/forward`, ...
 
     Raises:
-        InputError: no such family, no such task in it, or not N tasks.
+        InputError: no such family, no such task in it, not N tasks, no such mode, or longer episodes.
     """
 
     metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -148,18 +169,24 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
         render_mode: str | None = None,
         width: int = 480,
         height: int = 480,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        max_episode_steps: int | None = None,
+        flat_info: bool = False,
     ):
-        self.family = load_family(family) if isinstance(family, str) else family
-        self.num_envs = num_envs
+        self.family = as_family(family)
+        self.num_envs = num_envs = whole("num_envs", num_envs)
         self.sim = BatchSim(self.family, num_envs, n_threads)
         self.single_observation_space, self.single_action_space = _spaces(self.family)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.metadata = {**self.metadata, **_metadata(self.family)}
+        self.autoreset_mode = _checked_autoreset(autoreset_mode)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, **_metadata(self.family)}
+        self._max_steps = _checked_length(self.family, max_episode_steps)
         self.render_mode = _checked_mode(render_mode)
-        self._size = width, height
+        self._size, self._flat_info = (width, height), flat_info
         self._renderer: FrameRenderer | None = None
         self._tasks = self._chosen(task, tasks)
+        self._ended = np.zeros(num_envs, bool)  # episodes that begin anew with the next step, or reset
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -169,34 +196,55 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
         Args:
             seed: of everything drawn from here on; None goes on drawing.
             options: {"task": {...}} or {"tasks": [...]} sets the tasks of this and the following
-                episodes, {"task": None} goes back to drawing one for each.
+                episodes, {"task": None} goes back to drawing one for each; {"reset_mask": (N,) bool}
+                leaves the other simulations as they are.
+
+        Raises:
+            InputError: no such option, no such task, or a mask that is none.
         """
-        super().reset(seed=seed)
-        options = _checked_options(options, ("task", "tasks"))
-        if options:
+        super().reset(seed=None if seed is None else whole("seed", seed))
+        options = _checked_options(options, ("task", "tasks", "reset_mask"))
+        mask = self._mask(options.get("reset_mask"))
+        if {"task", "tasks"} & set(options):
             self._tasks = self._chosen(options.get("task"), options.get("tasks"))
-        if self._tasks is not None:
-            self.sim.set_tasks(self._tasks)
-        obs = self._begin(np.ones(self.num_envs, bool))
-        return obs, self._info(None)
+        obs = self._begin(mask)
+        return obs, self._told(self._info(None))
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Advance every simulation by one step; actions (N, action_dim). Ended episodes begin anew."""
-        step = self.sim.step(actions)
-        info, obs = self._info(step), step.obs
-        ended = step.terminated | step.truncated
-        if ended.any():
+        """Advance every simulation by one step; actions (N, action_dim).
+
+        Raises:
+            InputError: without autoreset, an episode has ended and was not begun anew.
+        """
+        waiting = self._ended
+        if waiting.any() and self.autoreset_mode is AutoresetMode.DISABLED:
+            raise InputError(
+                f"episodes of simulations {np.flatnonzero(waiting).tolist()} have ended; begin new ones by "
+                'reset(options={"reset_mask": terminated | truncated})'
+            )
+        step = self.sim.step(actions, ~waiting if waiting.any() else None)
+        obs, reward, terminated, truncated = step.obs, step.reward, step.terminated, step.truncated
+        if self._max_steps is not None:
+            truncated |= (self.sim.elapsed >= self._max_steps) & ~terminated
+        if waiting.any():
+            obs[waiting] = self._begin(waiting)[waiting]
+            reward[waiting], terminated[waiting], truncated[waiting] = 0.0, False, False
+        info, ended = self._info(step), terminated | truncated
+        if waiting.any():
+            info |= _only(~waiting, info)
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._ended = ended
+        elif ended.any():
             final_obs = np.full(self.num_envs, None, object)
             for i in np.flatnonzero(ended):
-                final_obs[i] = step.obs[i].copy()
+                final_obs[i] = obs[i].copy()
             final = {"final_obs": final_obs, "_final_obs": ended, "final_info": info, "_final_info": ended}
             obs[ended] = self._begin(ended)[ended]
             # Terms and success were of the episodes that ended; only the others' stay at this level.
-            here = {key: ~ended for key in info if key.startswith("_") and key != "_task"}
-            info = {**info, **here, **self._info(None), **final}
-        return obs, step.reward, step.terminated, step.truncated, info
+            info = {**info, **_only(~ended, info), **self._info(None), **final}
+        return obs, reward, terminated, truncated, self._told(info)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Draw every simulation's present state and goal: N frames (height, width, 3) uint8."""
@@ -204,6 +252,9 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
             return None
         self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
         return tuple(map(self._renderer.frame, self.sim.state, self.sim.tasks))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_renderer": None}  # a copy draws with one of its own
 
     def close_extras(self, **_: Any) -> None:
         """Free what rendering took."""
@@ -220,11 +271,25 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
             raise InputError(f"{self.num_envs} simulations need as many tasks, got {len(tasks)}")
         return [self.family.task(t) for t in tasks]
 
+    def _mask(self, mask: Any) -> np.ndarray:
+        """Which simulations a reset is of, (N,) bool; None is all."""
+        if mask is None:
+            return np.ones(self.num_envs, bool)
+        mask = np.asarray(mask)
+        if mask.shape != (self.num_envs,) or mask.dtype != bool:
+            raise InputError(f"reset_mask is ({self.num_envs},) bool, not {mask.shape} {mask.dtype}")
+        if not self.sim.tasks and not mask.all():
+            raise InputError("the first reset is of all simulations: leave reset_mask out")
+        return mask
+
     def _begin(self, mask: np.ndarray) -> np.ndarray:
         """New episodes where the mask is true; obs (N, obs_dim)."""
+        ids = np.flatnonzero(mask)
         if self._tasks is None:
-            ids = np.flatnonzero(mask)
             self.sim.set_tasks(self.family.sample(self.np_random, len(ids)), ids)
+        elif not self.sim.tasks or any(self.sim.tasks[i] is not self._tasks[i] for i in ids):
+            self.sim.set_tasks([self._tasks[i] for i in ids], ids)
+        self._ended = self._ended & ~mask
         return self.sim.reset(self.np_random, mask)
 
     def _info(self, step: Step | None) -> dict[str, Any]:
@@ -239,6 +304,28 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
                 info |= {"success": success.copy(), "_success": everyone.copy()}
         return info
 
+    def _told(self, info: dict[str, Any]) -> dict[str, Any]:
+        return _flat(info) if self._flat_info else info
+
+
+def _only(mask: np.ndarray, info: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The masks of a vector info, true only where a step was taken; everybody has a task."""
+    return {key: mask for key in info if key.startswith("_") and key != "_task"}
+
+
+def _flat(info: dict[str, Any]) -> dict[str, Any]:
+    """An info without the dicts in it, `task/velocity` for `task`, `velocity`; and so with their masks."""
+    out: dict[str, Any] = {}
+    nested = {key for key, value in info.items() if isinstance(value, dict)} - {"final_info"}  # Gymnasium's
+    for key, value in info.items():
+        if key in nested:
+            out |= {f"{key}/{name}": number for name, number in value.items()}
+        elif key.startswith("_") and key[1:] in nested:
+            out |= {f"{key}/{name}": value for name in info[key[1:]]}
+        else:
+            out[key] = _flat(value) if key == "final_info" else value
+    return out
+
 
 def _spaces(family: TaskFamily) -> tuple[Box, Box]:
     """Of observations and actions."""
@@ -252,9 +339,30 @@ def _metadata(family: TaskFamily) -> dict[str, Any]:
 
 
 def _checked_mode(render_mode: str | None) -> str | None:
+    if render_mode == "human":
+        raise InputError(
+            "render mode 'human' is Gymnasium's window: put an environment with render_mode='rgb_array' into "
+            "its wrapper HumanRendering, or without a display into RecordVideo"
+        )
     if render_mode is not None and render_mode not in RENDER_MODES:
         raise unknown("render mode", render_mode, RENDER_MODES)
     return render_mode
+
+
+def _checked_autoreset(mode: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        raise unknown("autoreset mode", str(mode), [m.value for m in AutoresetMode]) from None
+
+
+def _checked_length(family: TaskFamily, steps: int | None) -> int | None:
+    """Steps of an episode where it is shorter than the family's own; a longer one would never be reached."""
+    if steps is not None and not 1 <= steps <= family.horizon:
+        raise InputError(
+            f"max_episode_steps={steps} is out of range; episodes of {family.name} take 1 to {family.horizon}"
+        )
+    return None if steps == family.horizon else steps
 
 
 def _checked_options(options: dict[str, Any] | None, known: tuple[str, ...]) -> dict[str, Any]:

@@ -18,6 +18,9 @@ class Param:
     `metarl.envs.variation`), the objects it applies to (None: all), and whether its numbers set the field,
     scale it or are added to it; `each` gives every element of the field a number of its own, and `axis`
     picks one column of a field that has several (0: the x of a position, the sliding of a friction).
+    What follows a field (inertia follows mass, a servo's bias its gain) stays as it is if it is varied by a
+    parameter of its own, or if the field is to vary `alone`: a velocity servo's gain alone is how fast it
+    goes when it is told to, and with its bias how strong it is.
     Held-out tasks are drawn as training tasks are, unless `test` says otherwise.
     """
 
@@ -31,6 +34,7 @@ class Param:
     mode: Literal["set", "scale", "add"] = "scale"
     each: bool = False
     axis: int | None = None
+    alone: bool = False
 
     @property
     def kind(self) -> Literal["goal", "dynamics"]:

@@ -18,7 +18,7 @@ class Field:
     """One row of the table: which objects index the field, and what has to follow it."""
 
     objects: mujoco.mjtObj
-    along: str | None = None  # a field that takes the same scale, unless the family varies it itself
+    along: str | None = None  # whose rows take the scale of this one's first column (but see `Param.alone`)
 
 
 BODY, JOINT, GEOM, ACTUATOR = (
@@ -38,7 +38,8 @@ FIELDS: dict[str, Field] = {
     "dof_frictionloss": Field(JOINT),  # N or N m
     "jnt_stiffness": Field(JOINT),  # N/m or N m/rad
     "actuator_gear": Field(ACTUATOR),  # transmission ratio
-    "actuator_gainprm": Field(ACTUATOR),  # gain parameters
+    "actuator_gainprm": Field(ACTUATOR, along="actuator_biasprm"),  # gain parameters: kp of a servo
+    "actuator_biasprm": Field(ACTUATOR),  # bias parameters: 0, -kp, -kv of a servo
 }
 
 
@@ -46,8 +47,10 @@ class Variation:
     """Where one dynamics parameter writes in the model, resolved against a compiled model.
 
     Attributes:
+        width: numbers that the field has for an object.
         index: (n,) flat indices into the field, of the elements that are varied.
         nominal: (n,) their values in the model file.
+        alone: what follows the field elsewhere stays as it is.
         size: how many numbers the parameter takes: n if each element has its own, else 1.
         labels: (size,) names of the numbers, for people.
         neutral: (size,) numbers that leave the model as it is; None if no single number does.
@@ -61,14 +64,15 @@ class Variation:
         mode: str,
         each: bool,
         axis: int | None = None,
+        alone: bool = False,
     ):
         if field not in FIELDS:
             raise unknown("model field", field, FIELDS)
         if mode not in ("set", "scale", "add"):
             raise unknown("mode", mode, ("set", "scale", "add"))
-        self.field, self.mode = field, mode
+        self.field, self.mode, self.alone = field, mode, alone
         value = getattr(model, field)
-        width = int(np.prod(value.shape[1:], dtype=int))
+        self.width = width = int(np.prod(value.shape[1:], dtype=int))
         names, rows = _rows(model, field, objects)
         if axis is not None and not 0 <= axis < width:
             raise InputError(f"{field} has no axis {axis}; use 0 to {width - 1}")
@@ -133,7 +137,7 @@ def apply(batch: Batch, variations: list[Variation], numbers: list[np.ndarray], 
         value = variation.values(number)
         _write(batch, variation.field, ids, variation.index, value)
         along = FIELDS[variation.field].along
-        if along and along not in own:
+        if along and along not in own and not variation.alone:
             _scale_rows(batch, along, ids, variation, value)
     if variations:
         batch.set_const(ids)
@@ -145,8 +149,13 @@ def _write(batch: Batch, field: str, ids: np.ndarray, index: np.ndarray, value: 
 
 
 def _scale_rows(batch: Batch, field: str, ids: np.ndarray, lead: Variation, value: np.ndarray) -> None:
-    """Scale the rows of `field` by what `lead` did to a scalar field of the same objects."""
-    nominal = getattr(batch.model, field)[lead.index]  # (n, width)
-    ratio = np.divide(value, lead.nominal, out=np.ones_like(value), where=lead.nominal != 0)  # (N, n)
+    """Scale the rows of `field` by what `lead` did to the first column of its field, of the same objects."""
+    rows, column = np.divmod(lead.index, lead.width)
+    leads = (column == 0) & getattr(batch.model, field)[rows].any(axis=1)
+    if not leads.any():  # as with motors, which have no bias
+        return
+    rows, value, base = rows[leads], value[:, leads], lead.nominal[leads]
+    nominal = getattr(batch.model, field)[rows]  # (n, width)
+    ratio = np.divide(value, base, out=np.ones_like(value), where=base != 0)  # (N, n)
     live = batch.expand(field)
-    live[np.ix_(ids, lead.index)] = nominal * ratio[:, :, None]
+    live[np.ix_(ids, rows)] = nominal * ratio[:, :, None]

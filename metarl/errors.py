@@ -1,11 +1,28 @@
-"""The one error type for bad input."""
+"""The one error type for bad input, and what makes a line of whatever somebody else has written."""
 
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 2000  # characters of an error; the middle of a longer one is left out
+LONGEST_NAME = 100  # characters of a name that is compared with the known ones
+
+
+def plain(text: object) -> str:
+    r"""Text as one line that a terminal or a page shows and does not obey.
+
+    What cannot be seen (line ends, terminal escapes, marks that turn the direction of writing) is written as
+    Python writes it: \n, \x1b, \u202e.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
 
 class InputError(ValueError):
     """Bad input from a person: one line that says what is wrong and names the cure."""
+
+    def __init__(self, message: str):
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+        super().__init__(plain(message))
 
 
 class NotFiniteError(InputError):
@@ -19,6 +36,7 @@ class DamagedError(InputError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """An `InputError` for a name that is not among the known ones, with the closest match."""
     known = list(known)
+    name = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
     close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
     hint = next((f"; did you mean {k!r}?" for k in known if [k.lower()] == close), ".")
     return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(known) or 'none'}")

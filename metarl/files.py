@@ -1,4 +1,4 @@
-"""Writing files so that at every moment either the old or the new one is there, whole."""
+"""Files: written so that at every moment the old or the new one is there, whole; read within bounds."""
 
 import ctypes
 import hashlib
@@ -12,7 +12,74 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from metarl.errors import DamagedError, InputError
+
 UNFINISHED = ".unfinished"
+LARGEST = 64_000_000  # bytes of a text that is read: far more than a long training writes
+DEEPEST = 32  # objects and lists within each other in JSON
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError unless a file can be written there, which is to be known before hours of work."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the path of a file to write")
+    if not folder.is_dir():
+        raise InputError(
+            f"cannot write {path}: there is no folder {path.parent}; make it, or give another path"
+        )
+    if (path.exists() and not path.is_file()) or folder.resolve() == Path("/dev"):
+        raise InputError(f"{path} is a device or a pipe; give the path of a file to write")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write {path}: no permission to write in {path.parent}; give another path")
+
+
+def read_text(path: Path, errors: str = "strict") -> str:
+    """The text in a file.
+
+    Args:
+        path: of the file.
+        errors: what becomes of bytes that are none, as `bytes.decode` has it.
+
+    Raises:
+        InputError: there is no such file, it may not be read, or is larger than any that is written here.
+    """
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise InputError(f"no file {path}")
+        if (size := path.stat().st_size) > LARGEST:
+            raise DamagedError(f"{path} is damaged: {size / 1e6:,.0f} MB, of {LARGEST / 1e6:.0f} at most")
+        return path.read_text(encoding="utf-8-sig", errors=errors)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeError:
+        raise DamagedError(f"{path} is damaged: it is not text") from None
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        InputError: as `read_text` has it, or the text is not JSON, or nested deeper than anybody can follow.
+    """
+    text = read_text(path)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: {error}") from None
+    if is_deep(value):
+        raise DamagedError(f"{path} is damaged: it is nested deeper than {DEEPEST} levels")
+    return value
+
+
+def is_deep(value: Any) -> bool:
+    """Whether lists and dicts lie deeper within each other than anything that is written here."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            x for v in level if isinstance(v, dict | list) for x in (v.values() if isinstance(v, dict) else v)
+        ]
+    return bool(level)
 
 
 def write_atomically(path: Path, write: Callable[[Any], None]) -> None:

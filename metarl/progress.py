@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from metarl.errors import plain
+
 SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -21,7 +23,7 @@ class _RichBar(_Bar):
         self.bar, self.task = bar, bar.add_task(title, total=total, text="")
 
     def update(self, done: int, text: str = "") -> None:
-        self.bar.update(self.task, completed=done, text=text)
+        self.bar.update(self.task, completed=done, text=plain(text))
 
 
 class _Lines(_Bar):
@@ -32,7 +34,9 @@ class _Lines(_Bar):
     def update(self, done: int, text: str = "") -> None:
         if time.monotonic() >= self.next:
             self.next = time.monotonic() + SECONDS_BETWEEN_LINES
-            print(f"{self.title}: {100 * done / self.total:3.0f} %  {text}", file=sys.stderr, flush=True)
+            print(
+                f"{self.title}: {100 * done / self.total:3.0f} %  {plain(text)}", file=sys.stderr, flush=True
+            )
 
 
 @contextmanager
@@ -49,7 +53,7 @@ def progress(title: str, total: int, shown: bool = True) -> Iterator[_Bar]:
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
         )
         with Progress(*columns, console=console) as bar:
             yield _RichBar(bar, title, total)

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's view of a family: hundreds of simulations as one VecEnv, without subprocesses."""
+"""Stable-Baselines3: its view of a family, without subprocesses, and its policies before the evaluator."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,18 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.spaces import Box
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from metarl.envs import FamilyVectorEnv, InputError, TaskFamily
+from metarl.envs import BatchSim, FamilyVectorEnv, InputError, Task, TaskFamily
 from metarl.envs.told import task_features
+from metarl.sampling.episodes import play
+from metarl.sampling.trajectories import Trajectories
+from metarl.threads import torch_threads
 
 
 class FamilyVecEnv(VecEnv):
@@ -164,6 +169,70 @@ class FamilyVecEnv(VecEnv):
 
     def _seen(self, obs: np.ndarray) -> np.ndarray:
         return np.concatenate([obs, self._features], axis=1) if self.told else obs
+
+
+class PolicyAdapter:
+    """A policy of Stable-Baselines3 or sb3-contrib as the evaluator sees it: each episode for itself.
+
+        evaluate(PolicyAdapter(model), family, family.tasks("test"), 1, 10, learner="ppo")
+
+    One that was trained on `FamilyVecEnv(..., told=True)` is told the task again. A recurrent policy begins
+    every episode with an empty memory, as in its training.
+
+    Args:
+        model: PPO, SAC, RecurrentPPO, ... trained on a `FamilyVecEnv`.
+        deterministic: act by the mean; else draw actions, the same ones for the same seed of the evaluation.
+        normalize: whose means and scales observations get; None is the model's own, where it has a
+            `VecNormalize`. A model that was loaded without its environment has lost it.
+    """
+
+    column = "episodes"
+    shares_episodes = False
+
+    def __init__(
+        self, model: BaseAlgorithm, deterministic: bool = True, normalize: VecNormalize | None = None
+    ):
+        self.model, self.deterministic = model, deterministic
+        self.normalize = normalize or model.get_vec_normalize_env()
+
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
+        """New tasks."""
+        self.rng = rng
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        """One episode in each simulation.
+
+        Raises:
+            InputError: the model is of another robot.
+        """
+        family, told = sim.family, self._told(sim)
+        out = Trajectories.empty(family.horizon, sim.n_sims, family.obs_dim, family.action_dim)
+        state: Any = None
+        with torch_threads(1), torch.random.fork_rng():  # the model draws from the one that all share
+            torch.manual_seed(int(self.rng.integers(2**31)))
+            for t, _ in play(sim, out, rng):
+                seen: Any = np.concatenate([out.obs[t], told], axis=1)
+                if self.normalize is not None:
+                    seen = self.normalize.normalize_obs(seen)
+                start = out.episode_start[t]
+                out.action[t], state = self.model.predict(seen, state, start, self.deterministic)
+        return out
+
+    def adapt(self, episodes: Trajectories) -> None:
+        """Nothing is learned."""
+
+    def _told(self, sim: BatchSim) -> np.ndarray:
+        """What the model sees of each task beyond the observation, (N, n)."""
+        features, shape = task_features(sim.family, sim.task_values), self.model.observation_space.shape
+        blind = sim.family.obs_dim
+        if shape == (blind,):
+            return features[:, :0]
+        if shape != (blind + features.shape[1],):
+            raise InputError(
+                f"the model sees {shape}, and {sim.family.name} gives ({blind},), or with the task told "
+                f"({blind + features.shape[1]},); judge it on the family that it was trained on"
+            )
+        return features
 
 
 def _shared(options: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""How many threads torch uses."""
+"""How torch computes, whatever is around: on how many threads, with which numbers, with gradients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,3 +15,18 @@ def torch_threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Compute as torch does where nothing was changed: numbers of 32 bits, and with gradients.
+
+    Somebody may have another default dtype, or learn and adapt inside `torch.no_grad()`.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(before)

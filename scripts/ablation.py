@@ -1,3 +1,4 @@
+#!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
 """What a memory is worth: the same policy without parts of it, trained and judged alike.
 
 Trains every variant with every seed and prints, for the first and the last episode of a trial, the mean

@@ -1,3 +1,4 @@
+#!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
 """Measure what others get on a family's held-out tasks: random, average, oracle, and from scratch.
 
 Stable-Baselines3's PPO is trained over the family without a memory (average), told the task (oracle), and on

@@ -1,3 +1,4 @@
+#!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
 """Speed, as ratios measured side by side.
 
 Both sides of a ratio run in this one process run, in turn, and the median of several rounds counts.

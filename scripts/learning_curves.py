@@ -1,3 +1,4 @@
+#!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
 """Draw learning curves of several runs: `scripts/learning_curves.py OUT.png RUN [RUN ...]`.
 
 Runs of one family are its seeds: the line is their mean, the band their range.

@@ -1,3 +1,4 @@
+#!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
 """Pass the tests with the oldest, or the newest, dependencies that pyproject.toml allows.
 
 They go into a fresh environment outside the project. What they need themselves is as new as pip makes it, so

@@ -1,8 +1,10 @@
 """What the tests of the learning half share: plain trajectories, and the smallest of trainings."""
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
+import pytest
 
 from metarl import MAMLConfig
 from metarl.envs import Param, Uniform
@@ -22,6 +24,11 @@ SMALL_RECURRENT = [
     *("--width", "8", "--hidden", "4", "--n-threads", "1"),
 ]
 SMALL_COMMANDS = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
+
+needs_moviepy = pytest.mark.skipif(
+    find_spec("moviepy") is None,
+    reason="no MoviePy here: pip install --no-deps moviepy decorator proglog python-dotenv",
+)
 
 
 def saving_often(*words: str, before: str = "") -> list[str]:

@@ -1,6 +1,8 @@
 """The agent: what Stable-Baselines3's users know, and trainings that stop, go on, and are repeatable."""
 
 import csv
+import pickle
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,6 +197,17 @@ def test_global_random_states_are_neither_read_nor_moved(config):
     assert (np.random.get_state()[1] == states[0]).all()
     assert torch.equal(torch.get_rng_state(), states[1])
     assert_same(one, other)
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_copy_learns_and_acts_on_as_the_original_does_and_shares_nothing(config, copied):
+    agent = learn(agent_of(config), 1)
+    one, before, policy = copied(agent), weights(agent).clone(), agent.adapt(GOAL)
+    learn(one, 2)
+    assert torch.equal(weights(agent), before) and not torch.equal(weights(one), before)
+    assert_same(learn(agent, 2), one)
+    np.testing.assert_array_equal(copied(policy).predict([0, 0])[0], policy.predict([0, 0])[0])
 
 
 def test_two_agents_do_not_disturb_each_other():

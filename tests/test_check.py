@@ -48,6 +48,29 @@ OBSERVE, REWARD = (
     "np.concatenate([r.qpos, r.qvel], axis=1)",
     '{"distance": -np.abs(r.qpos[:, 0] - task["goal"])}',
 )
+SERVO = """<position joint="x" kp="20" kv="2" ctrllimited="true" ctrlrange="-1 1"/>"""
+MOTOR = """<motor joint="x" gear="20" ctrllimited="true" ctrlrange="-1 1"/>"""
+LOAD = """Param("load", "", Uniform(0.5, 2), field="body_mass")"""
+
+
+def swapped(actuator: str, param: str) -> str:
+    """The good family with another actuator and another thing that varies beside the goal."""
+    return GOOD.replace(MOTOR, actuator).replace(LOAD, param)
+
+
+def servo(field: str, more: str = "") -> tuple[str, str]:
+    """The good family, and the same with a servo of which a field varies."""
+    return GOOD, swapped(SERVO, f'Param("strength", "", Uniform(0.5, 2), field="{field}"{more})')
+
+
+def floor(words: str, more: str = "") -> tuple[str, str]:
+    """The good family, and the same on a floor, with a foot of which the friction varies."""
+    grip = f'Param("grip", "", Uniform(0.5, 2), field="geom_friction", objects=("foot",){more})'
+    ground = f'<worldbody><geom type="plane" size="9 9 1" {words}/>'
+    feet = swapped(MOTOR, grip).replace('size=".1" mass="1"', 'name="foot" size=".1" mass="1"')
+    return GOOD, feet.replace("<worldbody>", ground)
+
+
 SPOILED = {
     "a body named wrongly": (
         'field="body_mass"',
@@ -70,6 +93,18 @@ SPOILED = {
     "observe that mixes": (OBSERVE, "r.qpos - r.qpos.mean()", "observe mixes simulations"),
     "a goal that nobody reads": (REWARD, '{"distance": -np.abs(r.qpos[:, 0])}', "goal changes nothing"),
     "one task only": ("Uniform(-1, 1)), Param", "Uniform(1, 1)), Param", "the task"),
+    "the bias of a servo without its gain": (*servo("actuator_biasprm"), "servo #0 is told to go to"),
+    "the gear of a servo": (*servo("actuator_gear"), "servo #0 is told to go to"),
+    "friction that another geom decides, by priority": (
+        *floor('friction="2" priority="1"'),
+        "grip never decides about a contact of foot",
+    ),
+    "friction that is never the larger one": (
+        *floor('friction="9"'),
+        "grip never decides about a contact of foot",
+    ),
+    "friction of what touches nothing": (*floor('contype="0" conaffinity="0"'), "grip never decides"),
+    "friction that rolls where nothing rolls": (*floor('friction=".1"', ", axis=2"), "grip never decides"),
     "a file that is no Python": ("import mujoco", "import mujoco as", "does not load: SyntaxError"),
 }
 
@@ -99,6 +134,20 @@ def test_what_is_wrong_is_said_in_plain_words(checked, name):
     assert GOOD.count(good) >= 1
     status, said = checked(GOOD.replace(good, bad, 1))
     assert status == 2 and words in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("good", "fine"),
+    [
+        servo("actuator_gainprm"),
+        servo("actuator_gainprm", ", alone=True"),
+        floor('friction=".7"'),
+        floor('friction=".7" condim="6"', ", axis=2"),
+    ],
+)
+def test_what_varies_as_it_should_is_left_in_peace(checked, good, fine):
+    said = checked(GOOD.replace(good, fine, 1))[1]
+    assert "ok    a servo of another strength" in said and "ok    a friction that varies counts" in said
 
 
 def test_where_it_went_wrong_is_told_in_a_folder_that_is_called_envs_too(tmp_path, capsys):

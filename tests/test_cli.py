@@ -25,6 +25,7 @@ from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.cli.command_line import COMMANDS, main
 from metarl.envs import FAMILIES, InputError
 from metarl.evaluation.evaluate import evaluate
+from metarl.files import check_writable
 from metarl.runs.run_folder import PREVIOUS, RunFolder
 
 STEPS = ["--steps", str(TINY_STEPS)]
@@ -112,7 +113,8 @@ def test_success_and_score_are_shown_where_they_are_known(runs, capsys, monkeypa
 
     monkeypatch.setattr("metarl.cli.evaluate.evaluate", known)
     assert main(plain) == 0
-    head, *rows = (line.split() for line in capsys.readouterr().out.splitlines() if "%" in line)
+    lines = capsys.readouterr().out.splitlines()
+    head, *rows = (line.split() for line in lines if "%" in line or "score" in line)
     assert head[-2:] == ["success", "score"]
     assert [row[-3:] for row in rows] == [["25", "%", "0.12"], ["100", "%", "0.88"]]
 
@@ -233,7 +235,7 @@ def test_a_probe_draws_what_the_memory_holds(runs, run):
 
 def test_a_report_is_one_page_about_all_runs(runs, capsys):
     assert main(["report", "run", "seed1", "recurrent", "--out", "all.html", "--n-threads", "1"]) == 0
-    assert "page: all.html" in capsys.readouterr().out
+    assert "wrote all.html" in capsys.readouterr().out
     page = (runs / "all.html").read_text()
     assert "PointGoal" in page
     assert "SparsePointGoal" in page
@@ -256,6 +258,34 @@ def test_evaluate_takes_tasks_of_ones_own(runs):
         assert result["split"] == "given"
         assert result["tasks"][0] == {"goal_x": 0.5, "goal_y": -0.5}
         assert len(result["tasks"]) == count
+
+
+def test_tasks_of_ones_own_are_listed_one_by_one_and_one_alone_has_no_interval(runs, capsys):
+    argv = ["evaluate", "run", "--columns", "2", "--episodes", "2", "--task", "goal_x=0.5", "goal_y=-0.5"]
+    assert main(argv) == 0
+    alone = capsys.readouterr().out
+    assert "1 task (given)" in alone and "[" not in alone and "IQM" not in alone
+    assert main([*argv, "goal_x=1", "goal_y=1", "--json", "out.json"]) == 0
+    said, result = capsys.readouterr().out, json.loads((runs / "out.json").read_text())
+    for words, returns in zip(
+        ("goal_x 0.5 m, goal_y -0.5 m", "goal_x 1 m, goal_y 1 m"), result["returns"], strict=True
+    ):
+        (row,) = (line for line in said.splitlines() if words in line)
+        assert row.split()[-2:] == [f"{value:.1f}" for value in returns]
+    assert "2 tasks (given)" in said and "[95 % CI]" in said
+
+
+@pytest.mark.parametrize(
+    ("run", "titles"),
+    [
+        ("run", ["before adaptation", "after 1 gradient step", "after 2 gradient steps"]),
+        ("recurrent", ["episode 1", "episode 2", "episode 3"]),
+    ],
+)
+def test_columns_are_called_what_they_are(runs, capsys, run, titles):
+    assert main(["evaluate", run, "--columns", "3", "--episodes", "1"]) == 0
+    rows = [line.strip() for line in capsys.readouterr().out.splitlines() if "[" in line]
+    assert "over average" in rows[0] and [row.split("  ")[0] for row in rows[1:]] == titles
 
 
 def test_fresh_training_tasks_can_be_evaluated_too(runs):
@@ -353,6 +383,7 @@ def test_an_unknown_family_or_learner_is_answered_with_the_known_ones(refused):
         (["goal_x=0.5", "goal_y="], "is not a number"),
         (["goal_x=0.5", "goal_y=0.1,0.2"], "takes 1 number(s), not 2"),
         (["goal_x"], "write name=value"),
+        (["goal_x=0.5,goal_y=0.1"], "write values apart, --task goal_x=0.5 goal_y=0.1"),
         (["goal_x=0.5", "goal_y=0", "goal_x=1"], "needs goal_y"),
     ],
 )
@@ -456,6 +487,72 @@ def test_cuda_without_cuda_is_refused(refused):
     assert "there is no CUDA device here; use --device cpu" in said
 
 
+WRITTEN = """
+from metarl.envs import Param, TaskFamily, Uniform
+from metarl.envs.families.point import PointGoal
+
+class Crane(PointGoal):
+    pass
+
+class Forgot:
+    pass
+
+class Empty(TaskFamily):
+    params = (Param("goal_x", "m", Uniform(-1, 1)),)
+"""
+
+
+@pytest.mark.parametrize(
+    ("family", "says"),
+    [
+        ("crane.py", "write crane.py:Crane or crane.py:Empty"),
+        ("crane:Crane", "'crane:Crane' names no class in a file; write crane.py:Crane"),
+        ("./crane.py::Crane", "write crane.py:Crane"),
+        ("Crane", "did you mean crane.py:Crane?"),
+        ("crane.py:crane", "did you mean 'Crane'?"),
+        ("crane.py:Forgot", "is no family: write class Forgot(TaskFamily)"),
+        ("crane.py:Empty", "lacks mjcf, reward; a family states params, mjcf, reward"),
+        ("upside.py:Crane", "Uniform(1, -1): the lower end comes first, Uniform(-1, 1) (line 5)"),
+        ("nowhere.py", "no file nowhere.py"),
+        ("pointgoal", "did you mean 'PointGoal'?"),
+    ],
+)
+def test_a_family_that_is_not_there_as_it_was_said_is_answered_with_what_was_meant(
+    refused, runs, family, says
+):
+    (runs / "crane.py").write_text(WRITTEN)
+    (runs / "upside.py").write_text(WRITTEN.replace("    pass", "    x = Uniform(1, -1)", 1).lstrip("\n"))
+    for command in ("train", "check"):
+        assert says in refused(command, family)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("train PointGoal --steps 1M", "--steps 1M cannot be read: give a number, e.g. 0.5 or 2e6"),
+        ("train PointGoal --steps=1e6.5", "--steps 1e6.5 cannot be read: give a number"),
+        ("train PointGoal --seed 1.5", "--seed 1.5 cannot be read: give a whole number, e.g. 4"),
+        ("train PointGoal --n_threads two", "--n-threads two cannot be read: give a whole number"),
+        ("train PointGoal --hidden 64,64", "--hidden 64,64 cannot be read: give whole numbers with spaces"),
+        ("train PointGoal --hidden 4 x --seed 1", "--hidden 4 x cannot be read: give whole numbers"),
+        ("render run --size 480 x", "--size 480 x cannot be read: give whole numbers"),
+        ("evaluate run --columns all", "--columns all cannot be read: give a whole number"),
+        ("train PointGoal --outer sgd", "Expected one of ('trpo', 'ppo'); see metarl train --help"),
+        ("trian PointGoal", "did you mean 'train'?"),
+        ("train PointGoal --stpes 3", "Perhaps you meant: --steps"),
+    ],
+)
+def test_a_word_that_cannot_be_read_is_answered_with_one_that_can(refused, words, says):
+    assert says in refused(*words.split())
+
+
+def test_every_file_that_is_written_is_announced(runs, capsys):
+    flags = ["--columns", "1", "--episodes", "1", "--json", "a.json", "--plot", "a.png", "--probe", "b.png"]
+    assert main(["evaluate", "gru", *flags]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-3:] == ["wrote a.json", "wrote a.png", "wrote b.png"]
+
+
 def test_a_budget_below_one_iteration_is_refused(refused):
     said = refused("train", "PointGoal", *SMALL_MAML, "--steps", str(TINY_STEPS - 1), "--out", "new")
     assert f"use at least {TINY_STEPS}" in said
@@ -479,17 +576,25 @@ def test_words_that_no_command_knows_are_refused(refused):
         (["--seed", "-1"], "--seed -1"),
         (["--n-threads", "-1"], "--n-threads -1"),
         (["--split", "ood"], "defines no out-of-distribution tasks"),
-        (["--json", "nowhere/out.json"], "nowhere"),
-        (["--json", "run"], "cannot write a file run there"),
-        (["--plot", "nowhere/p.png"], "nowhere"),
+        (["--json", "nowhere/out.json"], "there is no folder nowhere; make it"),
+        (["--json", "run"], "run is a folder; give the path of a file"),
+        (["--json", "pipe.json"], "pipe.json is a device or a pipe"),
+        (["--plot", "nowhere/p.png"], "there is no folder nowhere; make it"),
         (["--plot", "picture.docx"], "use a name that ends in .png"),
         (["--plot", "picture"], "use a name that ends in .png"),
         (["--probe", "picture.docx"], "--probe picture.docx: use a name that ends in .png"),
         (["--probe", "probe.png"], "--probe looks into a memory, and a maml policy has none"),
     ],
 )
-def test_an_evaluation_that_cannot_be_is_refused_before_it_begins(refused, flags, says):
+def test_an_evaluation_that_cannot_be_is_refused_before_it_begins(refused, runs, flags, says):
+    os.mkfifo(runs / "pipe.json")
     assert says in refused("evaluate", "run", *flags)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout"])
+def test_a_device_is_not_replaced_by_a_file(path):  # asked only: root would do it
+    with pytest.raises(InputError, match="is a device"):
+        check_writable(Path(path))
 
 
 @pytest.mark.parametrize("command", [["evaluate"], ["report"], ["train", "--resume"]])
@@ -500,7 +605,8 @@ def test_what_is_no_run_is_refused(refused, runs, command):
     assert "no folder nowhere" in refused(*command, "nowhere")
     assert "is not a run folder: it has no config.json" in refused(*command, "empty")
     assert "is not a run folder" in refused(*command, "notes")
-    assert "no folder run/config.json" in refused(*command, "run/config.json")
+    says = {"evaluate": "is not a readable checkpoint", "report": "holds no evaluations"}
+    assert says.get(command[0], "no folder run/config.json") in refused(*command, "run/config.json")
     if command != ["report"]:  # which shows the rest
         (runs / "run" / "checkpoint.pt").unlink()
         assert "no checkpoint run/checkpoint.pt" in refused(*command, "run")
@@ -607,6 +713,43 @@ def test_a_damaged_config_is_refused(refused, runs, damage, command):
     assert damage(text) != text
     path.write_text(damage(text))
     refused(*command, "run")
+
+
+OBEYED = "a\x1b[2J\u202e[red]\n[/nothing]:smile:"  # by terminals, by rich
+
+
+def test_what_stands_in_files_and_names_is_shown_and_not_obeyed(runs, capsys, monkeypatch):
+    path = runs / "seed1" / "config.json"
+    path.write_text(path.read_text().replace('"PointGoal"', json.dumps(OBEYED)))
+    Path(OBEYED).parent.mkdir()  # a slash in a path ends what rich takes for a tag
+    (runs / "run").rename(OBEYED)
+    (runs / OBEYED / "versions.json").unlink()
+    capsys.readouterr()
+    assert main(["evaluate", "seed1"]) == 2
+    assert main(["report", OBEYED, "seed1"]) == 0
+    out, err = capsys.readouterr()
+    assert all(line.isprintable() for line in (out + err).splitlines())
+    shown = r"a\x1b[2J\u202e[red]\n[/nothing]:smile:"
+    assert f"missing: {shown}: no versions.json\n" in out
+    assert err.startswith("metarl: ") and shown in err
+    page = (runs / "report.html").read_text()
+    assert shown in page and not {"\x1b", "\u202e"} & {*page}
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a bar instead of lines
+    assert main(["report", OBEYED]) == 0
+    assert shown in capsys.readouterr().err
+
+
+def test_names_in_a_table_are_names(runs, capsys):
+    (runs / "mine.py").write_text(
+        "from metarl.envs.families.point import PointGoal\n\n\n"
+        "class Named(PointGoal):\n"
+        "    def reward(self, r, action, task):\n"
+        f"        return {{{OBEYED!r}: super().reward(r, action, task)['distance']}}\n"
+    )
+    capsys.readouterr()
+    main(["check", "mine.py:Named"])
+    out = capsys.readouterr().out
+    assert r"a\x1b[2J\u202e[red]\n[/nothing]:smile:" in out and "\x1b" not in out
 
 
 def test_a_folder_that_holds_a_run_is_replaced_only_by_force(refused, runs):

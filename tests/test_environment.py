@@ -1,12 +1,16 @@
 """What sets up the environment says what went wrong, and does not take half of it for the whole."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "environment"
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "environment"
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+PRINTED = sorted({name for page in PAGES for name in re.findall(r"\bscripts/\w[\w.]*\w", page.read_text())})
 FAKE = """#!/usr/bin/env bash
 # Python, as far as the script uses it.
 case "$2" in
@@ -54,3 +58,22 @@ def test_what_failed_is_tried_again_and_what_is_there_is_not(set_up):
     assert set_up("true").returncode == 0
     again = set_up(NONE)
     assert again.returncode == 0 and again.stdout == again.stderr == ""
+
+
+def test_scripts_are_printed():
+    assert {"scripts/quickstart", "scripts/test", "scripts/baselines.py"} <= {*PRINTED}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_script_is_run_as_it_is_printed_and_by_the_projects_python(name, tmp_path):
+    assert (ROOT / name).stat().st_mode & 0o111
+    if not name.endswith(".py"):
+        return
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(ROOT / name, tmp_path / "scripts")
+    for path, text in (("scripts/environment", 'echo "set up"'), (".venv/bin/python", 'echo "$@"')):
+        (tmp_path / path).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tmp_path / path).chmod(0o755)
+    done = subprocess.run([name, "a b", "--c"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == f"set up\n{name} a b --c\n", done.stderr

@@ -10,9 +10,10 @@ from helpers import TINY
 from scipy import stats
 
 from metarl import MAML, MetaLSTM, MetaLSTMConfig
-from metarl.envs import BatchSim, Task, load_family
+from metarl.envs import BatchSim, InputError, Task, load_family
 from metarl.envs.families.point import PointGoal, SparsePointGoal
 from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.references import load_references
 from metarl.evaluation.statistics import bootstrap
 from metarl.sampling.trajectories import Trajectories
 
@@ -142,7 +143,7 @@ def test_every_episode_is_in_the_record(family):
     np.testing.assert_allclose(np.mean(result.episode_returns, axis=2), result.returns)
 
 
-def test_column_0_is_before_any_adaptation_and_each_later_one_after_one_more(family):
+def test_the_first_column_is_before_any_adaptation_and_each_later_one_after_one_more(family):
     adapter = Wanderer()
     tasks = sorted(family.tasks("test")[:3], key=repr)  # as an evaluation does
     result = evaluate(adapter, family, tasks, 3, 2)
@@ -156,6 +157,43 @@ def test_experience_is_what_was_lived_on_a_task_before_the_column(family):
     result = evaluate(Wanderer(), family, family.tasks("test")[:4], 3, 5)
     assert result.episodes_used == [0, 5, 10]
     assert result.env_steps_used == [0, 5 * 20, 10 * 20]
+
+
+class Secretive(Wanderer):
+    """Plays an episode more than it shows: before each one, or when it adapts."""
+
+    def __init__(self, when: str):
+        self.when = when
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        if self.when == "before":
+            super().collect(sim, rng)
+        self.sim, self.rng = sim, rng
+        return super().collect(sim, rng)
+
+    def adapt(self, episodes: Trajectories) -> None:
+        if self.when == "adapting":
+            super().collect(self.sim, self.rng)
+
+
+@pytest.mark.parametrize(("when", "used"), [("before", [100, 300, 500]), ("adapting", [0, 200, 400])])
+def test_what_is_played_beside_the_episodes_that_are_shown_is_counted(family, when, used):
+    result = evaluate(Secretive(when), family, family.tasks("test")[:4], 3, 5)
+    assert result.env_steps_used == used
+
+
+class Inventive(Wanderer):
+    """Shows episodes that were never played."""
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        out = Trajectories.empty(sim.family.horizon, sim.n_sims, sim.family.obs_dim, sim.family.action_dim)
+        out.valid[:] = True
+        return out
+
+
+def test_episodes_that_were_never_played_are_refused(family):
+    with pytest.raises(InputError, match="the adapter shows 200 steps of which 200 were not simulated"):
+        evaluate(Inventive(), family, family.tasks("test")[:2], 1, 5)
 
 
 def test_episodes_that_end_early_use_fewer_steps():
@@ -179,6 +217,17 @@ def test_a_return_is_the_mean_over_the_columns_episodes_and_the_table_its_summar
     gains = returns - returns[:, :1]
     np.testing.assert_allclose(result.gain, gains.mean(axis=0))
     np.testing.assert_allclose(result.gain_ci95, bootstrap(gains))
+
+
+def test_gain_over_the_average_policy_is_paired_with_its_returns_where_they_are_known(family):
+    tasks = family.tasks("test")[5:0:-1]
+    result, known = evaluate(Wanderer(), family, tasks, 2, 3), load_references("PointGoal").on(tasks)
+    over = np.array(result.returns) - np.array(known.average)[:, None]
+    assert result.average == known.average
+    np.testing.assert_allclose(result.gain_over_average, over.mean(axis=0))
+    np.testing.assert_allclose(result.gain_over_average_ci95, bootstrap(over))
+    unknown = evaluate(Wanderer(), family, [{"goal_x": 0, "goal_y": 0.5}], 1, 1)
+    assert unknown.average is unknown.gain_over_average is unknown.gain_over_average_ci95 is None
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -1,12 +1,22 @@
-"""What newcomers give by mistake in Python: refused in words, before anything is done."""
+"""What newcomers give by mistake in Python: refused in words, before anything is done, or understood."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import gymnasium
 import numpy as np
 import pytest
+import torch
 from helpers import TINY
+from torch.utils._pytree import tree_leaves
 
-from metarl import MAML, MetaLSTM, MetaLSTMConfig
-from metarl.envs import BatchSim, InputError, load_family
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
+from metarl.envs import BatchSim, FamilyEnv, FamilyVectorEnv, InputError, Task, load_family
+from metarl.envs.families.point import PointGoal
+from metarl.sb3 import FamilyVecEnv
 
+GOAL = {"goal_x": 0.5, "goal_y": 0.5}
 RECURRENT = MetaLSTMConfig(n_trials=4, n_episodes=2, minibatches=2, width=8, hidden=4)
 
 
@@ -69,3 +79,173 @@ def test_negative_counts_are_refused(agent):
 def test_a_gradient_step_needs_an_episode():
     with pytest.raises(InputError, match="on 0 episodes each"):
         MAML("PointGoal", TINY).adapt({"goal_x": 0.5, "goal_y": 0.5}, n_episodes=0)
+
+
+# Tasks.
+
+NO_TASKS = {
+    "beyond every range": ([Task({**GOAL, "goal_x": 9.0})], r"goal_x=9 is out of range: use U\(-1, 1\)"),
+    "a name too many": ([{**GOAL, "gaol": 1.0}], "unknown task parameter of PointGoal 'gaol'"),
+    "a name missing": ([Task({"goal_x": 1.0})], "PointGoal needs goal_y"),
+    "one task, not a list": (GOAL, "a list of tasks is needed"),
+    "a split's name": ("test", "a list of tasks is needed"),
+    "words": (["goal_x=1"], "a task is names and numbers"),
+}
+
+
+@pytest.mark.parametrize("what", NO_TASKS)
+def test_what_are_no_tasks_of_the_family_is_refused_and_the_old_ones_stay(what):
+    tasks, words = NO_TASKS[what]
+    sim = BatchSim("PointGoal", 1)
+    sim.set_tasks([GOAL])
+    with pytest.raises(InputError, match=words):
+        sim.set_tasks(tasks)
+    assert sim.tasks == [Task(GOAL)] and sim.task_values["goal_x"] == 0.5
+    with pytest.raises(InputError, match=words):
+        evaluate(MAML("PointGoal", TINY), "PointGoal", tasks, 1, 1)
+
+
+def test_tasks_out_of_distribution_are_in_range():
+    family = load_family("HalfCheetahVel")
+    sim = BatchSim(family, family.n_ood)
+    sim.set_tasks(family.tasks("ood"))
+    assert sim.tasks == family.tasks("ood")
+
+
+@pytest.mark.parametrize("given", [dict, Task])
+def test_tasks_may_come_as_plain_numbers_and_families_by_name_or_class(agent, given):
+    tasks = [given(GOAL), given({**GOAL, "goal_x": -0.5})]
+    one = evaluate(agent.adapter(), agent.family, [Task(t) for t in tasks], 2, 3, agent.name)
+    assert evaluate(agent, "PointGoal", tasks, 2, 3) == one
+    assert evaluate(agent, PointGoal, tasks, np.int64(2), np.int32(3)) == one
+
+
+@pytest.mark.parametrize(("tasks", "columns", "episodes"), [([], 1, 1), ([GOAL], 0, 1), ([GOAL], 1, 0)])
+def test_an_evaluation_of_nothing_is_refused(tasks, columns, episodes):
+    with pytest.raises(InputError, match="use at least 1 of each"):
+        evaluate(MAML("PointGoal", TINY), "PointGoal", tasks, columns, episodes)
+
+
+@pytest.mark.parametrize("family", [None, 3, Task])
+def test_what_is_no_family_is_refused(family):
+    for make in (BatchSim, FamilyVectorEnv, MAML):
+        with pytest.raises(InputError, match="a family, or its name, is needed"):
+            make(family, 1)
+
+
+@pytest.mark.parametrize("config", [RECURRENT, asdict(TINY)])
+def test_the_config_of_another_learner_is_refused(config):
+    with pytest.raises(InputError, match="the config of MAML is a MAMLConfig"):
+        MAML("PointGoal", config)
+
+
+# Numbers of other types.
+
+
+@pytest.mark.parametrize("seed", [np.int64(1), np.int32(1), np.float64(1), np.bool_(True), True, 1.0])
+def test_a_seed_is_a_number_of_whatever_type(agent, seed, tmp_path):
+    new = type(agent)("PointGoal", agent.config, seed=seed, n_threads=np.int64(1))
+    new.save(tmp_path / "agent.pt")
+    assert type(agent).load(tmp_path / "agent.pt").seed == 1
+    tasks = agent.family.tasks("test")[:2]
+    assert evaluate(agent, "PointGoal", tasks, 1, 3, seed=seed) == evaluate(
+        agent, "PointGoal", tasks, 1, 3, seed=1
+    )
+    np.testing.assert_array_equal(
+        agent.adapt(GOAL, seed=seed).predict([0, 0])[0], agent.adapt(GOAL, seed=1).predict([0, 0])[0]
+    )
+    for env in (FamilyEnv("HalfCheetahVel"), FamilyVectorEnv("HalfCheetahVel", np.int64(2))):
+        np.testing.assert_array_equal(env.reset(seed=seed)[0], env.reset(seed=1)[0])
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, np.nan, "1", None])
+def test_what_is_no_seed_is_refused(agent, seed):
+    for make in (lambda: type(agent)("PointGoal", agent.config, seed), lambda: agent.adapt(GOAL, seed=seed)):
+        with pytest.raises(InputError, match="seed"):
+            make()
+
+
+def test_settings_are_plain_values_whatever_was_given(tmp_path):
+    numbers = {"n_tasks": np.int64(2), "inner_lr": np.float32(0.5), "first_order": np.bool_(True)}
+    config = MAMLConfig(hidden=[np.int64(4)], n_episodes=2, **numbers)
+    assert config == MAMLConfig(hidden=(4,), n_episodes=2, n_tasks=2, inner_lr=0.5, first_order=True)
+    MAML("PointGoal", config).learn(np.float64(160)).save(tmp_path / "agent.pt")
+    assert MAML.load(tmp_path / "agent.pt").config == config
+
+
+# Another robot, another time.
+
+
+def test_another_robot_is_refused(agent):
+    cheetah = load_family("HalfCheetahVel")
+    with pytest.raises(InputError, match="the policy is of another robot: it sees 2 numbers and gives 2"):
+        evaluate(agent, cheetah, cheetah.tasks("test")[:2], 1, 1)
+    with pytest.raises(InputError, match=r"the environment is of another robot: it shows \(17,\)"):
+        agent.adapt(FamilyEnv(cheetah))
+    with pytest.raises(InputError, match="not a vector of them"):
+        agent.adapt(FamilyVectorEnv("PointGoal", 2))
+
+
+@pytest.mark.parametrize(
+    ("make", "action"),
+    [
+        (lambda: FamilyEnv("PointGoal"), (2,)),
+        (lambda: FamilyVectorEnv("PointGoal", 3), (3, 2)),
+        (lambda: FamilyVecEnv("PointGoal", 3), (3, 2)),
+        (lambda: BatchSim("PointGoal", 3), (3, 2)),
+        (lambda: gymnasium.make("metarl/PointGoal-v0").unwrapped, (2,)),
+    ],
+)
+def test_a_step_before_the_first_reset_is_refused(make: Callable, action):
+    with pytest.raises(InputError, match="reset before the first step"):
+        make().step(np.zeros(action))
+
+
+def test_simulations_that_were_not_reset_may_wait():
+    sim, first = BatchSim("PointGoal", 2), np.array([True, False])
+    sim.set_tasks([GOAL] * 2)
+    sim.reset(np.random.default_rng(0), first)
+    sim.step(np.zeros((2, 2)), first)
+    with pytest.raises(InputError, match="reset before the first step"):
+        sim.step(np.zeros((2, 2)))
+
+
+# What torch is told around it.
+
+
+@contextmanager
+def double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def lived(agent: MAML | MetaLSTM) -> list[np.ndarray]:
+    """What comes of learning, judging, adapting and acting."""
+    new = type(agent)("PointGoal", agent.config).learn(2 * agent.steps_per_iteration)
+    result = evaluate(new, "PointGoal", new.family.tasks("test")[:2], 2, 3)
+    tensors = [x.detach().numpy() for x in tree_leaves(new.state_dict()) if torch.is_tensor(x)]
+    return [np.array(result.episode_returns), new.adapt(GOAL).predict([0, 0])[0], *tensors]
+
+
+@pytest.mark.parametrize("around", [double, torch.no_grad, torch.inference_mode, threads])
+def test_what_torch_is_told_around_it_changes_no_bit(agent, around):
+    plain = lived(agent)
+    with around():
+        asked = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+        odd = lived(agent)
+        assert asked == (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads())
+    for one, other in zip(plain, odd, strict=True):
+        np.testing.assert_array_equal(one, other)

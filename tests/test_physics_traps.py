@@ -1,14 +1,18 @@
 """What bites in practice: stale fields, log files, blown-up simulations, families from a user's file."""
 
+import multiprocessing
+import pickle
 import subprocess
 import sys
+from copy import copy, deepcopy
 
+import gymnasium
 import mujoco
 import numpy as np
 import pytest
 
 from metarl.cli import main
-from metarl.envs import FAMILIES, BatchSim, InputError, TaskFamily, load_family
+from metarl.envs import FAMILIES, BatchSim, FamilyEnv, InputError, TaskFamily, load_family
 
 OWN = '''
 """A pendulum of the user's own."""
@@ -128,6 +132,58 @@ def test_the_control_that_is_remembered_is_that_of_the_step_before(own_file):
 # Actions.
 
 
+COPIES = {"deep": deepcopy, "shallow": copy, "pickled": lambda x: pickle.loads(pickle.dumps(x))}
+
+
+def walked(sim: BatchSim, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Observations and rewards of random steps, new episodes where one ends, (n, N, obs_dim + 1)."""
+    rows = []
+    for _ in range(n):
+        step = sim.step(rng.uniform(-1, 1, (sim.n_sims, sim.family.action_dim)))
+        rows.append(np.concatenate([step.obs, step.reward[:, None]], axis=1))
+        sim.reset(rng, step.terminated | step.truncated)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("name", ["HopperRandParams", "HumanoidDir", "AntDamage", "SparsePointGoal"])
+def test_a_copy_of_simulations_goes_on_as_they_do_and_shares_nothing(how, name):
+    rng, sim = np.random.default_rng(0), BatchSim(name, 3, 2)
+    sim.start(rng)
+    walked(sim, rng, 12)
+    state = sim.state.copy()
+    other, rng_too = COPIES[how](sim), deepcopy(rng)
+    theirs = walked(other, rng_too, 12)
+    np.testing.assert_array_equal(sim.state, state)
+    np.testing.assert_array_equal(theirs, walked(sim, rng, 12))
+    assert other.tasks == sim.tasks and other.tasks is not sim.tasks
+    np.testing.assert_array_equal(other.elapsed, sim.elapsed)
+
+
+def test_simulations_that_have_no_task_of_their_own_yet_have_the_first_one_with_its_dynamics():
+    family = load_family("HalfCheetahPayload")
+    sim, heavy = BatchSim(family, 3), family.task({"load": 2.0})
+    sim.set_tasks([heavy], np.array([1]))
+    assert sim.tasks == [heavy] * 3
+    assert len({sim.model_of(i).body("torso").mass[0] for i in range(3)}) == 1
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_simulations_go_on_in_a_forked_process_which_ends(n_threads):
+    code = (
+        "import os, sys, warnings, numpy as np; from metarl.envs import BatchSim\n"
+        f"sim = BatchSim('HalfCheetahVel', 4, {n_threads}); sim.start(np.random.default_rng(0))\n"
+        "warnings.simplefilter('ignore')\n"  # Python warns of forking threads
+        "sim.step(np.ones((4, 6))); child = os.fork()\n"
+        "if child: assert os.waitpid(child, 0)[1] == 0\n"
+        "print(repr(sim.step(np.ones((4, 6))).obs.sum()), flush=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    parent, child = done.stdout.splitlines()
+    assert parent == child
+
+
 def test_an_action_spans_the_actuators_range(pendulum):
     sim = started(pendulum, 3)
     sim.step(np.array([[-1.0], [0.0], [1.0]]))
@@ -240,6 +296,95 @@ def test_a_users_own_family_from_a_file_works_like_ours(pendulum, own_file):
     assert sim.readings.qpos[0] != sim.readings.qpos[1]  # damping holds the lighter one back more
     assert sim.success() is None
     assert "pendulum" not in sys.modules  # a user's file hides no module of that name
+
+
+NEIGHBOUR = """
+from metarl.envs.families.point import PointGoal
+import my_rewards
+from numbers_of.mine import number, Number
+
+class Mine(PointGoal):
+    def reward(self, r, action, task):
+        from my_rewards import pay  # not before it is called
+        assert pay is my_rewards.pay
+        return {"pay": pay(r) + number}
+"""
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of families whose files have the same names, and other contents."""
+    for name, pay in (("one", 1.0), ("two", 2.0)):
+        (tmp_path / name / "numbers_of").mkdir(parents=True)
+        (tmp_path / name / "mine.py").write_text(NEIGHBOUR)
+        rewards = f"import numpy as np\ndef pay(r): return np.full(len(r.qpos), {pay})"
+        (tmp_path / name / "my_rewards.py").write_text(rewards)
+        deep = f"import my_rewards\nnumber = {10 * pay}\nclass Number: value = number"
+        (tmp_path / name / "numbers_of" / "mine.py").write_text(deep)
+        (tmp_path / name / "numpy.py").write_text("raise SystemExit('this is not numpy')")
+    return [tmp_path / "one", tmp_path / "two"]
+
+
+def paid(family: TaskFamily) -> float:
+    """The reward of a step."""
+    sim = BatchSim(family, 1)
+    sim.start(np.random.default_rng(0))
+    return float(sim.step(np.zeros((1, 2))).reward[0])
+
+
+def send_paid(family: TaskFamily, sender) -> None:
+    sender.send(paid(family))
+
+
+def test_a_file_imports_those_beside_it_and_no_others_of_the_same_name(folders, monkeypatch):
+    one, two = (load_family(f"{folder}/mine.py:Mine") for folder in folders)
+    monkeypatch.chdir(folders[1])
+    monkeypatch.syspath_prepend(folders[1])
+    again = load_family(f"{folders[0]}/mine.py:Mine")
+    assert [paid(family) for family in (one, two, again)] == [11.0, 22.0, 11.0]
+    assert {"my_rewards", "numbers_of", "mine"} & sys.modules.keys() == set()
+
+
+def test_what_is_of_a_users_files_is_pickled_and_found_by_a_process_that_begins_anew(folders):
+    one, two = (load_family(f"{folder}/mine.py:Mine") for folder in folders)
+    load_family(f"{folders[0]}/mine.py:Mine")  # leaves the first of its class
+    numbers = [vars(sys.modules[type(family).__module__])["Number"]() for family in (one, two)]
+    assert [x.value for x in pickle.loads(pickle.dumps(numbers))] == [10.0, 20.0]
+    code = "import pickle, sys; print([x.value for x in pickle.load(sys.stdin.buffer)])"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(numbers), capture_output=True)
+    assert done.stdout == b"[10.0, 20.0]\n", done.stderr
+    ours, theirs = multiprocessing.Pipe()
+    for family in (one, two):
+        worker = multiprocessing.get_context("spawn").Process(target=send_paid, args=(family, theirs))
+        worker.start()
+        worker.join()
+    assert [ours.recv(), ours.recv()] == [11.0, 22.0]
+
+
+def test_gymnasiums_workers_have_the_family_of_their_file(folders):
+    makers = [lambda folder=folder: FamilyEnv(f"{folder}/mine.py:Mine") for folder in folders]
+    env = gymnasium.vector.AsyncVectorEnv(makers, context="spawn")
+    env.reset(seed=0)
+    assert env.step(np.zeros((2, 2)))[1].tolist() == [11.0, 22.0]
+    env.close()
+
+
+def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(folders):
+    name, beside = f"{folders[0]}/mine.py:Mine", folders[0] / "my_rewards.py"
+    assert type(load_family(name)) is type(load_family(name))
+    beside.write_text(beside.read_text().replace("1.0", "3.25"))
+    assert paid(load_family(name)) == 13.25
+
+
+def test_what_is_wrong_with_a_file_beside_it_is_said_with_its_name(folders):
+    (folders[0] / "my_rewards.py").write_text("import numpy\nnumpy.nothing")
+    (folders[1] / "my_rewards.py").write_text("\n\ndef f(:")
+    for folder, line in zip(folders, (2, 3), strict=True):
+        with pytest.raises(InputError, match=rf"mine.py does not load: .*\(my_rewards.py, line {line}\)$"):
+            load_family(f"{folder}/mine.py:Mine")
+    (folders[0] / "mine.py").write_text("\nimport nowhere_to_be_found")
+    with pytest.raises(InputError, match=r"No module named 'nowhere_to_be_found' \(line 2\)$"):
+        load_family(f"{folders[0]}/mine.py:Mine")
 
 
 @pytest.mark.parametrize(

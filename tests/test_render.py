@@ -89,6 +89,22 @@ def test_the_episodes_of_a_trial_follow_each_other_and_show_what_was_read(agents
     np.testing.assert_array_equal(rows[0][2].states, later[0][0].states)
 
 
+@pytest.mark.parametrize(
+    ("run", "shown", "titles"),
+    [
+        ("gradient", "0 2", ["before adaptation", "after 2 gradient steps"]),
+        ("memory", "1 3", ["episode 1", "episode 3"]),
+    ],
+)
+def test_what_is_asked_for_is_what_is_shown(runs, monkeypatch, run, shown, titles):
+    seen: list[list[str]] = []
+    monkeypatch.setattr(
+        "metarl.render.write_page", lambda rollouts, *_: seen.append([r.title for r in rollouts[0]])
+    )
+    assert main(["render", run, "--show", *shown.split(), "--out", "page.html"]) == 0
+    assert seen == [titles]
+
+
 def test_the_same_seed_gives_the_same_rollouts_and_another_seed_others(agents):
     agent, tasks = agents["gradient"], agents["gradient"].family.tasks("test")[:1]
     first, again, other = (record_rollouts(agent, tasks, (0, 1), seed)[0][1].states for seed in (0, 0, 1))
@@ -286,18 +302,62 @@ def test_a_live_policy_learns_when_asked(agents):
     assert np.array_equal(session.policy.predict(session.obs)[0], before)
 
 
-def test_a_live_viewer_opens_where_there_is_no_display_and_closes(made):
+LIVE = """
+import sys, time
+from pathlib import Path
+
+from metarl.render import run_live
+from metarl.runs.run_folder import RunFolder
+
+LISTENS = "0A"  # a state of a socket
+
+
+def addresses():
+    "Where this process listens, as /proc has it."
+    own = {path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in open(f"/proc/net/{name}").readlines()[1:]]
+    return [row[1].partition(":")[0] for row in rows if row[3] == LISTENS and f"socket:[{row[9]}]" in own]
+
+
+def keep_on():
+    heard[:] = addresses()
+    return time.monotonic() < end and len(heard) < 2  # the page's, and that of the viewer's own parts
+
+
+agent = RunFolder(sys.argv[1]).load("cpu", 1)[1]
+heard, end = [], time.monotonic() + 20
+print(run_live(agent, agent.family.tasks("test")[0], 0, keep_on, *sys.argv[2:]))
+print(*sorted(heard))
+"""
+LOCAL, EVERYWHERE = "0100007F", "00000000"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc who listens")
+@pytest.mark.parametrize(
+    ("host", "heard"),
+    [
+        ([], [LOCAL, LOCAL]),
+        pytest.param(["0.0.0.0"], [EVERYWHERE, LOCAL], marks=pytest.mark.slow),
+    ],
+)
+def test_a_live_viewer_is_for_this_machine_unless_asked_otherwise(made, host, heard):
     pytest.importorskip("mujoco.studio")
-    code = (
-        "import sys; from metarl.render import run_live; from metarl.runs.run_folder import RunFolder\n"
-        "agent = RunFolder(sys.argv[1]).load('cpu', 1)[1]; steps = iter(range(8))\n"
-        "task = agent.family.tasks('test')[0]\n"
-        "print(run_live(agent, task, keep_on=lambda: next(steps, None) is not None))"
-    )
     bare = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    command = [sys.executable, "-c", code, str(made / "memory")]
+    command = [sys.executable, "-c", LIVE, str(made / "memory"), *host]
     done = subprocess.run(command, capture_output=True, text=True, env=bare, timeout=60, check=True)
-    assert "http://localhost" in done.stdout and done.stdout.rstrip().endswith("0")
+    assert "http://localhost" in done.stdout and ("Remote:" in done.stdout) == bool(host)
+    *_, status, addresses = done.stdout.splitlines()
+    assert (status, addresses.split()) == ("0", heard)
+
+
+def test_a_live_viewer_is_refused_where_this_machine_has_no_such_address(runs, capsys, monkeypatch):
+    pytest.importorskip("mujoco.studio")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for host in ("192.0.2.1", "not an address"):
+        assert main(["render", "memory", "--live", "--live-host", host]) == 2
+        said = capsys.readouterr().err
+        assert f"--live-host {host}: this machine cannot listen there" in said and said.count("\n") == 1
 
 
 # Bad input.
@@ -310,6 +370,7 @@ def test_a_live_viewer_opens_where_there_is_no_display_and_closes(made):
         (["gradient", "--out", "nowhere/clip.mp4"], "cannot write a file nowhere/clip.mp4"),
         (["gradient", "--size", "63", "64"], "--size 63 64: use even numbers from 64 to 4096"),
         (["gradient", "--show", "-1"], "--show -1: use numbers from 0 to 100"),
+        (["memory", "--show", "0"], "--show 0: use numbers from 1 to 100"),
         (["gradient", "--task", "speed=1"], "unknown task parameter of PointGoal 'speed'"),
         (["gradient", "--split", "ood"], "PointGoal defines no out-of-distribution tasks"),
         (["nowhere"], "no folder nowhere"),

@@ -1,6 +1,7 @@
 """The report: the numbers of an evaluation, whatever is missing, in one page that needs nothing else."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,8 +17,9 @@ from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 from metarl import Evaluation, evaluate
 from metarl.cli import main
 from metarl.envs import FAMILIES, InputError, Task
-from metarl.evaluation.references import References, steps_to
+from metarl.evaluation.references import RandomPolicy, References, steps_to
 from metarl.evaluation.statistics import iqm, probability_of_improvement, stratified_bootstrap
+from metarl.files import write_json
 from metarl.report import write_report
 from metarl.report.groups import pool
 from metarl.report.runs import Run, read_run
@@ -172,9 +174,72 @@ def assert_shows(rows: list[dict[str, str]], result: Evaluation) -> None:
         assert numbers(row["IQM"]) == pytest.approx([result.iqm[k]], **near)
         gain = [result.gain[k], *result.gain_ci95[k]] if k else []
         assert numbers(row["gain"]) == pytest.approx(gain, **near)
+        if result.gain_over_average is not None:
+            over = [result.gain_over_average[k], *result.gain_over_average_ci95[k]]
+            assert numbers(row["over average"]) == pytest.approx(over, **near)
         if result.success is not None:
             shown = 100 * np.mean(result.success, axis=0)[k]
             assert numbers(row["success"]) == pytest.approx([shown], abs=0.51)
+
+
+# What has no run folder.
+
+
+def test_evaluations_of_somebody_elses_policies_stand_beside_the_runs(runs, report):
+    family = FAMILIES["SparsePointGoal"]()
+    mine = [evaluate(RandomPolicy(), family, family.tasks("test"), 1, 4, "chance", seed=s) for s in (0, 1)]
+    for k, result in enumerate(mine):
+        write_json(Path(f"{k}.json"), result.to_json())
+    page = report("recurrent", "0.json", "1.json")
+    rows = page.returns("SparsePointGoal")
+    assert list(rows) == ["meta-lstm", "chance (2 trainings)"] and page.missing == []
+    assert_shows(rows["meta-lstm"], judged("recurrent"))
+    assert_shows(rows["chance (2 trainings)"], pool(mine))
+    assert ["0.json", "", "", ""] in page.tables["SparsePointGoal", "Runs"]
+    assert report("0.json").returns("SparsePointGoal").keys() == {"chance"}
+
+
+def test_what_the_command_has_written_is_an_evaluation_and_several_splits_are_one_policys(runs, report):
+    words = ["evaluate", "one", "--n-threads", "1"]
+    assert (
+        main([*words, "--json", "test.json"]) == main([*words, "--split", "ood", "--json", "ood.json"]) == 0
+    )
+    both = [json.loads(Path(name).read_text()) for name in ("test.json", "ood.json")]
+    write_json(Path("both.json"), both)
+    for names, splits in ((("one", "both.json"), 2), (("one", "test.json"), 1)):
+        page = report(*names)
+        for split in ("held-out test tasks", "tasks out of distribution")[:splits]:
+            table = page.returns("One", split)
+            one, other = ([{**row, "adaptation": ""} for row in table[f"maml {k}"]] for k in (1, 2))
+            assert one == other
+    assert table["maml 2"][-1]["adaptation"] == "after 3 gradient steps, as trained"  # as far as one knows
+    assert list(page.returns("One", "tasks out of distribution")) == ["maml 1"]
+
+
+def test_what_is_no_evaluation_or_of_other_tasks_is_said(runs, report):
+    family = FAMILIES["PointGoal"]()
+    result = evaluate(RandomPolicy(), family, family.tasks("test")[:3], 1, 1, "chance").to_json()
+    write_json(Path("few.json"), result)
+    assert report("run", "few.json").missing == [
+        "few.json: left out, it is not judged on the test tasks that PointGoal has now"
+    ]
+    wrong = [
+        {},
+        [],
+        3,
+        {**result, "returns": []},
+        {**result, "more": 1},
+        {**result, "family": 3},
+        [result, {**result, "learner": "x"}],
+    ]
+    for k, content in enumerate(wrong):
+        write_json(Path(f"wrong{k}.json"), content)
+        with pytest.raises(
+            InputError, match=f"^wrong{k}.json holds no evaluations of one learner; give a run"
+        ):
+            report(f"wrong{k}.json")
+    (said,) = report("run", "wrong0.json").missing
+    assert said.startswith("wrong0.json is left out: wrong0.json holds no evaluations of one learner")
 
 
 # The numbers.
@@ -229,6 +294,7 @@ def test_pooling_takes_means_over_trainings_and_intervals_over_both(runs):
     interval = stratified_bootstrap(returns, lambda drawn: drawn.mean(axis=(0, 1)))
     assert np.array(both.ci95) == pytest.approx(interval.T)
     assert np.array(both.gain) == pytest.approx(np.array(both.mean) - both.mean[0])
+    assert both.average is both.gain_over_average is both.gain_over_average_ci95 is None
     assert np.shape(both.episode_returns) == (20, 4, 6)
     assert pool([one]) is one
 
@@ -267,6 +333,11 @@ def test_references_are_lines_and_rows_and_give_a_score(report, monkeypatch):
     for row in next(iter(blocks)):
         score = (numbers(row["mean return"])[0] + 40) / 35
         assert numbers(row["score"]) == pytest.approx([score], abs=0.01)
+        over = [number + 15 for number in numbers(row["mean return"])]
+        assert numbers(row["over average"]) == pytest.approx(over, abs=0.2)
+    both = pool([judged("run"), judged("seed1")])
+    assert both.gain_over_average == pytest.approx(np.array(both.mean) + 15)
+    assert np.array(both.gain_over_average_ci95) == pytest.approx(np.array(both.ci95) + 15)
     words = {word.strip() for word in page.words}
     assert {"oracle", "average", "random", "from scratch on one task (2 of them)", "100,000"} <= words
     assert "score" not in page.returns("One")["maml"][0]  # a family of the user's own has none
@@ -513,6 +584,18 @@ def test_rows_that_are_cut_are_left_out(report, runs):
     assert read_run(Path("run")).progress["time/timesteps"].tolist() == [TINY_STEPS, 2 * TINY_STEPS]
 
 
+def test_of_numbers_beyond_all_and_rows_without_end_a_picture_is_drawn(report, runs):
+    path = runs / "run" / "progress.csv"
+    head, row = path.read_text().splitlines()
+    beyond = ",".join("1e300" if k % 2 else "-1e999" for k in range(row.count(",") + 1))
+    beyond = beyond.replace("-1e999", "1", 1)
+    path.write_text("\n".join([head, *[row, beyond] * 30_000]) + "\n")
+    assert report("run").missing == []
+    progress = read_run(Path("run")).progress
+    assert 20_000 <= len(progress["time/timesteps"]) < 40_000
+    assert not any((abs(column) > 1e30).any() for column in progress.values())
+
+
 def test_a_training_that_is_not_finished_is_named(report, runs):
     path = runs / "run" / "config.json"
     path.write_text(path.read_text().replace(f'"steps": {TINY_STEPS}', f'"steps": {9 * TINY_STEPS}'))
@@ -548,6 +631,25 @@ def test_of_a_family_that_is_gone_the_learning_is_shown(report, runs, text):
     assert list(page.returns("PointGoal")) == ["maml"]
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (shutil.rmtree, "no folder broken"),
+        (lambda run: (run / "config.json").write_text("["), "broken/config.json is damaged"),
+        (lambda run: (run / "config.json").write_text("[" * 100_000), "broken/config.json is damaged"),
+        (lambda run: os.truncate(run / "config.json", 9_000_000_000), "damaged: 9,000 MB, of 64 at most"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_left_out_and_the_others_are_shown(report, runs, change, says):
+    shutil.copytree("seed1", "broken")
+    (runs / "broken" / "checkpoint.pt").unlink()
+    change(runs / "broken")
+    page = report("run", "broken")
+    (said,) = page.missing
+    assert said.startswith("broken is left out: ") and says in said
+    assert list(page.returns("PointGoal")) == ["maml"]
+
+
 # What is refused.
 
 
@@ -555,9 +657,10 @@ def test_of_a_family_that_is_gone_the_learning_is_shown(report, runs, text):
     ("folders", "says"),
     [
         (["nowhere"], "no folder nowhere"),
-        (["run", "empty"], "is not a run folder: it has no config.json"),
-        (["run/config.json"], "no folder run/config.json"),
-        (["run", "damaged"], "damaged/config.json is damaged"),
+        (["empty"], "is not a run folder: it has no config.json"),
+        (["run/config.json"], "run/config.json holds no evaluations of one learner; give a run folder, or"),
+        (["run/nowhere.json"], "no folder run/nowhere.json"),
+        (["empty", "damaged"], "damaged/config.json is damaged"),
         ([], "which runs?"),
     ],
 )
@@ -571,10 +674,22 @@ def test_what_is_no_run_is_refused_and_nothing_is_written(runs, folders, says):
     assert sorted(runs.rglob("*")) == before
 
 
-@pytest.mark.parametrize("out", ["run", "nowhere/report.html", "run/config.json", "run/report"])
-def test_a_page_that_cannot_be_is_refused_before_anything_is_read(runs, out):
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("run", r"ends in \.html"),
+        ("nowhere/report.html", "no folder nowhere; make it"),
+        ("run/config.json", r"ends in \.html"),
+        ("run/report", r"ends in \.html"),
+        ("folder.html", r"folder\.html is a folder"),
+        ("pipe.html", r"pipe\.html is a device or a pipe"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_before_anything_is_read(runs, out, says):
+    (runs / "folder.html").mkdir()
+    os.mkfifo(runs / "pipe.html")
     before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"ends in \.html"):
+    with pytest.raises(InputError, match=says):
         write_report([Path("nowhere")], Path(out))
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
 

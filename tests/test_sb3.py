@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector.utils import batch_space
-from helpers import Fragile
+from helpers import Fragile, needs_moviepy
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, VecVideoRecorder
 
+from metarl import Evaluation, evaluate
 from metarl.envs import BatchSim, FamilyVectorEnv, InputError, LogUniform, Param, Uniform, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.envs.told import task_features
-from metarl.sb3 import FamilyVecEnv
+from metarl.sb3 import FamilyVecEnv, PolicyAdapter
 
 N = 4
 UNTOLD = -20 * (2**0.5 + np.log(1 + 2**0.5)) / 3  # -15.3, see the test that uses it
@@ -267,7 +268,7 @@ def test_options_choose_the_tasks_from_the_next_reset_on():
         (lambda: FamilyVecEnv("HalfCheetahVel", 2, tasks=[{"velocity": 1.0}] * 3), "got 3"),
         (lambda: FamilyVecEnv("HalfCheetahVel", 1, {"velocity": 1.0}, [{"velocity": 1.0}]), "not both"),
         (lambda: FamilyVecEnv("HalfCheetahVel", 0), "use at least 1"),
-        (lambda: FamilyVecEnv("PointGoal", 2, render_mode="human"), "unknown render mode 'human'"),
+        (lambda: FamilyVecEnv("PointGoal", 2, render_mode="human"), "without a display into RecordVideo"),
         (lambda: FamilyVecEnv("PointGoal", 2).set_attr("task", {"goal_x": 0.0}), "set_options"),
         (lambda: FamilyVecEnv("PointGoal", 2).set_attr("horizon", 5, indices=1), "share one horizon"),
     ],
@@ -306,11 +307,87 @@ def test_frames_are_drawn_when_asked_for_and_tiled(gl):
     env.close()
 
 
+@needs_moviepy
+def test_stable_baselines3_records_a_video(gl, tmp_path):
+    env = FamilyVecEnv("PointGoal", 3, render_mode="rgb_array", width=64, height=48)
+    env = VecVideoRecorder(env, str(tmp_path), lambda step: step == 0, video_length=5)
+    play(env, 6)
+    env.close()
+    (video,) = tmp_path.iterdir()
+    assert video.name == "rl-video-step-0-to-step-5.mp4" and video.stat().st_size > 1000
+
+
 def test_without_a_render_mode_there_are_no_frames():
     env = FamilyVecEnv("PointGoal", 2)
     env.reset()
     assert env.get_images() == [None, None]
     env.close()
+
+
+# Judged as metarl's own learners are.
+
+
+def judged(model, family="PointGoal", episodes: int = 3, **settings) -> Evaluation:
+    loaded = load_family(family)
+    return evaluate(PolicyAdapter(model, **settings), loaded, loaded.tasks("test"), 1, episodes, n_threads=1)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_policy_is_judged_by_what_it_does_on_held_out_tasks(told):
+    model = tiny_ppo(FamilyVecEnv("PointGoal", 8, told=told))
+    result = judged(model)
+    env = FamilyVecEnv("PointGoal", 20, tasks=load_family("PointGoal").tasks("test"), told=told)
+    obs, total = env.reset(), np.zeros(20)
+    for _ in range(20):
+        obs, reward, *_ = env.step(model.predict(obs, deterministic=True)[0])
+        total += reward
+    np.testing.assert_allclose(np.array(result.returns)[:, 0], total, rtol=1e-5)
+    assert result == judged(model) and result.score[0] is not None
+
+
+def test_a_recurrent_policy_begins_every_episode_with_an_empty_memory():
+    contrib = pytest.importorskip("sb3_contrib", reason="no sb3-contrib here: pip install sb3-contrib")
+    policy = {"lstm_hidden_size": 8, "net_arch": [8]}
+    env = FamilyVecEnv("HopperRandParams", 4)
+    model = contrib.RecurrentPPO("MlpLstmPolicy", env, n_steps=8, policy_kwargs=policy, device="cpu", seed=0)
+    hopper, tasks = load_family("HopperRandParams"), load_family("HopperRandParams").tasks("test")[:3]
+    result = evaluate(PolicyAdapter(model), hopper, tasks, 2, 2, n_threads=1)
+    assert np.array(result.episode_returns).shape == (3, 2, 2)
+    sim = BatchSim(hopper, 6)
+    sim.set_tasks([task for task in tasks for _ in range(2)])
+    one, rng = PolicyAdapter(model), np.random.default_rng(0)
+    one.begin(tasks, rng)
+    played = one.collect(sim, np.random.default_rng(5))
+    np.testing.assert_array_equal(played.action, one.collect(sim, np.random.default_rng(5)).action)
+    state, start = None, np.ones(6, bool)
+    for t in range(5):
+        action, state = model.predict(played.obs[t], state, start, deterministic=True)
+        np.testing.assert_allclose(played.action[t], action, rtol=1e-5)
+        start = np.zeros(6, bool)
+    assert not np.allclose(action, model.predict(played.obs[t], None, ~start, deterministic=True)[0])
+
+
+def test_drawn_actions_are_the_evaluations_own_and_nobody_elses():
+    model = tiny_ppo(FamilyVecEnv("PointGoal", 8))
+    torch.manual_seed(1)
+    one, next_number = judged(model, deterministic=False), torch.rand(1)
+    torch.manual_seed(2)
+    assert judged(model, deterministic=False) == one != judged(model)
+    torch.manual_seed(1)
+    assert torch.rand(1) == next_number
+
+
+def test_what_a_normalised_policy_has_learned_from_it_sees_again(tmp_path):
+    env = VecNormalize(FamilyVecEnv("PointGoal", 8, seed=0))
+    model = tiny_ppo(env).learn(256)
+    model.save(tmp_path / "model")
+    alone = PPO.load(tmp_path / "model", device="cpu")
+    assert judged(model) == judged(alone, normalize=env) != judged(alone)
+
+
+def test_a_policy_of_another_robot_is_refused_in_words():
+    with pytest.raises(InputError, match=r"sees \(2,\), and Hopper.* gives \(11,\).*trained on$"):
+        judged(tiny_ppo(FamilyVecEnv("PointGoal", 8)), "HopperRandParams")
 
 
 # Training.

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import cache_from_source, source_hash
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
 from metarl import MAML
 from metarl.cli import main
-from metarl.envs import InputError, load_family
+from metarl.envs import InputError, Param, Uniform, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.envs.trust import code_files
 from metarl.runs import sources
@@ -141,8 +142,10 @@ def test_the_code_that_a_strangers_run_folder_names_is_refused_before_it_runs(mi
 def test_a_file_in_the_run_folder_is_refused_although_the_same_was_named_elsewhere(mine, capsys):
     shutil.copytree("own", "run", dirs_exist_ok=True)
     call("run", f"{Path('run').resolve()}/mine.py:Mine")
-    status, said = said_by(capsys, *EVALUATE, "run")
-    assert status == 2 and "is code in the run folder itself; if you trust it" in said
+    shutil.copy("run/checkpoint.pt", "run/best.pt")
+    for path in ("run", "run/best.pt"):
+        status, said = said_by(capsys, *EVALUATE, path)
+        assert status == 2 and "is code in the run folder itself; if you trust it" in said
     assert not Path("ran").exists()
 
 
@@ -245,12 +248,16 @@ def test_a_run_that_has_not_begun_brings_no_code_either(mine, capsys):
     assert main([*EVALUATE, "run"]) == 0
 
 
-def test_bytecode_that_lies_beside_a_file_is_not_run(mine):
-    cached = Path(cache_from_source(str(mine)))
+@pytest.mark.parametrize("name", ["mine.py", "helper.py"])
+def test_bytecode_that_lies_beside_a_file_is_not_run(mine, name):
+    mine.write_text("import helper\n" + MINE)
+    mine.with_name("helper.py").write_text("")
+    file = mine.with_name(name)
+    cached = Path(cache_from_source(str(file)))
     cached.parent.mkdir(exist_ok=True)
-    code = marshal.dumps(compile("raise SystemExit('bytecode')", str(mine), "exec"))
+    code = marshal.dumps(compile("raise SystemExit('bytecode')", str(file), "exec"))
     magic = b"".join([__import__("importlib.util").util.MAGIC_NUMBER, (1).to_bytes(4, "little")])
-    cached.write_bytes(magic + source_hash(mine.read_bytes()) + code)  # which Python takes unchecked
+    cached.write_bytes(magic + source_hash(file.read_bytes()) + code)  # which Python takes unchecked
     assert load_family(f"{mine}:Mine").horizon == 20
 
 
@@ -298,6 +305,26 @@ def test_an_agent_is_loaded_with_a_family_that_is_named_or_given(mine, here):
     assert MAML.load("agent.pt", family=kind).family_name == "Mine"
     with pytest.raises(InputError, match="does not fit PointGoal and its own settings"):
         MAML.load("run", family="PointGoal")
+
+
+@pytest.mark.parametrize("command", [EVALUATE, RENDER], ids=["evaluate", "render"])
+def test_an_agents_file_is_taken_as_its_run_folder_is(mine, here, capsys, command):
+    files = [shutil.copy("run/checkpoint.pt", name) for name in ("run/best.pt", "agent.pt")]
+    (here / "home" / "trusted").unlink()
+    for file in files:
+        status, said = said_by(capsys, *command, file)
+        assert status == 2 and f"if you trust it, name it: --family {mine}:Mine" in said
+    assert not Path("ran").exists()
+    named = "--family", f"{mine}:Mine"
+    for file in files:
+        assert said_by(capsys, *command, file, *named) == said_by(capsys, *command, file) == (0, "")
+    edit(mine, "= 20", "= 10")
+    assert "run: changed since training: mine.py, hor" in said_by(capsys, *command, files[0], *named)[1]
+    assert said_by(capsys, *command, files[1], *named) == (0, "")  # nobody knows what it was trained on
+    content = torch.load("agent.pt", weights_only=True)
+    torch.save({**content, "learner": "nobody's"}, "agent.pt")
+    status, said = said_by(capsys, *command, "agent.pt")
+    assert status == 2 and "unknown learner" in said
 
 
 # A family that has moved.
@@ -379,6 +406,10 @@ def test_the_page_and_the_json_say_what_has_changed(mine):
     assert json.loads(Path("result.json").read_text())["changed"] == ["mine.py", "horizon 10 (was 20)"]
     assert main([*REPORT, "run"]) == 0
     assert "run: changed since training: mine.py, horizon 10 (was 20); " in Path("report.html").read_text()
+    assert main([*REPORT, "result.json", "--family", f"{mine}:Mine"]) == 0
+    page = Path("report.html").read_text()
+    assert "result.json: changed since training: mine.py, horizon 10 (was 20); " in page
+    assert "What is missing" not in page
 
 
 def test_a_family_of_the_catalogue_that_has_changed_is_noticed(made, monkeypatch, capsys):
@@ -387,6 +418,22 @@ def test_a_family_of_the_catalogue_that_has_changed_is_noticed(made, monkeypatch
     assert json.loads(Path("run/sources.json").read_text())["files"] == {}
     monkeypatch.setattr(PointGoal, "horizon", 30)
     assert "changed since training: horizon 30 (was 20); " in said_by(capsys, *EVALUATE, "run")[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"alone": True},
+        {"each": True},
+        {"mode": "set"},
+        {"objects": ("pole",)},
+        {"unit": "kg"},
+        {"ood": Uniform(2, 3)},
+    ],
+)
+def test_whatever_of_a_parameter_changes_is_noticed(change):
+    param = Param("mass", "1", Uniform(0.5, 2), field="body_mass", mode="scale")
+    assert sources._range(replace(param, **change)) != sources._range(param)
 
 
 def test_a_run_that_goes_on_in_another_world_keeps_what_it_was_trained_on_before(mine, capsys):

@@ -41,7 +41,7 @@ def test_every_command_works_and_the_policy_adapts_to_what_it_has_never_seen(fol
         if words[0] != "render":
             assert main(words) == 0, command
     said = capsys.readouterr().out
-    assert "Crane: nothing wrong" in said and "page: report.html" in said
+    assert "Crane: nothing wrong" in said and "wrote report.html" in said
     agent = MetaLSTM.load("runs/crane")
     result = evaluate(agent.adapter(), agent.family, agent.family.tasks("test"), 2, 10)
     assert result.gain_ci95[1][0] > 5 and result.mean[1] > 25  # 9.0 and 34.9; untrained: -28

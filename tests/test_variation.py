@@ -28,7 +28,10 @@ XML = """
       <geom name="puck" type="cylinder" size=".1 .05" mass=".5" friction=".1"/>
     </body>
   </worldbody>
-  <actuator><general name="motor" joint="shoulder" gear="{gear}" gainprm="{gain}"/></actuator>
+  <actuator>
+    <general name="motor" joint="shoulder" gear="{gear}" gainprm="{gain}"/>
+    <general name="servo" joint="shoulder" gainprm="{kp}" biastype="affine" biasprm="{bias}"/>
+  </actuator>
 </mujoco>
 """
 NOMINAL = {
@@ -43,6 +46,8 @@ NOMINAL = {
     "inertia": ".002 .003 .004",
     "gear": "2 .1 .1 .1 .1 .1",
     "gain": "1.5",
+    "kp": ".5",
+    "bias": "0 -.5 -.1",
 }
 WRIST = ["wrist.0", "wrist.1", "wrist.2"]
 
@@ -94,6 +99,9 @@ SAID = [
     ("jnt_stiffness", ("shoulder",), "scale", 5.0, {"stiffness": "2.5"}),
     ("actuator_gear", ("motor",), "scale", 0.5, {"gear": "1 .05 .05 .05 .05 .05"}),
     ("actuator_gainprm", ("motor",), "scale", 2.0, {"gain": "3"}),
+    ("actuator_gainprm", ("servo",), "scale", 2.0, {"kp": "1", "bias": "0 -1 -.2"}),
+    ("actuator_gainprm", None, "scale", 2.0, {"gain": "3", "kp": "1", "bias": "0 -1 -.2"}),
+    ("actuator_biasprm", ("servo",), "scale", 2.0, {"bias": "0 -1 -.2"}),
 ]
 
 
@@ -154,6 +162,21 @@ def test_mass_moves_inertia_with_it_unless_the_inertia_is_varied_itself():
         both = varied(*parts).get_model(0).body("arm")
         np.testing.assert_allclose(both.inertia, 5 * nominal)
         np.testing.assert_allclose(both.mass, 3.0)
+
+
+def test_a_servos_bias_follows_its_gain_unless_it_is_varied_itself_or_the_gain_is_to_vary_alone():
+    gain = Variation(model(), "actuator_gainprm", ("servo",), "scale", each=False)
+    bias = Variation(model(), "actuator_biasprm", ("servo",), "scale", each=False)
+    alone = Variation(model(), "actuator_gainprm", ("servo",), "scale", each=False, alone=True)
+    for parts, scale in (([(gain, [3.0])], 3), ([(gain, [3.0]), (bias, [5.0])], 5), ([(alone, [3.0])], 1)):
+        servo = varied(*parts).get_model(0).actuator("servo")
+        np.testing.assert_allclose(servo.gainprm[0], 1.5)
+        np.testing.assert_allclose(servo.biasprm[:3], scale * np.array([0, -0.5, -0.1]))
+
+
+def test_the_bias_of_motors_is_not_touched_by_their_gain():
+    batch = varied((Variation(model(), "actuator_gainprm", ("motor",), "scale", each=False), [3.0]))
+    assert batch.expanded("actuator_gainprm") is not None and batch.expanded("actuator_biasprm") is None
 
 
 def test_the_constants_that_mujoco_derives_follow():

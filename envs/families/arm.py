@@ -248,7 +248,7 @@ class ArmPushRandParams(ArmPush):
             objects=(OBJECT,),
             axis=0,
         ),
-        Param("response", "", Uniform(0.7, 1.3), field="actuator_gainprm", axis=0),
+        Param("response", "", Uniform(0.7, 1.3), field="actuator_gainprm", axis=0, alone=True),
     )
 
 

@@ -8,9 +8,10 @@ import tyro
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from metarl.cli.words import Command, show
+from metarl.cli.words import Command, say, show
 from metarl.envs import load_family
 from metarl.envs.check import Trial, check, try_agent
+from metarl.errors import plain
 
 
 @dataclass
@@ -26,13 +27,13 @@ class Check(Command):
         findings = []
         for finding in check(family):
             findings.append(finding)
-            print(f"{'WRONG' if finding.problem else 'ok':6}{finding.law}", flush=True)
+            say(f"{'WRONG' if finding.problem else 'ok':6}{finding.law}")
             if finding.problem:
-                print(f"      {finding.problem}")
+                say(f"      {finding.problem}")
         wrong = sum(finding.problem is not None for finding in findings)
         if not wrong:
             show(_trials([try_agent(family, agent) for agent in ("zero", "random")]))
-        print(f"{family.name}: {wrong or 'nothing'} wrong")
+        say(f"{family.name}: {wrong or 'nothing'} wrong")
         return 2 if wrong else 0
 
 
@@ -42,7 +43,7 @@ def _trials(trials: Sequence[Trial]) -> Table:
         table.add_column(name, justify="left" if name == "reward terms a step" else "right", no_wrap=True)
     for t in trials:
         spread = f"{t.returns.mean():.1f} ± {t.returns.std():.1f}"
-        terms = "\n".join(f"{name} {mean:+.3g}" for name, mean in t.terms.items())
+        terms = "\n".join(f"{plain(name)} {mean:+.3g}" for name, mean in t.terms.items())
         numbers = [f"{t.lengths.mean():.0f}", terms, str(t.failures), f"{t.steps_per_second:,.0f}"]
         table.add_row(t.agent, spread, *numbers)
     return table

@@ -9,7 +9,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from itertools import groupby
+from itertools import groupby, takewhile
 from pkgutil import resolve_name
 from typing import NoReturn
 
@@ -17,7 +17,7 @@ import tyro
 
 from metarl import __version__
 from metarl.cli.unheeded import occupy_standard_streams
-from metarl.errors import InputError, unknown
+from metarl.errors import InputError, plain, unknown
 from metarl.extras import cure
 
 COMMANDS = {  # where each is, and what it is for
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
     except KeyboardInterrupt:
         return 130
-    print(f"metarl: {message}", file=sys.stderr)
+    print(f"metarl: {plain(message)}", file=sys.stderr)
     return 2
 
 
@@ -98,7 +98,7 @@ def _run(argv: Sequence[str]) -> int:
         reason = stop.__context__  # what a setting's own check has said
         while reason is not None and not isinstance(reason, InputError):
             reason = reason.__context__
-        raise reason or InputError(_unboxed(box.getvalue())) from None
+        raise reason or InputError(_misread(_unboxed(box.getvalue()), words)) from None
     return command.run()
 
 
@@ -119,4 +119,28 @@ def _unboxed(box: str) -> str:
     groups = groupby(rows, lambda row: set(row) <= set("─╰╯-+"))
     parts = [" ".join(lines).rstrip(".") for is_rule, lines in groups if not is_rule]
     words = [part for part in parts if not part.startswith("Argument helptext")]
-    return re.sub(r"For full helptext, \w+:?", "see", "; ".join(words))
+    return re.sub(r" ?; For full helptext, \w+:?", "; see", "; ".join(words))
+
+
+WANTED = {  # what to give where tyro says this of a value
+    "valid parse|tuple": "whole numbers with spaces between, e.g. 64 64",
+    r"int\(\)": "a whole number, e.g. 4",
+    "float": "a number, e.g. 0.5 or 2e6",
+}
+
+
+def _misread(said: str, words: Sequence[str]) -> str:
+    """What tyro says, unless it is of a value that it cannot read: then what to give.
+
+    Args:
+        said: in one line.
+        words: that were typed.
+    """
+    parsing = re.match("Error parsing (--[^:]+)", said)
+    wanted = next((cure for sign, cure in WANTED.items() if re.search(sign, said)), None)
+    for k, word in reversed(list(enumerate(words))):  # of a flag that comes twice the last one counts
+        name, equals, value = word.partition("=")
+        if parsing and wanted and name.replace("_", "-") == parsing[1]:
+            values = [value] if equals else takewhile(lambda word: word[:2] != "--", words[k + 1 :])
+            return f"{parsing[1]} {' '.join(values)} cannot be read: give {wanted}"
+    return said

@@ -1,5 +1,6 @@
 """Judge a trained policy."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,13 +10,14 @@ import tyro
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from metarl.cli.words import FILE, Command, check_common, check_writable, parse_tasks, show, split_tasks
-from metarl.errors import InputError
+from metarl.cli.words import FILE, Command, check_common, parse_tasks, say, show, split_tasks
+from metarl.envs import Task, TaskFamily
+from metarl.errors import InputError, plain
 from metarl.evaluation.evaluate import Evaluation, evaluate
 from metarl.evaluation.probe import probe
-from metarl.files import write_json
+from metarl.files import check_writable, write_json
 from metarl.learners.meta_lstm.agent import MetaLSTM
-from metarl.runs.run_folder import RunFolder
+from metarl.runs.run_folder import load_agent
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -25,7 +27,7 @@ class Evaluate(Command):
     """`metarl evaluate`."""
 
     run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """a run folder"""
+    """a run folder, or the file of an agent"""
     family: Annotated[str | None, tyro.conf.arg(metavar=FILE)] = None
     """the run's family, where its file is elsewhere now, or code that you have not run yet"""
     split: Literal["test", "train", "ood"] = "test"
@@ -66,15 +68,14 @@ class Evaluate(Command):
                 raise InputError(f"{flag} {path}: use a name that ends in {' '.join(PLOT_SUFFIXES)}")
         if self.plot is not None or self.probe is not None:
             from metarl.evaluation import plots  # needs what may not be installed
-        folder = RunFolder(self.run_folder)
-        asked, agent = folder.load("cpu", self.n_threads, self.family)
+        agent, changed = load_agent(self.run_folder, self.n_threads, self.family)
         if self.probe is not None and not isinstance(agent, MetaLSTM):
-            raise InputError(f"--probe looks into a memory, and a {asked.learner} policy has none")
+            raise InputError(f"--probe looks into a memory, and a {agent.name} policy has none")
         family = agent.family
         split = "given" if self.task else self.split
         tasks = parse_tasks(family, self.task) if self.task else split_tasks(family, self.split, self.seed)
         columns, episodes = agent.evaluation_size
-        adapter, learner = agent.adapter(), asked.learner
+        adapter, learner = agent.adapter(), agent.name
         if self.sample and adapter.deterministic:
             adapter.deterministic, learner = False, f"{learner}, sampled"
         result = evaluate(
@@ -89,40 +90,64 @@ class Evaluate(Command):
             self.n_threads,
             progress_bar=True,
         )
+        if self.task and len(tasks) > 1:
+            show(_each_task(result, family))
         show(_table(result))
         if self.json is not None:
-            changed = {} if folder.changed is None else {"changed": folder.changed}
-            write_json(self.json, {**result.to_json(), **changed})
+            known = {} if changed is None else {"changed": changed}
+            write_json(self.json, {**result.to_json(), **known})
         if self.plot is not None:
             plots.plot_adaptation(result, family, self.plot)
         if self.probe is not None and isinstance(agent, MetaLSTM):
             title = f"{family.name}, {agent.config.core}: {split} tasks"
             plots.plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
+        for path in (self.json, self.plot, self.probe):
+            if path is not None:
+                say(f"wrote {path}")
         return 0
 
 
 def _table(result: Evaluation) -> Table:
-    title = f"{result.family}, {result.learner}: {len(result.tasks)} tasks ({result.split})"
-    table = Table(title=title, box=SIMPLE_HEAD)
+    several = len(result.tasks) > 1  # of one task there is no interval
+    interval = " [95 % CI]" if several else ""
+
+    def shown(values: Sequence[float], ends: Sequence[Sequence[float]], sign: str = "") -> list[str]:
+        return [
+            f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]" if several else f"{value:{sign}.1f}"
+            for value, (low, high) in zip(values, ends, strict=True)
+        ]
+
+    tasks = f"{len(result.tasks)} task{'s' * several}"
     columns = {
-        result.column: [str(k) for k in range(len(result.mean))],
+        "": [result.title(k) for k in range(len(result.mean))],
         "episodes used": [str(n) for n in result.episodes_used],
-        "return [95 % CI]": [
-            f"{mean:.1f} [{low:.1f}, {high:.1f}]"
-            for mean, (low, high) in zip(result.mean, result.ci95, strict=True)
-        ],
-        "IQM": [f"{value:.1f}" for value in result.iqm],
-        "gain [95 % CI]": [
-            f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" if k else ""
-            for k, (gain, (low, high)) in enumerate(zip(result.gain, result.gain_ci95, strict=True))
-        ],
+        f"return{interval}": shown(result.mean, result.ci95),
     }
+    if several:
+        columns["IQM"] = [f"{value:.1f}" for value in result.iqm]
+    columns[f"gain{interval}"] = ["", *shown(result.gain, result.gain_ci95, "+")[1:]]
+    if result.gain_over_average is not None and result.gain_over_average_ci95 is not None:
+        over = shown(result.gain_over_average, result.gain_over_average_ci95, "+")
+        columns[f"over average{interval}"] = over
     if result.success is not None:
         columns["success"] = [f"{100 * share:.0f} %" for share in np.mean(result.success, axis=0)]
     if None not in result.score:
         columns["score"] = [f"{value:.2f}" for value in result.score]
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    return _filled(f"{result.family}, {result.learner}: {tasks} ({result.split})", columns)
+
+
+def _each_task(result: Evaluation, family: TaskFamily) -> Table:
+    """Mean return on each task, one a row."""
+    columns = {"task": [family.words(Task(task)) for task in result.tasks]}
+    for k, returns in enumerate(np.transpose(result.returns)):
+        columns[result.title(k)] = [f"{value:.1f}" for value in returns]
+    return _filled(f"{result.family}, {result.learner}: return on each task", columns)
+
+
+def _filled(title: str, columns: Mapping[str, Sequence[str]]) -> Table:
+    table = Table(title=plain(title), box=SIMPLE_HEAD)
+    for k, name in enumerate(columns):
+        table.add_column(plain(name), justify="right" if k else "left", no_wrap=True)
     for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
+        table.add_row(*map(plain, cells))
     return table

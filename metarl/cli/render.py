@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 import tyro
 
 from metarl import render
-from metarl.cli.words import FILE, Command, check_common, check_writable, parse_tasks, split_tasks
+from metarl.cli.words import FILE, Command, check_common, parse_tasks, say, split_tasks
 from metarl.envs.gl import use_opengl
 from metarl.errors import InputError
-from metarl.runs.run_folder import RunFolder
+from metarl.files import check_writable
+from metarl.learners.adapter import first_number
+from metarl.runs.run_folder import load_agent
 
 
 @dataclass
@@ -19,7 +21,7 @@ class Render(Command):
     """`metarl render`."""
 
     run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """a run folder"""
+    """a run folder, or the file of an agent"""
     family: Annotated[str | None, tyro.conf.arg(metavar=FILE)] = None
     """the run's family, where its file is elsewhere now, or code that you have not run yet"""
     task: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
@@ -28,15 +30,18 @@ class Render(Command):
     split: Literal["test", "train", "ood"] = "test"
     """where the default tasks come from"""
     show: tuple[int, ...] = ()
-    """what stands side by side: numbers of gradient steps, or of episodes from 0 (default: before and after
-    the steps of training, or the episodes of a trial)"""
+    """what stands side by side: numbers of gradient steps, 0 being before adaptation, or of episodes from 1
+    (default: before and after the steps of training, or the episodes of a trial)"""
     out: tuple[Path, ...] = ()
     """what to write, one or several: .mp4, .gif, or .html to orbit and play in a browser (default: render.mp4
-    and replay.html in the run folder)"""
+    and replay.html in the run folder, or beside the file)"""
     size: tuple[int, int] = (480, 360)
     """width and height of one picture, pixels"""
     live: bool = False
     """open a viewer instead, in which the task can be changed while the policy adapts"""
+    live_host: str = render.HERE
+    """address of this machine at which the viewer is served where it is a web page (0.0.0.0 shows it to
+    everybody who can reach the machine)"""
     seed: int = 0
     """of initial states and exploration"""
     n_threads: int = 0
@@ -52,31 +57,34 @@ class Render(Command):
                 raise InputError(f"--out {path}: use a name that ends in {' '.join(formats)}")
         if not all(64 <= n <= 4096 and n % 2 == 0 for n in self.size):
             raise InputError(f"--size {self.size[0]} {self.size[1]}: use even numbers from 64 to 4096")
-        if any(not 0 <= column <= 100 for column in self.show):
-            raise InputError(f"--show {' '.join(map(str, self.show))}: use numbers from 0 to 100")
-        _, agent = RunFolder(self.run_folder).load("cpu", self.n_threads, self.family)
+        agent, _ = load_agent(self.run_folder, self.n_threads, self.family)
+        first = first_number(agent.adapter().column)
+        if any(not first <= number <= 100 for number in self.show):
+            raise InputError(f"--show {' '.join(map(str, self.show))}: use numbers from {first} to 100")
+        columns = [number - first for number in self.show] or agent.shown_columns
         if self.task:
             tasks = parse_tasks(agent.family, self.task)
         else:
             tasks = render.telling_tasks(agent.family, split_tasks(agent.family, self.split, self.seed))
         if self.live:
-            return render.run_live(agent, tasks[0], self.seed)
+            return render.run_live(agent, tasks[0], self.seed, host=self.live_host)
         out = self.out or self._default()
-        rollouts = render.record_rollouts(agent, tasks, self.show or agent.shown_columns, self.seed)
+        rollouts = render.record_rollouts(agent, tasks, columns, self.seed)
         for path in out:
             if path.suffix.lower() in render.CLIPS:
                 render.write_clip(rollouts, agent.family, path, *self.size, progress_bar=True)
             else:
                 render.write_page(rollouts, agent.family, path)
-            print(f"wrote {path}")
+            say(f"wrote {path}")
         return 0
 
     def _default(self) -> tuple[Path, ...]:
         """A clip, where one can be drawn, and a page."""
-        page = self.run_folder / "replay.html"
+        folder = self.run_folder if self.run_folder.is_dir() else self.run_folder.parent
+        page = folder / "replay.html"
         try:
             use_opengl()
         except InputError as error:
             print(f"no clip: {error}", file=sys.stderr)
             return (page,)
-        return self.run_folder / "render.mp4", page
+        return folder / "render.mp4", page

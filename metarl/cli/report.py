@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from metarl.cli.words import FILE, Command, check_common
+from metarl.cli.words import FILE, Command, check_common, say
 from metarl.report import write_report
 
 
@@ -15,7 +15,8 @@ class Report(Command):
     """`metarl report`."""
 
     runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
-    """run folders; those that differ by nothing but their seed are judged together"""
+    """run folders; those that differ by nothing but their seed are judged together. Files that `metarl
+    evaluate --json` has written stand beside them, of a learner that has no run folder, too"""
     family: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar=FILE)] = ()
     """the runs' family, where its file is elsewhere now, or code that you have not run yet; where they are of
     several, another --family names another"""
@@ -30,6 +31,6 @@ class Report(Command):
         """Write the page."""
         check_common(self.seed, self.n_threads)
         for words in write_report(self.runs, self.out, self.n_threads, self.seed, True, self.family):
-            print(f"missing: {words}")
-        print(f"page: {self.out}")
+            say(f"missing: {words}")
+        say(f"wrote {self.out}")
         return 0

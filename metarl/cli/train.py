@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, cast
 import tyro
 
 from metarl.cli.unheeded import unheeded_output
-from metarl.cli.words import FILE, Command, check_common
+from metarl.cli.words import FILE, Command, check_common, say
 from metarl.errors import InputError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
@@ -120,7 +120,7 @@ class Train(Command):
             if steps < agent.num_timesteps:
                 raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
             if agent.iterations and not agent.fits(steps):
-                print(f"nothing is left to do of {steps} steps; give more with --steps")
+                say(f"nothing is left to do of {steps} steps; give more with --steps")
             config = RunConfig(**{**vars(asked), "steps": steps, "family": agent.family_name})
             if unbegun:
                 agent.check_budget(steps)
@@ -134,11 +134,11 @@ class Train(Command):
 
     def _train(self, agent: Agent, folder: RunFolder, steps: int) -> int:
         finished = train(agent, folder, steps, self.tables)
-        print(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
+        say(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
         if finished:
-            print(f"next: metarl evaluate {folder.path}")
+            say(f"next: metarl evaluate {folder.path}")
             return 0
-        print(f"interrupted; go on with: metarl train --resume {folder.path}")
+        say(f"interrupted; go on with: metarl train --resume {folder.path}")
         return 130
 
 

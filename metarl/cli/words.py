@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from metarl.envs import Task, TaskFamily
 from metarl.envs.task import Split
-from metarl.errors import InputError
+from metarl.errors import InputError, plain
 
 FILE = "FILE:CLASS"  # a family in a file of somebody's own
 
@@ -45,6 +44,8 @@ def parse_tasks(family: TaskFamily, groups: Sequence[Sequence[str]]) -> list[Tas
                 raise InputError(f"--task {word}: write name=value, e.g. {family.params[0].name}=...")
             if name in tasks[-1]:
                 tasks.append({})
+            if "=" in value:
+                raise InputError(f"--task {word}: write values apart, --task {word.replace(',', ' ')}")
             numbers = value.split(",")
             tasks[-1][name] = numbers if len(numbers) > 1 else value
     return [family.task(values) for values in tasks]
@@ -65,14 +66,14 @@ def check_common(seed: int, n_threads: int | None) -> None:
         raise InputError(f"--n-threads {n_threads} is out of range; use 0 for one per CPU, at most 1024")
 
 
-def check_writable(path: Path) -> None:
-    """Raise InputError unless a file can stand there."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError(f"cannot write a file {path} there; give the path of a file to write")
+def say(line: str) -> None:
+    """Print a line. Names of files and what stands in them are shown, and not obeyed."""
+    print(plain(line), flush=True)
 
 
 def show(table: Table) -> None:
     """Print a table as wide as it has to be: a narrow terminal breaks its lines, but no number is lost."""
-    console = Console()
-    console.width = max(console.width * console.is_terminal, Console(width=1000).measure(table).maximum)
+    names: dict[str, Any] = {"markup": False, "emoji": False}  # are names
+    console, wide = Console(**names), Console(width=1000, **names)
+    console.width = max(console.width * console.is_terminal, wide.measure(table).maximum)
     console.print(table)

@@ -1,16 +1,19 @@
 """Held-out evaluation: returns[task, column] with intervals, on the axis of experience."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from metarl.envs import BatchSim, Task, TaskFamily
+from metarl.envs import BatchSim, InputError, TaskFamily
+from metarl.envs.catalogue import as_family
 from metarl.evaluation.references import references_on
 from metarl.evaluation.statistics import bootstrap, iqm
-from metarl.learners.adapter import Adapter
+from metarl.learners.adapter import Adapter, column_title
+from metarl.learners.agent import Agent
 from metarl.progress import progress
+from metarl.ranges import checked_seed, whole
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,17 @@ class Evaluation:
 
     Attributes:
         tasks: K task values.
-        env_steps_used, episodes_used: per column, experience that adaptation to a task has consumed
-            before it (mean).
+        env_steps_used, episodes_used: per column, experience of a task before it (mean): all steps that
+            were simulated until then, also those of no episode that the adapter shows; and the episodes.
         returns: K x columns, mean undiscounted return over a column's episodes.
         episode_returns: K x columns x E, of every episode.
         success: K x columns, share of a column's episodes that end at the goal; None where the family
             does not say what that is.
         mean, iqm, ci95: per column, over tasks; the interval is a percentile bootstrap over tasks.
-        gain, gain_ci95: per column, mean paired difference from column 0 and its interval.
+        gain, gain_ci95: per column, mean paired difference from the first one and its interval.
+        average: K returns of a policy trained over the family that does not adapt; None where unknown.
+        gain_over_average, gain_over_average_ci95: per column, mean paired difference from those and its
+            interval; None where they are unknown.
         score: per column, (return - random) / (oracle - random); None where a reference is unknown.
     """
 
@@ -48,6 +54,13 @@ class Evaluation:
     gain_ci95: list[list[float]]
     score: list[float | None]
     seed: int
+    average: list[float] | None = None
+    gain_over_average: list[float] | None = None
+    gain_over_average_ci95: list[list[float]] | None = None
+
+    def title(self, k: int) -> str:
+        """When the episodes of column k are played, in words: "before adaptation", "episode 1"."""
+        return column_title(self.column, k)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -55,9 +68,9 @@ class Evaluation:
 
 
 def evaluate(
-    adapter: Adapter,
-    family: TaskFamily,
-    tasks: Sequence[Task],
+    adapter: Adapter | Agent,
+    family: TaskFamily | str,
+    tasks: Sequence[Mapping[str, Any]],
     n_columns: int,
     n_episodes: int,
     learner: str = "",
@@ -71,17 +84,34 @@ def evaluate(
     The order of the tasks changes no number.
 
     Args:
-        adapter: who is judged.
-        family: whose tasks.
-        tasks: K of them.
-        n_columns: how often it may collect; it adapts in between. Column 0 is before any adaptation.
+        adapter: who is judged; an agent by its own adapter.
+        family: whose tasks, or its name.
+        tasks: K of them, as tasks or as names and numbers.
+        n_columns: how often it may collect; it adapts in between, or, if it has a memory, within.
         n_episodes: E, episodes of each task per column.
-        learner: its name, for the record.
+        learner: its name, for the record; an agent has one.
         split: the tasks' name, for the record.
         seed: of initial states and, apart from them, of actions.
         n_threads: physics threads, 0 for one per CPU.
         progress_bar: show one.
+
+    Raises:
+        InputError: there is no such family or task, or nothing to count; or an adapter shows more steps
+            than were simulated.
     """
+    family, seed = as_family(family), checked_seed(seed)
+    tasks, n_columns, n_episodes = (
+        family.given(tasks),
+        whole("n_columns", n_columns),
+        whole("n_episodes", n_episodes),
+    )
+    if min(len(tasks), n_columns, n_episodes) < 1:
+        raise InputError(
+            f"{len(tasks)} tasks, {n_columns} columns of {n_episodes} episodes: use at least 1 of each"
+        )
+    if isinstance(adapter, Agent):
+        learner = learner or adapter.name
+        adapter = adapter.adapter()
     dynamics, policy = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     order = sorted(range(len(tasks)), key=lambda k: repr(tasks[k]))
     place = np.argsort(order)  # of each task in the canonical order that everything is done in
@@ -91,14 +121,22 @@ def evaluate(
     adapter.begin(met, policy)
     n_shared = n_episodes if adapter.shares_episodes else 1
     n_adapting = sim.n_sims // n_shared
-    columns, successes, used = [], [], [0.0]
+    columns, successes = [], []
+    used, total, counted = [], 0.0, 0  # steps of a task before each column and so far; steps in all so far
     with progress("evaluating", n_columns, shown=progress_bar) as bar:
         for column in range(n_columns):
             episodes = adapter.collect(sim, dynamics)
             columns.append(episodes.returns().reshape(len(tasks), n_episodes))
             if sim.succeeded is not None:
                 successes.append(sim.succeeded.reshape(len(tasks), n_episodes).mean(axis=1))
-            used.append(used[-1] + episodes.n_steps / n_adapting)
+            hidden = sim.n_steps - counted - episodes.n_steps  # simulated, and in no episode that is shown
+            if hidden < 0:
+                raise InputError(
+                    f"the adapter shows {episodes.n_steps} steps of which {-hidden} were not simulated: "
+                    "collect has to play its episodes in the simulations that it is given"
+                )
+            used.append(total + hidden / n_adapting)
+            total, counted = used[-1] + episodes.n_steps / n_adapting, sim.n_steps
             bar.update(column + 1)
             if column < n_columns - 1:
                 adapter.adapt(episodes)
@@ -106,6 +144,8 @@ def evaluate(
     returns = episode_returns.mean(axis=2)
     gains = returns - returns[:, :1]
     known = references_on(family, met)
+    average = np.array(known.average) if known else None
+    over = None if average is None else returns - average[:, None]
     return Evaluation(
         family=family.name,
         learner=learner,
@@ -113,7 +153,7 @@ def evaluate(
         tasks=[dict(task) for task in tasks],
         column=adapter.column,
         episodes_per_column=n_episodes,
-        env_steps_used=used[:-1],
+        env_steps_used=used,
         episodes_used=[n_shared * k for k in range(n_columns)],
         returns=returns[place].tolist(),
         episode_returns=episode_returns[place].tolist(),
@@ -125,4 +165,7 @@ def evaluate(
         gain_ci95=bootstrap(gains).tolist(),
         score=known.score(returns).tolist() if known else [None] * n_columns,
         seed=seed,
+        average=None if average is None else average[place].tolist(),
+        gain_over_average=None if over is None else over.mean(axis=0).tolist(),
+        gain_over_average_ci95=None if over is None else bootstrap(over).tolist(),
     )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from metarl.envs import Choice, TaskFamily
 from metarl.evaluation.evaluate import Evaluation
 from metarl.evaluation.probe import Probe
+from metarl.learners.adapter import first_number
 
 BEFORE, AFTER, LATER = "#E69F00", "#0072B2", "#009E73"  # Okabe and Ito: told apart by everyone
 matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
@@ -28,9 +29,12 @@ def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
     returns, columns = np.array(result.returns), np.arange(len(result.mean))
     axes[0].plot(columns, returns.T, color="0.8", linewidth=0.8, zorder=1)
     low, high = np.array(result.ci95).T
-    axes[0].fill_between(columns, low, high, color=AFTER, alpha=0.25, linewidth=0, label="95 % interval")
-    axes[0].plot(columns, result.mean, "o-", color=AFTER, label=f"mean of {len(returns)} tasks")
-    axes[0].set_xticks(columns, [f"{k}\n{n} ep." for k, n in enumerate(result.episodes_used)])
+    if len(returns) > 1:  # one task has no interval
+        axes[0].fill_between(columns, low, high, color=AFTER, alpha=0.25, linewidth=0, label="95 % interval")
+    words = f"mean of {len(returns)} tasks" if len(returns) > 1 else "one task"
+    axes[0].plot(columns, result.mean, "o-", color=AFTER, label=words)
+    numbers = [str(first_number(result.column) + k or "before") for k in columns]
+    axes[0].set_xticks(columns, [f"{k}\n{n} ep." for k, n in zip(numbers, result.episodes_used, strict=True)])
     axes[0].set_xlabel(f"{result.column} (episodes used)")
     axes[0].set_ylabel(f"return over {family.horizon} steps")
     axes[0].legend(frameon=False)
@@ -39,9 +43,10 @@ def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
         value = np.array([task[param.name] for task in result.tasks])
         order = np.argsort(value)
         for k in sorted({0, min(1, columns[-1]), columns[-1]}):
-            label = f"after {k} {result.column}"
             style = {0: ("s-", BEFORE), 1: ("o-", AFTER)}.get(k, ("^-", LATER))
-            axes[1].plot(value[order], returns[order, k], style[0], color=style[1], ms=4, label=label)
+            axes[1].plot(
+                value[order], returns[order, k], style[0], color=style[1], ms=4, label=result.title(k)
+            )
         if isinstance(param.train, Choice):
             axes[1].set_xticks(param.train.values)
         axes[1].set_xlabel(f"{param.name} of the task{f' ({param.unit})' if param.unit else ''}")

@@ -10,6 +10,7 @@ from metarl.envs import BatchSim, Task
 from metarl.evaluation.statistics import interval, resamples
 from metarl.learners.meta_lstm.agent import MetaLSTM
 from metarl.sampling.trials import collect_trials
+from metarl.threads import plain_torch
 
 N_FIRST, N_TIMES = 10, 40  # times at which to read: the first steps, and some over the whole trial
 PENALTIES = np.logspace(-4, 2, 13)  # of the readout, beside features of unit variance
@@ -67,6 +68,7 @@ def probe(
     return Probe(time, episodes, r2, ci95, attention, new[0])
 
 
+@plain_torch()
 def _watch(
     agent: MetaLSTM, tasks: Sequence[Task], rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 from metarl.envs import FAMILIES, BatchSim, Task, TaskFamily
 from metarl.envs.told import task_features
 from metarl.files import write_json
+from metarl.learners.adapter import EPISODES
 from metarl.sampling.episodes import play
 from metarl.sampling.trajectories import Trajectories
 
@@ -99,7 +100,7 @@ def references_on(family: TaskFamily, tasks: Sequence[Task]) -> References | Non
 class RandomPolicy:
     """Uniformly random actions, as the evaluator sees them."""
 
-    column = "episodes"
+    column = EPISODES
     shares_episodes = False
 
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
@@ -123,7 +124,7 @@ class ModelPolicy:
         told: observations end with the task's numbers, as those of `metarl.sb3.FamilyVecEnv`.
     """
 
-    column = "episodes"
+    column = EPISODES
     shares_episodes = False
 
     def __init__(self, act: Callable[[np.ndarray], np.ndarray], told: bool = False):

@@ -8,18 +8,35 @@ import numpy as np
 from metarl.envs import BatchSim, Task
 from metarl.sampling.trajectories import Trajectories
 
+EPISODES = "episodes"  # the column of who adapts within its episodes, if at all
+
+
+def column_title(column: str, k: int) -> str:
+    """When the episodes of column k are played, in words: "before adaptation", "episode 1"."""
+    if column == EPISODES:
+        return f"episode {k + first_number(column)}"
+    return f"after {k} {column.rstrip('s')}{'s' * (k > 1)}" if k else "before adaptation"
+
+
+def first_number(column: str) -> int:
+    """How people count a first column: no gradient step, but episode 1."""
+    return int(column == EPISODES)
+
 
 class Adapter(Protocol):
     """Anything that can be judged: it begins on new tasks, acts, and sees what came of it."""
 
-    column: str  # what one more column is, for people: "gradient steps", "episode", ...
+    column: str  # what one more column is, for people: "gradient steps", "episodes", ...
     shares_episodes: bool  # all episodes of a task teach one adaptation; else each is a trial of its own
 
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks, at which only an oracle may look. Draw actions from rng."""
 
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
-        """One episode in each of K * E simulations, task by task; rng draws initial states only."""
+        """One episode in each of K * E simulations, task by task; rng draws initial states only.
+
+        Every step that is simulated counts as experience of the task, whether it is shown or not.
+        """
 
     def adapt(self, episodes: Trajectories) -> None:
         """Take in the episodes of the column just collected."""

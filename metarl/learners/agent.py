@@ -10,16 +10,18 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import torch
-from typing_extensions import Self
+from typing_extensions import Self, TypeIs
 
-from metarl.envs import BatchSim, InputError, TaskFamily, load_family
-from metarl.envs.catalogue import absolute, load_recorded
+from metarl.envs import BatchSim, InputError, TaskFamily
+from metarl.envs.catalogue import absolute, as_family, load_recorded
 from metarl.errors import NotFiniteError
 from metarl.files import write_atomically
 from metarl.learners.adapter import AgentAdapter
 from metarl.learners.checkpoint import CHECKPOINT, FORMAT, is_finite, read_checkpoint
 from metarl.progress import progress
+from metarl.ranges import checked_seed, plain, whole
 from metarl.sampling.trajectories import Trajectories
+from metarl.threads import plain_torch
 
 MAX_SKIPPED = 10  # updates in a row that were not finite, and training stops
 
@@ -59,18 +61,31 @@ class Agent:
         device: str = "cpu",
         n_threads: int = 0,
     ):
-        self.family = _family(family)
+        self.family = as_family(family)
         self.family_name = absolute(family) if isinstance(family, str) else self.family.name
         self.config = config or self.config_class()
-        self.seed, self.device, self.n_threads = seed, _device(device), n_threads
-        self.rng = np.random.default_rng(seed)
+        if not isinstance(self.config, self.config_class):
+            wanted, given = self.config_class.__name__, type(self.config).__name__
+            raise InputError(f"the config of {type(self).__name__} is a {wanted}(...), not a {given}")
+        self.seed, self.device, self.n_threads = (
+            checked_seed(seed),
+            _device(device),
+            whole("n_threads", n_threads),
+        )
+        self.rng = np.random.default_rng(self.seed)
         self.num_timesteps = self.iterations = self.total_timesteps = 0
         self.skipped = self.skipped_in_a_row = 0
-        self.learner = self.build_learner()
+        with plain_torch():
+            self.learner = self.build_learner()
         self._sim: BatchSim | None = None
         self._n_failures = 0  # before there was a sim
 
     # What a subclass defines.
+
+    @classmethod
+    def n_least(cls, config: Any) -> int:
+        """How many parameters these settings ask for at least, on any robot."""
+        return 0
 
     def build_learner(self) -> Any:
         """The learner, with `state_dict` and `load_state_dict`."""
@@ -120,7 +135,7 @@ class Agent:
 
     @property
     def shown_columns(self) -> tuple[int, ...]:
-        """The columns that pictures show side by side: before, and after what training has worked for."""
+        """The columns that pictures show side by side: the first, and what training has worked for."""
         return tuple(sorted({0, self.trained_column}))
 
     def attention(self, episodes: Sequence[Trajectories], k: int) -> list[np.ndarray] | None:
@@ -156,7 +171,7 @@ class Agent:
             InputError: the budget does not hold a single iteration.
         """
         self.check_budget(total_timesteps)
-        self.total_timesteps = total_timesteps
+        self.total_timesteps = total_timesteps = plain(total_timesteps)
         with progress("meta-training", total_timesteps, shown=progress_bar) as bar:
             bar.update(self.num_timesteps)
             while self.fits(total_timesteps):
@@ -167,6 +182,7 @@ class Agent:
                     break
         return self
 
+    @plain_torch()
     def _iterate_or_skip(self) -> dict[str, float]:
         """One iteration; if it ends in numbers that are not finite, nothing was learned in it.
 
@@ -227,6 +243,7 @@ class Agent:
             "failures": self.n_failures,
         }
 
+    @plain_torch()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self.learner.load_state_dict(state["learner"])
@@ -270,7 +287,7 @@ class Agent:
         content = read_checkpoint(path)
         if content["learner"] != cls.name:
             raise InputError(f"{path} holds a {content['learner']} agent, not {cls.name}")
-        folder = path.parent if path.name == CHECKPOINT else None
+        folder = path.parent if (path.parent / CHECKPOINT).is_file() else None  # best.pt of a run, too
         return cls.from_checkpoint(path, content, device, n_threads, family, folder)
 
     @classmethod
@@ -296,9 +313,11 @@ class Agent:
         Raises:
             InputError: it does not fit, or its family is not trusted.
         """
+        config = cls.make_config(content["config"])
+        cls.check_size(path, config)
         own = content["family"]
         found = load_recorded(own, folder) if family is None else family
-        agent = cls(found, cls.make_config(content["config"]), content["seed"], device, n_threads)
+        agent = cls(found, config, content["seed"], device, n_threads)
         if not isinstance(found, str):
             agent.family_name = own
         agent.restore(path, content)
@@ -323,6 +342,15 @@ class Agent:
         except (AttributeError, TypeError) as error:
             raise InputError(f"the config does not fit {cls.name} of this version: {error}") from None
 
+    @classmethod
+    def check_size(cls, path: Path, config: Any) -> None:
+        """Raise InputError if these settings ask for more parameters than a checkpoint can hold."""
+        if cls.n_least(config) * torch.float32.itemsize > path.stat().st_size:
+            raise InputError(
+                f"{path} does not fit its own settings: they ask for at least {cls.n_least(config):,} "
+                "parameters, and it is smaller; it is damaged"
+            )
+
     def restore(self, path: Path, content: Mapping[str, Any]) -> None:
         """Take over the state in a checkpoint's content.
 
@@ -333,12 +361,39 @@ class Agent:
             self.load_state_dict(content["state"])
             if not is_finite(content["state"]):
                 raise ValueError("its numbers are not finite")
-        except (LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+        except (
+            LookupError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+            AttributeError,
+            OverflowError,
+            MemoryError,
+        ) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
                 f"{path} does not fit {self.family.name} and its own settings ({reason}); the family is not "
                 "what it was trained on, or the file is damaged"
             ) from None
+
+
+def is_env(given: Any, family: TaskFamily) -> TypeIs[gymnasium.Env]:
+    """Whether somebody gave an environment, instead of a task.
+
+    Raises:
+        InputError: it is of another robot than the family's, or several at once.
+    """
+    if isinstance(given, gymnasium.vector.VectorEnv):
+        raise InputError("adapt takes one environment, as gymnasium.make makes it, not a vector of them")
+    if not isinstance(given, gymnasium.Env):
+        return False
+    shapes = given.observation_space.shape, given.action_space.shape
+    if shapes != ((family.obs_dim,), (family.action_dim,)):
+        raise InputError(
+            f"the environment is of another robot: it shows {shapes[0]} and takes {shapes[1]}, "
+            f"{family.name} shows ({family.obs_dim},) and takes ({family.action_dim},)"
+        )
+    return True
 
 
 def as_rows(obs: Any, obs_dim: int) -> np.ndarray:
@@ -356,12 +411,6 @@ def as_rows(obs: Any, obs_dim: int) -> np.ndarray:
     if np.isnan(rows).any():
         raise InputError("the observation holds what is not a number")
     return np.atleast_2d(rows)
-
-
-def _family(family: Family) -> TaskFamily:
-    if isinstance(family, str):
-        return load_family(family)
-    return family() if isinstance(family, type) else family
 
 
 def _device(name: str) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from metarl.errors import DamagedError, InputError
+from metarl.files import is_deep
 
 FORMAT = "metarl-checkpoint-1"
 PARTS = {"family": str, "learner": str, "seed": int, "config": dict, "state": dict}  # of a checkpoint
@@ -27,6 +28,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if not is_whole(path):  # torch itself compares no checksums
             raise ValueError
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if any(x.numel() * x.element_size() > x.untyped_storage().nbytes() for x in _tensors(content)):
+            raise ValueError  # a number that claims to be a billion of them
     except Exception as error:  # torch names no common type for the many ways a file can be damaged
         raise DamagedError(
             f"{path} is not a readable checkpoint ({type(error).__name__}); use another copy or train again"
@@ -36,21 +39,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a checkpoint of metarl in the format {FORMAT}")
     try:
         json.dumps(content["config"])
-    except (TypeError, ValueError):
+        if is_deep(content["config"]):
+            raise ValueError
+    except (TypeError, ValueError, RecursionError):
         raise InputError(f"{path} is not a checkpoint of metarl: its settings are not plain values") from None
     return content
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint's checksums are right."""
+    """Whether a checkpoint's checksums are right, and nothing in it is larger than it looks."""
     try:
         with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
+            size = sum(part.file_size for part in file.infolist())
+            return size <= path.stat().st_size and file.testzip() is None
     except Exception:  # zipfile names no common type for the many ways a file can be damaged
         return False
 
 
 def is_finite(state: Any) -> bool:
     """Whether all floating-point numbers in a nest of tensors are finite."""
-    tensors = [x for x in tree_leaves(state) if torch.is_tensor(x) and x.is_floating_point()]
-    return all(bool(torch.isfinite(x).all()) for x in tensors)
+    return all(bool(torch.isfinite(x).all()) for x in _tensors(state) if x.is_floating_point())
+
+
+def _tensors(state: Any) -> list[torch.Tensor]:
+    return [x for x in tree_leaves(state) if torch.is_tensor(x)]

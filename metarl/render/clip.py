@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from metarl.envs import FrameRenderer, InputError, TaskFamily
+from metarl.errors import plain
 from metarl.extras import install
 from metarl.files import unfinished
 from metarl.progress import progress
@@ -129,7 +130,7 @@ class Film:
         draw = ImageDraw.Draw(canvas)
         for i, row in enumerate(self.rollouts):
             top = i * self._row
-            words = f"{self.family.name}: {self.family.words(row[0].task)}"
+            words = plain(f"{self.family.name}: {self.family.words(row[0].task)}")
             draw.text((8, top + BAR / 2), _fit(words, self.size[0] - 16), INK, _font(15), anchor="lm")
             for j, rollout in enumerate(row):
                 self._panel(canvas, draw, j * (self.width + GAP), top + BAR, rollout, t)

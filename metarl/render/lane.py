@@ -9,6 +9,7 @@ import numpy as np
 
 from metarl.envs import Marker, TaskFamily
 from metarl.envs.render import pose
+from metarl.errors import plain
 from metarl.render.extent import Extent, Frame
 from metarl.render.rollouts import Rollout
 from metarl.render.shapes import Shape, marker_shape, robot_shapes
@@ -47,7 +48,7 @@ class Lane:
         self.bodies = self._robot()
         self.markers: list[Any] = []
         task = shorten(family.words(rollout.task), WORDS, placeholder=" …")
-        self.words = f"{task}; {rollout.title}"
+        self.words = plain(f"{task}; {rollout.title}")
         anchor = "center-right" if frame.follows else "top-center"
         self.label = scene.add_label(f"{name}-label", "", anchor=anchor)
 

@@ -3,10 +3,12 @@
 import contextlib
 import io
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from metarl.envs import InputError, TaskFamily
+from metarl.errors import plain
 from metarl.extras import install
 from metarl.files import write_atomically
 from metarl.render.extent import Frame, extent
@@ -42,7 +44,9 @@ def write_page(rollouts: Sequence[Sequence[Rollout]], family: TaskFamily, path: 
         server = viser.ViserServer("127.0.0.1", verbose=False)
         try:
             html = _record(server, rollouts, family)
-            html = html.replace("<title>Viser</title>", f"<title>metarl: {family.name}</title>")
+            html = html.replace(
+                "<title>Viser</title>", f"<title>metarl: {escape(plain(family.name))}</title>"
+            )
         finally:
             server.stop()
     write_atomically(path, lambda file: file.write(html.encode()))

@@ -71,7 +71,7 @@ def record_rollouts(
     Args:
         agent: whose policy.
         tasks: K of them.
-        columns: which: numbers of gradient steps, or of episodes of a trial, counted from 0.
+        columns: which, the first one being 0: before adaptation, or episode 1 of a trial.
         seed: of initial states and exploration.
 
     Returns:
@@ -81,7 +81,7 @@ def record_rollouts(
         InputError: a column is negative.
     """
     if min(columns) < 0:
-        raise InputError(f"there is no column {min(columns)}; the first is 0, before adaptation")
+        raise InputError(f"there is no column {min(columns)}; the first is 0")
     columns = sorted(set(columns))
     adapter, n_explore = agent.adapter(), agent.evaluation_size[1]
     show, explore = np.random.SeedSequence(seed).spawn(2)

@@ -26,7 +26,7 @@ from metarl.envs.distributions import Distribution
 from metarl.evaluation.evaluate import Evaluation
 from metarl.evaluation.plots import AFTER, BEFORE, LATER
 from metarl.evaluation.references import References
-from metarl.report.groups import Group
+from metarl.report.groups import Group, words_of_column
 from metarl.report.runs import RETURN
 from metarl.runs.logs import STEP
 
@@ -106,21 +106,22 @@ def adaptation(groups: Sequence[Group], references: References | None, family: T
 
 @_drawn
 def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFamily) -> Figure:
-    """Return before and after adaptation against the one number that varies; a panel a group."""
+    """Return in the first column and as trained against the one number that varies; a panel a group."""
     (param,) = family.params
+    first = ", or ".join(dict.fromkeys(words_of_column(group.results["test"], 0) for group in groups))
     figure, panels = _panels(groups, 3.2, sharey=True)
     for g, (panel, group) in enumerate(zip(panels, groups, strict=True)):
         columns = {0: (FAINT, "s"), group.trained_column: (_look(g)[0], "o")}
         for k, (low, high) in enumerate(_ranges(param.train)):
             panel.axvspan(low, high, color=SOFT, lw=0, label=None if k else TRAINED)
-        for split in splits:
+        for split in [split for split in splits if split in group.results]:
             result, filled = group.results[split], split == "test"
             value = np.array([task[param.name] for task in result.tasks])
             order = np.argsort(value)
             for column, (colour, marker) in columns.items():
                 returns = group.returns(split)[:, order, column]  # (trainings, tasks)
                 face = colour if filled else "none"
-                when = "before adaptation" if column == 0 else "after adaptation"
+                when = first if column == 0 else "as trained"
                 label = when if filled else f"{when}, out of distribution"
                 line = 0 if isinstance(param.train, Choice) else 1
                 look: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "mfc": face, "lw": line}
@@ -141,12 +142,15 @@ def against_one(groups: Sequence[Group], splits: Sequence[str], family: TaskFami
 def against_two(groups: Sequence[Group], splits: Sequence[str], family: TaskFamily) -> Figure:
     """Return after adaptation, as a colour, over the two numbers that vary; a panel a group."""
     figure, panels = _panels(groups, 2.9, ConstrainedLayoutEngine(compress=True, h_pad=0.12))
-    adapted = [[group.returns(s)[..., group.trained_column].mean(axis=0) for s in splits] for group in groups]
-    shown = np.concatenate([returns for row in adapted for returns in row])
+    adapted = [
+        {s: group.returns(s)[..., group.trained_column].mean(axis=0) for s in splits if s in group.results}
+        for group in groups
+    ]
+    shown = np.concatenate([returns for row in adapted for returns in row.values()])
     colours = ScalarMappable(Normalize(shown.min(), shown.max()), "cividis")
     for panel, group, row in zip(panels, groups, adapted, strict=True):
         _ground(panel, family, splits)
-        for split, returns, marker in zip(splits, row, "os", strict=False):
+        for (split, returns), marker in zip(row.items(), "os", strict=False):
             x, y, names = _place(group.results[split], family)
             colour, label = colours.to_rgba(returns), LABELS[split]
             panel.scatter(x, y, s=70, c=colour, marker=marker, edgecolors=INK, linewidths=0.5, label=label)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from metarl.errors import plain
 from metarl.evaluation.evaluate import Evaluation
 from metarl.evaluation.statistics import iqm, stratified_bootstrap
+from metarl.learners.adapter import EPISODES
 from metarl.report.runs import Run
 
 LONGEST = 32  # characters of settings in a label
@@ -59,9 +61,10 @@ class Group:
 
     @cached_property
     def results(self) -> dict[str, Evaluation]:
-        """By split: the evaluations of the trainings, of which there must be one, as one."""
+        """By split that all were judged on: the evaluations of the trainings, of which there must be one."""
         found = [run.evaluations for run in self.trainings]
-        return {split: pool([evaluations[split] for evaluations in found]) for split in found[0]}
+        shared = [split for split in found[0] if all(split in evaluations for evaluations in found)]
+        return {split: pool([evaluations[split] for evaluations in found]) for split in shared}
 
 
 def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -74,6 +77,7 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
     one = evaluations[0]
     returns = np.array([e.returns for e in evaluations])  # (trainings, tasks, columns)
     gains = returns - returns[:, :, :1]
+    over = None if one.average is None else returns - np.array(one.average)[:, None]
 
     def mean(name: str) -> list[Any]:
         return np.mean([getattr(e, name) for e in evaluations], axis=0).tolist()
@@ -93,6 +97,8 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
         gain=mean("gain"),
         gain_ci95=ci95(gains),
         score=one.score if None in one.score else mean("score"),
+        gain_over_average=None if over is None else mean("gain_over_average"),
+        gain_over_average_ci95=None if over is None else ci95(over),
     )
 
 
@@ -119,16 +125,14 @@ def differing(groups: Sequence[Group]) -> list[str]:
 
 def words_of_column(result: Evaluation, k: int) -> str:
     """When an evaluation's episodes of column k are played, in words."""
-    if result.column == "episodes":  # of a trial, in each of which a memory adapts
-        return f"in episode {k + 1}"
-    return f"after {k} {result.column.rstrip('s')}{'s' * (k > 1)}" if k else "before adaptation"
+    return f"in {result.title(k)}" if result.column == EPISODES else result.title(k)
 
 
 def words_of(name: str, value: Any) -> str:
     """A setting in words."""
     if name == "steps":
         return f"{value:,} steps"
-    return f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+    return plain(f"{name} {value if isinstance(value, str) else json.dumps(value)}")
 
 
 def _tell_apart(groups: Sequence[Group]) -> None:

@@ -3,8 +3,10 @@
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from html import escape as escape_html
 from pathlib import Path
+
+from metarl.errors import plain
 
 CSS = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fff; --rule: #d4d4d4; --soft: #ebebeb;
@@ -49,6 +51,11 @@ pre { font-size: .8rem; line-height: 1.4; padding: .75rem 1rem; background: var(
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"  # and nothing else
 LEGIBLE = 0.75  # of its size, down to which a drawing shrinks with the window; beyond that it scrolls
 Rows = Sequence[Sequence[str]]
+
+
+def escape(text: str) -> str:
+    """Text as HTML that is shown as it stands, and nothing in it obeyed."""
+    return escape_html(plain(text))
 
 
 def page(title: str, body: Iterable[str]) -> str:
@@ -113,7 +120,8 @@ def details(summary: str, *html: str) -> str:
 
 def code(text: str) -> str:
     """Text as it stands."""
-    return f"<pre>{escape(text)}</pre>"
+    lines = "\n".join(map(escape, text.splitlines()))
+    return f"<pre>{lines}</pre>"
 
 
 def figure(name: str, svg: str, caption: str) -> str:

@@ -101,7 +101,7 @@ def _family(part: Part, name: str) -> Iterator[str]:
     if part.family is not None:
         yield html.details(f"What {part.title} is", *_definition(part.family))
     yield html.details("Settings", *(html.details(str(r.folder), html.code(r.text)) for r in part.runs))
-    yield html.details("Versions", _versions(part.runs))
+    yield html.details("Versions", _versions([run for run in part.runs if not run.judged]))
 
 
 def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator[str]:
@@ -118,15 +118,20 @@ def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator
             caption += " From scratch: PPO's own return as it learns on a single one of the tasks."
     yield html.figure(f"{name}-adaptation", draw.adaptation(groups, references["test"], family), caption)
     for split, known in references.items():
-        yield html.heading(3, f"Returns on {SPLITS[split]}")
-        yield _returns(groups, split, known)
+        if there := [group for group in groups if split in group.results]:
+            yield html.heading(3, f"Returns on {SPLITS[split]}")
+            yield _returns(there, split, known)
+    first = dict.fromkeys(
+        words_of_column(group.results["test"], 0) for group in groups if "test" in group.results
+    )
     words = [
         "In brackets: 95 % bootstrap intervals.",
         "IQM: inter-quartile mean.",
-        "Gain: over the return on the same tasks before adaptation.",
+        f"Gain: over the return on the same tasks {' or '.join(first)}.",
         "As trained: the adaptation that training has worked for.",
     ]
     if references["test"]:
+        words.append("Over average: over the policy that is the same on all tasks.")
         words.append("Score: 0 for random actions, 1 for a policy that is told the task.")
     if any(group.results["test"].success for group in groups):
         words.append("Success: share of episodes that end at the goal.")
@@ -149,15 +154,21 @@ def _returns(groups: Sequence[Group], split: str, references: References | None)
     digits = _digits([x for result in results for x in result.mean])
     scores = any(None not in result.score for result in results)
     successes = any(result.success for result in results)
+    averages = any(result.average is not None for result in results)
     head = ["adaptation", "episodes used", "steps used", "mean return", "IQM", "gain"]
+    head += ["over average"] * averages
     blocks: dict[str, list[list[str]]] = {}
     for group, result in zip(groups, results, strict=True):
         rows = blocks[group.title] = []
+        several = len(result.tasks) > 1 or len(group.trainings) > 1
         for k, mean in enumerate(result.mean):
             words = words_of_column(result, k) + ", as trained" * (k == group.trained_column)
             row = [words, f"{result.episodes_used[k]:,}", f"{result.env_steps_used[k]:,.0f}"]
-            row += [_interval(mean, result.ci95[k], digits), _real(result.iqm[k], digits)]
-            row += [_interval(result.gain[k], result.gain_ci95[k], digits, "+") if k else ""]
+            row += [_interval(mean, result.ci95[k], digits, "", several), _real(result.iqm[k], digits)]
+            row += [_interval(result.gain[k], result.gain_ci95[k], digits, "+", several) if k else ""]
+            if result.gain_over_average is not None and result.gain_over_average_ci95 is not None:
+                over, ends = result.gain_over_average[k], result.gain_over_average_ci95[k]
+                row += [_interval(over, ends, digits, "+", several)]
             row += ["" if (score := result.score[k]) is None else _real(score, 2)] * scores
             row += [f"{100 * np.mean(result.success, axis=0)[k]:.0f} %" if result.success else ""] * successes
             rows.append(row)
@@ -174,7 +185,7 @@ def _reference(references: References, returns: Sequence[float], digits: int) ->
     columns = np.array(returns)[:, None]
     low, high = bootstrap(columns)[0]
     mean = _interval(columns.mean(), (low, high), digits)
-    return [mean, _real(iqm(columns)[0], digits), "", _real(references.score(columns)[0], 2)]
+    return [mean, _real(iqm(columns)[0], digits), "", "", _real(references.score(columns)[0], 2)]
 
 
 def _scratch(groups: Sequence[Group], references: References, family: TaskFamily) -> Iterator[str]:
@@ -242,9 +253,9 @@ def _runs(groups: Sequence[Group]) -> str:
         blocks[title] = [
             [
                 str(run.folder),
-                str(run.config.seed),
-                "?" if run.steps is None else f"{run.steps:,}",
-                f"{run.config.steps:,}",
+                "" if run.judged else str(run.config.seed),
+                "" if run.judged else "?" if run.steps is None else f"{run.steps:,}",
+                "" if run.judged else f"{run.config.steps:,}",
             ]
             for run in group.runs
         ]
@@ -328,5 +339,7 @@ def _real(x: float, digits: int, sign: str = "") -> str:
     return f"{round(x, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")  # noqa: RUF001 - a minus sign is meant
 
 
-def _interval(x: float, ends: Iterable[float], digits: int, sign: str = "") -> str:
+def _interval(x: float, ends: Iterable[float], digits: int, sign: str = "", several: bool = True) -> str:
+    if not several:  # a single number has no interval
+        return _real(x, digits, sign)
     return f"{_real(x, digits, sign)} [{', '.join(_real(end, digits, sign) for end in ends)}]"

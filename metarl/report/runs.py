@@ -1,6 +1,5 @@
-"""What a report is about: run folders, as far as they can be read."""
+"""What a report is about: run folders, as far as they can be read, and what was judged elsewhere."""
 
-import csv
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,13 +12,16 @@ from metarl.envs import InputError, Task, TaskFamily, load_family
 from metarl.envs.catalogue import load_recorded
 from metarl.envs.task import Split
 from metarl.evaluation.evaluate import Evaluation, evaluate
+from metarl.files import read_json, read_text
 from metarl.learners import LEARNERS
 from metarl.learners.checkpoint import read_checkpoint
 from metarl.report.clips import find_clips
-from metarl.runs.logs import PROGRESS, SECONDS, STEP
+from metarl.runs.logs import PROGRESS, SECONDS, STEP, read_rows
 from metarl.runs.run_folder import CONFIG, TASKS, VERSIONS, RunConfig, RunFolder
 
 RETURN = "return/"  # columns of progress.csv
+MOST_ROWS = 20_000  # of progress.csv, beyond which only every so many are drawn
+BEYOND = 1e30  # what no training gives, and no axis shows
 
 
 @dataclass(eq=False)
@@ -39,6 +41,7 @@ class Run:
         has_config: False if the config is what the checkpoint says.
         named: the family that its user has named instead of its own.
         changed: how the family differs from the one that it was trained on, in words.
+        judged: the folder is a file of evaluations, of a learner that has no run folder.
         missing: what is missing, in words.
     """
 
@@ -54,6 +57,7 @@ class Run:
     has_config: bool = True
     named: str | None = None
     changed: list[str] = field(default_factory=list)
+    judged: bool = False
     missing: list[str] = field(default_factory=list)
 
     def miss(self, what: str) -> None:
@@ -87,7 +91,7 @@ def read_run(folder: Path) -> Run:
         InputError: it is not a run folder.
     """
     try:
-        run = Run(folder, RunFolder(folder).read_config(), (folder / CONFIG).read_text())
+        run = Run(folder, RunFolder(folder).read_config(), read_text(folder / CONFIG))
     except InputError as error:
         run = Run(folder, *_from_checkpoint(folder, error), has_config=False)
         run.miss(f"{CONFIG} is missing or damaged; what was asked for is read from the checkpoint")
@@ -97,6 +101,53 @@ def read_run(folder: Path) -> Run:
     for path in damaged:
         run.miss(f"{path.relative_to(folder)} is damaged")
     return run
+
+
+def read_evaluations(path: Path, number: int) -> Run:
+    """What `metarl evaluate --json` has written, or a list of such evaluations of one learner, as a run.
+
+    Args:
+        path: the file.
+        number: stands for the seed, which the file does not tell: each is another training.
+            Nor does it tell which column training has worked for: the last is taken for it.
+
+    Raises:
+        InputError: there are no evaluations of one learner in it.
+    """
+    try:
+        content = read_json(path)
+        results = content if isinstance(content, list) else [content]
+        changed = list(dict.fromkeys(words for result in results for words in result.pop("changed", [])))
+        found = [Evaluation(**result) for result in results]
+        one = found[0]
+        same = {(e.family, e.learner, e.column, len(e.mean), e.episodes_per_column) for e in found}
+        whole = all(np.shape(e.returns) == (len(e.tasks), len(e.mean)) for e in found)
+        words = all(isinstance(word, str) for word in (one.family, one.learner, one.column, *changed))
+        if (
+            len(same) > 1
+            or not whole
+            or not words
+            or not np.isfinite([x for e in found for x in e.mean]).all()
+        ):
+            raise ValueError
+    except (TypeError, ValueError, LookupError, AttributeError):
+        raise InputError(
+            f"{path} holds no evaluations of one learner; give a run folder, or a file of "
+            "`metarl evaluate --json`"
+        ) from None
+    asked = {"columns": len(one.mean), "episodes": one.episodes_per_column}
+    config = RunConfig(one.family, one.learner or path.stem, 0, number, "cpu", 0, asked)
+    text = json.dumps({"family": one.family, "learner": config.learner, **asked, "seed": one.seed}, indent=2)
+    by_split = {e.split: e for e in found}
+    return Run(
+        path,
+        config,
+        text,
+        evaluations=by_split,
+        trained_column=len(one.mean) - 1,
+        changed=changed,
+        judged=True,
+    )
 
 
 def find_family(run: Run) -> TaskFamily:
@@ -124,8 +175,18 @@ def splits(family: TaskFamily) -> list[Split]:
 
 def evaluate_run(run: Run, family: TaskFamily, n_threads: int, seed: int) -> None:
     """Let the run's checkpoint meet the family's held-out tasks, of every split that it has."""
+    if run.judged:
+        of_now = [
+            s
+            for s in splits(family)
+            if s in run.evaluations and _are_tasks(run.evaluations[s].tasks, family, s)
+        ]
+        if "test" not in of_now:
+            run.miss(f"left out, it is not judged on the test tasks that {family.name} has now")
+        run.evaluations = {split: run.evaluations[split] for split in of_now} if "test" in of_now else {}
+        return
     listed = _read_json(run, TASKS)
-    if listed and not _are_tasks(listed.get("test"), family):
+    if listed and not _are_tasks(listed.get("test"), family, "test"):
         run.miss(f"{TASKS} lists other test tasks than {family.name} has now, on which it is judged")
     folder = RunFolder(run.folder)
     if not folder.checkpoint.is_file():
@@ -181,26 +242,29 @@ def _read_progress(run: Run) -> dict[str, np.ndarray]:
     if not path.is_file():
         run.miss(f"no {PROGRESS}, so it has no learning curve")
         return {}
-    lines = path.read_text(errors="replace").replace("\0", "").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]  # not the last words of a killed run
     try:
-        rows = [row for row in csv.DictReader(whole) if np.isfinite(_number(row.get(STEP)))]
-    except csv.Error:
-        rows = []
+        found, n_lines = read_rows(path)
+    except InputError as error:
+        run.miss(f"no learning curve: {error}")
+        return {}
+    rows = [row for row in found if np.isfinite(_number(row.get(STEP)))]
     names = [name for name in (rows[0] if rows else []) if name and name.isprintable()]
     if not {STEP, SECONDS} <= {*names} or not any(name.startswith(RETURN) for name in names):
-        run.miss(f"{PROGRESS} is {'damaged' if whole[1:] else 'empty'}, so it has no learning curve")
+        run.miss(f"{PROGRESS} is {'damaged' if found else 'empty'}, so it has no learning curve")
         return {}
-    if len(rows) < len(lines) - 1:
-        run.miss(f"{PROGRESS} is cut or damaged: {len(rows)} of its {len(lines) - 1} rows can be read")
+    if len(rows) < n_lines:
+        run.miss(f"{PROGRESS} is cut or damaged: {len(rows)} of its {n_lines} rows can be read")
+    rows = rows[:: -max(1, len(rows) // MOST_ROWS)][::-1]  # the last one is among them
     return {name: np.array([_number(row[name]) for row in rows]) for name in names}
 
 
 def _number(text: Any) -> float:
+    """A number that can be drawn; none if it is not."""
     try:
-        return float(text)
+        number = float(text)
     except (TypeError, ValueError):
         return float("nan")
+    return number if abs(number) < BEYOND else float("nan")
 
 
 def _read_json(run: Run, name: str) -> dict[str, Any]:
@@ -209,8 +273,8 @@ def _read_json(run: Run, name: str) -> dict[str, Any]:
         run.miss(f"no {name}")
         return {}
     try:
-        content = json.loads((run.folder / name).read_text())
-    except ValueError:
+        content = read_json(run.folder / name)
+    except InputError:
         content = None
     if not isinstance(content, dict):
         run.miss(f"{name} is damaged")
@@ -218,10 +282,10 @@ def _read_json(run: Run, name: str) -> dict[str, Any]:
     return content
 
 
-def _are_tasks(listed: Any, family: TaskFamily) -> bool:
-    """Whether a file lists the family's test tasks, up to what another computer may round otherwise."""
+def _are_tasks(listed: Any, family: TaskFamily, split: Split) -> bool:
+    """Whether a file lists the family's tasks of a split, up to what another computer may round otherwise."""
     try:
-        then, now = family.stack([Task(values) for values in listed]), family.stack(family.tasks("test"))
+        then, now = family.stack([Task(values) for values in listed]), family.stack(family.tasks(split))
         return all(np.allclose(then[name], now[name]) for name in now)
-    except (TypeError, ValueError, KeyError, AttributeError):
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         return False

@@ -1,15 +1,16 @@
 """One HTML page about one or several run folders: what they learned, and what is missing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from metarl.envs import InputError
 from metarl.envs.catalogue import absolute
-from metarl.files import write_atomically
+from metarl.files import check_writable, write_atomically
 from metarl.progress import progress
 from metarl.report.groups import Group, group
 from metarl.report.page import Part, report_page
-from metarl.report.runs import Run, evaluate_run, find_family, read_run
+from metarl.report.runs import Run, evaluate_run, find_family, read_evaluations, read_run
 
 
 def write_report(
@@ -23,7 +24,8 @@ def write_report(
     """Evaluate runs on held-out tasks, and write all there is to see about them into one HTML page.
 
     Args:
-        folders: run folders. Those that differ by nothing but their seed are judged together.
+        folders: run folders; those that differ by nothing but their seed are judged together. And files of
+            evaluations (`read_evaluations`), those of one learner being trainings of it.
         out: the page to write; it needs no other file, and no network.
         n_threads: physics threads, 0 for one per CPU.
         seed: of initial states and actions in evaluation.
@@ -35,19 +37,31 @@ def write_report(
         What is missing in the folders, in words; the page says so too, and shows the rest.
 
     Raises:
-        InputError: a folder is no run folder, or there cannot be a page `out`.
+        InputError: nothing that was given can be read, or there cannot be a page `out`.
     """
-    if out.is_dir() or not out.absolute().parent.is_dir() or out.suffix.lower() != ".html":
-        raise InputError(f"cannot write a page {out} there; give the path of a file that ends in .html")
+    if out.suffix.lower() != ".html":
+        raise InputError(f"cannot write a page {out}: give the path of a file that ends in .html")
+    check_writable(out)
     if not folders:
         raise InputError("which runs? give one or more run folders")
     once: dict[Path, Path] = {}
     for folder in folders:
         once.setdefault(folder.resolve(), folder)
-    runs = [read_run(folder) for folder in once.values()]
+    runs: list[Run] = []
+    parts, missing = [], []
+    for k, path in enumerate(once.values()):
+        judged = path.suffix == ".json" and path.is_file()
+        try:
+            runs.append(read_evaluations(path, k) if judged else read_run(path))
+        except (InputError, OSError) as error:
+            missing.append(f"{path} is left out: {error}")
+            if len(missing) == len(once):
+                raise
+    full = {name.rpartition(":")[2]: name for name in (r.config.family for r in runs if not r.judged)}
+    for run in runs:  # an evaluation tells a family's name without the file that it is in
+        run.config = replace(run.config, family=full.get(run.config.family, run.config.family))
     for name in families:
         _name_family(runs, absolute(name))
-    parts, missing = [], []
     with progress("evaluating", len(runs), shown=progress_bar) as bar:
         for name in dict.fromkeys(run.family for run in runs):
             part = Part(name, None, group(run for run in runs if run.family == name))

@@ -3,15 +3,17 @@
 import csv
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard import SummaryWriter
 
-from metarl.files import write_atomically
+from metarl.files import read_text, write_atomically
 
 PROGRESS = "progress.csv"
+MOST_COLUMNS = 1000  # of a progress.csv
 STEP, SECONDS = "time/timesteps", "time/seconds"
 
 
@@ -81,13 +83,37 @@ def seconds_until(folder: Path, until: int) -> float:
         return 0.0
 
 
+def read_rows(path: Path) -> tuple[list[dict[str, str]], int]:
+    """The rows of a progress.csv that can be read, and how many there should be.
+
+    Raises:
+        InputError: there is no such file, it may not be read, or is larger than any that is written here.
+    """
+    lines = read_text(path, errors="replace").replace("\0", "").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]  # not the last words of a killed run
+    rows = csv.DictReader(whole)
+    try:
+        readable = len(rows.fieldnames or ()) <= MOST_COLUMNS
+    except csv.Error:
+        readable = False
+    return list(_readable(rows)) if readable else [], max(0, len(lines) - 1)
+
+
+def _readable(rows: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """Rows without those that are none, such as one with a field longer than csv takes."""
+    while True:
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            continue
+
+
 def _rows_until(path: Path, until: int) -> list[dict[str, str]]:
     if not until or not path.is_file():
         return []
-    lines = path.read_text(errors="replace").replace("\0", "").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]  # not the last words of a killed run
-    rows = csv.DictReader(whole)
-    return [row for row in rows if _step(row) <= until and set(row) == set(rows.fieldnames or ())]
+    return [row for row in read_rows(path)[0] if _step(row) <= until and None not in row]
 
 
 def _step(row: dict[str, str]) -> float:

@@ -1,7 +1,6 @@
 """The run folder: everything about a training run, and nothing that is not about it."""
 
 import fcntl
-import json
 import os
 import platform
 import sys
@@ -16,8 +15,8 @@ from metarl import __version__
 from metarl.envs import InputError, TaskFamily
 from metarl.envs.catalogue import load_recorded
 from metarl.envs.task import SPLITS, Split
-from metarl.errors import DamagedError, unknown
-from metarl.files import UNFINISHED, keep, remove, swap, sweep, unfinished, write_json
+from metarl.errors import DamagedError, plain, unknown
+from metarl.files import UNFINISHED, keep, read_json, remove, swap, sweep, unfinished, write_json
 from metarl.learners import LEARNERS
 from metarl.learners.agent import Agent, Family
 from metarl.learners.checkpoint import CHECKPOINT, is_whole, read_checkpoint
@@ -193,9 +192,9 @@ class RunFolder:
         if not path.is_file():
             raise InputError(f"{self.path} is not a run folder: it has no {CONFIG}")
         try:
-            config = RunConfig(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+            config = RunConfig(**read_json(path))
+        except TypeError as error:
+            raise InputError(f"{path} is damaged: {error}") from None
         for name, kind in get_type_hints(RunConfig).items():
             if not isinstance(getattr(config, name), get_origin(kind) or kind):
                 raise InputError(f"{path} is damaged: {name} is {getattr(config, name)!r}")
@@ -229,7 +228,8 @@ class RunFolder:
             if not self.previous.is_file():
                 raise
             found = self._load(config, self.previous, device, n_threads, family)
-            print(f"{error}: taking {self.previous}, of {found[1].num_timesteps} steps", file=sys.stderr)
+            words = f"{error}: taking {self.previous}, of {found[1].num_timesteps} steps"
+            print(plain(words), file=sys.stderr)
         self.compare(found[1].family)
         return found
 
@@ -274,7 +274,32 @@ class RunFolder:
         except DamagedError as error:
             print(error, file=sys.stderr)
         if self.changed:
-            print(f"{self.path}: {in_words(self.changed)}", file=sys.stderr)
+            print(plain(f"{self.path}: {in_words(self.changed)}"), file=sys.stderr)
+
+
+def load_agent(path: Path, n_threads: int, family: Family | None = None) -> tuple[Agent, list[str] | None]:
+    """The agent of a run, or in a file that one was saved in, and how its family has changed since training.
+
+    Args:
+        path: the run folder, or the file, which may lie in the run folder.
+        n_threads: physics threads.
+        family: as in `RunFolder.load`.
+
+    Returns:
+        The agent, which computes on the CPU, and `RunFolder.changed`.
+
+    Raises:
+        InputError: there is neither, or it is damaged, foreign or not trusted.
+    """
+    if not path.is_file():
+        folder = RunFolder(path)
+        return folder.load("cpu", n_threads, family)[1], folder.changed
+    name = read_checkpoint(path)["learner"]
+    if name not in LEARNERS:
+        raise unknown("learner", name, LEARNERS)
+    agent, folder = LEARNERS[name].load(path, "cpu", n_threads, family), RunFolder(path.parent)
+    folder.compare(agent.family)
+    return agent, folder.changed
 
 
 def in_words(changed: list[str]) -> str:

@@ -4,7 +4,6 @@ Copies are data: no command runs one unless it is named.
 """
 
 import inspect
-import json
 import os
 import platform
 import re
@@ -21,8 +20,8 @@ import numpy as np
 from metarl.envs import FAMILIES, Param, TaskFamily
 from metarl.envs.mjcf import robot_files
 from metarl.envs.trust import code_files
-from metarl.errors import DamagedError
-from metarl.files import remove, sha256, unfinished, write_json
+from metarl.errors import DamagedError, plain
+from metarl.files import read_json, remove, sha256, unfinished, write_json
 
 SOURCES, COPIES = "sources.json", "sources"
 LARGEST = 100_000_000  # bytes that are copied into a run folder
@@ -43,7 +42,7 @@ def write_sources(folder: Path, family: TaskFamily, until: int | None = None) ->
     size = sum(file.stat().st_size for file in copied.values())
     if size > LARGEST:
         words = f"the family's files are {size / 1e6:.0f} MB: hashed, not copied into {folder}"
-        print(words, file=sys.stderr)
+        print(plain(words), file=sys.stderr)
         copied = {}
     made = unfinished(folder / COPIES)
     for name, file in copied.items():  # before anything is moved: they may be the run's own copies
@@ -76,11 +75,11 @@ def changes(folder: Path, family: TaskFamily) -> list[str] | None:
         return None  # of a version that kept none
     now = _known_of(family, _files(family))
     try:
-        then = json.loads(path.read_text())
+        then = read_json(path)
         words = [*_changed_files(then["files"], now["files"]), *_changed_world(then, now)]
     except (ValueError, LookupError, TypeError, AttributeError):
         raise DamagedError(f"{path} is damaged: whether the family has changed since is not known") from None
-    return [word if word.isprintable() else ascii(word) for word in words]
+    return [plain(word) for word in words]
 
 
 def _changed_files(then: dict[str, str], now: dict[str, str]) -> list[str]:
@@ -131,7 +130,8 @@ def _range(param: Param) -> str:
     words += [f"{k} {d}" for k, d in (("test", param.test), ("ood", param.ood)) if d is not None]
     if param.field is not None:
         words += [param.field, *(param.objects or ())]
-        words += ["each"] * param.each + [f"axis {param.axis}"] * (param.axis is not None)
+        words += ["each"] * param.each + ["alone"] * param.alone
+        words += [f"axis {param.axis}"] * (param.axis is not None)
     return re.sub(" at 0x[0-9a-f]+", "", " ".join([*words, param.unit])).rstrip()  # the same in all processes
 
 

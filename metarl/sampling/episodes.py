@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from metarl.envs import BatchSim
+from metarl.envs import BatchSim, InputError
 from metarl.policies.gaussian import GaussianMLP, Params
 from metarl.policies.normaliser import Normaliser
 from metarl.sampling.trajectories import Trajectories
@@ -80,6 +80,7 @@ def play(
         t, when out.obs[t] is there and out.action[t] is needed; and the episodes going on, (N,) bool, or
         None if all are.
     """
+    check_robot(sim, out)
     obs, live = sim.reset(rng), np.ones(sim.n_sims, bool)
     out.episode_start[0] = True
     for t in range(len(out.obs)):
@@ -94,6 +95,16 @@ def play(
         obs, live = step.obs, live & ~step.terminated
         if not live.any():
             break
+
+
+def check_robot(sim: BatchSim, out: Trajectories) -> None:
+    """Raise InputError if a policy, for which `out` was made, is another robot's than the simulations'."""
+    policy, robot = (out.obs.shape[-1], out.action.shape[-1]), (sim.family.obs_dim, sim.family.action_dim)
+    if policy != robot:
+        raise InputError(
+            f"the policy is of another robot: it sees {policy[0]} numbers and gives {policy[1]}, "
+            f"{sim.family.name} shows {robot[0]} and takes {robot[1]}"
+        )
 
 
 def fold(params: Params, normaliser: Normaliser) -> Params:

@@ -5,7 +5,7 @@ import torch
 
 from metarl.envs import BatchSim
 from metarl.policies.player import Player
-from metarl.sampling.episodes import draw_noise, play
+from metarl.sampling.episodes import check_robot, draw_noise, play
 from metarl.sampling.trajectories import Trajectories, Trials
 from metarl.threads import torch_threads
 
@@ -24,6 +24,7 @@ def collect_trials(
     """
     n = sim.n_sims
     out = Trials.empty(length, n, player.policy.obs_dim, player.policy.action_dim)
+    check_robot(sim, out)
     noise = draw_noise(rng, out, deterministic)
     with torch_threads(1), torch.inference_mode():
         obs, ended = sim.reset(rng), np.ones(n, bool)

@@ -1,6 +1,7 @@
 """MAML at work: the training loop, adaptation to a task or an environment, and its evaluation."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -8,12 +9,15 @@ import numpy as np
 import torch
 
 from metarl.envs import BatchSim, InputError, Task
-from metarl.learners.agent import Agent, as_rows
+from metarl.learners.adapter import column_title
+from metarl.learners.agent import Agent, as_rows, is_env
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.learner import MAMLLearner
 from metarl.policies.gaussian import Params
+from metarl.ranges import checked_seed, whole
 from metarl.sampling.episodes import collect
 from metarl.sampling.trajectories import Trajectories
+from metarl.threads import plain_torch
 
 PREDICTION_SEED = 0
 
@@ -30,6 +34,11 @@ class MAML(Agent):
     name = "maml"
     config_class = MAMLConfig
     learner: MAMLLearner
+
+    @classmethod
+    def n_least(cls, config: MAMLConfig) -> int:
+        """Weights between the policy's layers."""
+        return sum(n_in * n_out for n_in, n_out in pairwise(config.hidden))
 
     def build_learner(self) -> MAMLLearner:
         """The MAML learner for this robot."""
@@ -80,6 +89,7 @@ class MAML(Agent):
         """After as many gradient steps as in training."""
         return self.config.inner_steps
 
+    @plain_torch()
     def adapt(
         self,
         task_or_env: Mapping[str, Any] | gymnasium.Env,
@@ -99,13 +109,13 @@ class MAML(Agent):
         Returns:
             The adapted policy.
         """
-        n_steps = self.config.inner_steps if n_steps is None else n_steps
-        n_episodes = self.config.n_episodes if n_episodes is None else n_episodes
+        n_steps = self.config.inner_steps if n_steps is None else whole("n_steps", n_steps)
+        n_episodes = self.config.n_episodes if n_episodes is None else whole("n_episodes", n_episodes)
         if n_steps < 0 or n_episodes < 1:
             raise InputError(f"{n_steps} steps on {n_episodes} episodes each: use 0 or more, 1 or more")
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(checked_seed(seed))
         params = self.learner.initial(1)
-        if isinstance(task_or_env, gymnasium.Env):
+        if is_env(task_or_env, self.family):
             for _ in range(n_steps):
                 params = self.learner.adapt(params, self._roll(task_or_env, params, n_episodes, rng))
             return MAMLPolicy(self.learner, params)
@@ -181,6 +191,7 @@ class MAMLPolicy:
         log_prob = -0.5 * np.square(noise) - np.log(std) - 0.5 * np.log(2 * np.pi)
         return (mean + std * noise)[0], float(log_prob.sum())
 
+    @plain_torch()
     def _gaussian(self, obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
             x = self.learner.normaliser(torch.from_numpy(obs).to(self.learner.device))
@@ -204,13 +215,15 @@ class MAMLAdapter:
 
     def title(self, column: int) -> str:
         """When a column's episodes are played, in words."""
-        return f"after {column} gradient step{'s' * (column > 1)}" if column else "before adaptation"
+        return column_title(self.column, column)
 
+    @plain_torch()
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks."""
         self.rng = rng
         self.params = self.learner.initial(len(tasks))
 
+    @plain_torch()
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation, with what has been learned so far."""
         learner = self.learner
@@ -218,6 +231,7 @@ class MAMLAdapter:
             sim, learner.policy, self.params, learner.normaliser, rng, self.deterministic, self.rng
         )
 
+    @plain_torch()
     def adapt(self, episodes: Trajectories) -> None:
         """Take in what the last column's episodes taught."""
         self.params = self.learner.adapt(self.params, episodes)

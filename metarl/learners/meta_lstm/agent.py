@@ -9,13 +9,16 @@ import numpy as np
 import torch
 
 from metarl.envs import BatchSim, InputError, Task
-from metarl.learners.agent import Agent, as_rows
+from metarl.learners.adapter import EPISODES, column_title
+from metarl.learners.agent import Agent, as_rows, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
 from metarl.policies.player import Player
 from metarl.policies.recurrent import Memory
+from metarl.ranges import checked_seed, whole
 from metarl.sampling.trajectories import Trajectories, Trials
 from metarl.sampling.trials import collect_episode, collect_trials
+from metarl.threads import plain_torch
 
 N_TRIALS = 10  # of each task in an evaluation
 PREDICTION_SEED = 0
@@ -33,6 +36,12 @@ class MetaLSTM(Agent):
     name = "meta-lstm"
     config_class = MetaLSTMConfig
     learner: MetaLSTMLearner
+
+    @classmethod
+    def n_least(cls, config: MetaLSTMConfig) -> int:
+        """Weights of the smallest core that remembers, the GRU, and of the layer behind it."""
+        from_state = 0 if config.core == "feedforward" else 3 * config.width**2
+        return from_state + 2 * config.width * config.hidden
 
     def build_learner(self) -> MetaLSTMLearner:
         """The recurrent learner for this robot."""
@@ -94,6 +103,7 @@ class MetaLSTM(Agent):
         """Every episode of a trial, at most four."""
         return tuple(range(self.config.n_episodes))[:4]
 
+    @plain_torch()
     def attention(self, episodes: Sequence[Trajectories], k: int) -> list[np.ndarray] | None:
         """How the memory was read in row k of a trial's episodes, (L, slots) each, mean over heads."""
         lengths = [int(e.valid[:, k].sum()) for e in episodes]
@@ -108,6 +118,7 @@ class MetaLSTM(Agent):
         weights = traces["attention"][:, 0].mean(dim=1).cpu().numpy()
         return np.split(weights, np.cumsum(lengths)[:-1])
 
+    @plain_torch()
     def adapt(
         self,
         task_or_env: Mapping[str, Any] | gymnasium.Env,
@@ -125,11 +136,11 @@ class MetaLSTM(Agent):
         Returns:
             The policy, whose next step begins the next episode of that trial.
         """
-        n_episodes = self.config.n_episodes - 1 if n_episodes is None else n_episodes
+        n_episodes = self.config.n_episodes - 1 if n_episodes is None else whole("n_episodes", n_episodes)
         if n_episodes < 0:
             raise InputError(f"{n_episodes} episodes cannot be played; use 0 or more")
-        rng, player = np.random.default_rng(seed), self.player(1)
-        if isinstance(task_or_env, gymnasium.Env):
+        rng, player = np.random.default_rng(checked_seed(seed)), self.player(1)
+        if is_env(task_or_env, self.family):
             for _ in range(n_episodes):
                 self._play(task_or_env, player, int(rng.integers(2**31)))
         else:
@@ -186,6 +197,7 @@ class MetaLSTMPolicy:
         self.agent, self.state = agent, state
         self.rng = rng or np.random.default_rng(PREDICTION_SEED)
 
+    @plain_torch()
     def predict(
         self,
         obs: np.ndarray,
@@ -242,7 +254,7 @@ class MetaLSTMAdapter:
         deterministic: act by the mean.
     """
 
-    column = "episodes"
+    column = EPISODES
     shares_episodes = False
 
     def __init__(self, agent: MetaLSTM, deterministic: bool = True):
@@ -251,13 +263,14 @@ class MetaLSTMAdapter:
 
     def title(self, column: int) -> str:
         """When a column's episodes are played, in words."""
-        return f"episode {column + 1}"
+        return column_title(self.column, column)
 
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks."""
         self.rng = rng
         self.player = None
 
+    @plain_torch()
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
         """The next episode of every trial."""
         self.player = self.player or self.agent.player(sim.n_sims)
