@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 from helpers import TINY
 
-from metarl import MAML, MetaLSTM, MetaLSTMConfig
-from metarl.envs import BatchSim, InputError, load_family
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
+from metarl.envs import (
+    AnnulusRadius,
+    BatchSim,
+    Choice,
+    Either,
+    InputError,
+    LogUniform,
+    OneWeak,
+    Uniform,
+    load_family,
+)
 
 RECURRENT = MetaLSTMConfig(n_trials=4, n_episodes=2, minibatches=2, width=8, hidden=4)
 
@@ -69,3 +79,32 @@ def test_negative_counts_are_refused(agent):
 def test_a_gradient_step_needs_an_episode():
     with pytest.raises(InputError, match="on 0 episodes each"):
         MAML("PointGoal", TINY).adapt({"goal_x": 0.5, "goal_y": 0.5}, n_episodes=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Uniform(1, -1), r"the lower end comes first, Uniform\(-1, 1\)"),
+        (lambda: LogUniform(2, 1), r"the lower end comes first, LogUniform\(1, 2\)"),
+        (lambda: OneWeak(1, 0, ((0,),)), "the lower end comes first"),
+        (lambda: Uniform("a", 1), "two numbers"),
+        (lambda: Uniform(0, np.inf), "two numbers"),
+        (lambda: Uniform(np.nan, 1), "two numbers"),
+        (lambda: LogUniform(0, 1), "above 0"),
+        (lambda: AnnulusRadius(-1, 1), "a radius is at least 0"),
+        (lambda: Choice(()), "at least one value"),
+        (lambda: Either(()), "at least one range"),
+    ],
+)
+def test_a_distribution_that_is_none_is_refused_where_it_is_written(make, says):
+    with pytest.raises(InputError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("core", ["lstm-memory", "lstm", "gru", "transformer", "feedforward"])
+def test_no_policy_has_fewer_parameters_than_its_settings_ask_for_at_least(core):
+    recurrent = MetaLSTM("PointGoal", MetaLSTMConfig(core=core, width=64, hidden=32))
+    gradient = MAML("PointGoal", MAMLConfig(hidden=(33, 21, 8), learn_inner_lr=False))
+    for agent, params in ((recurrent, recurrent.learner.params), (gradient, gradient.learner.meta)):
+        n = sum(p.numel() for p in params.values())
+        assert n / 10 < agent.n_least(agent.config) <= n
