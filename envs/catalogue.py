@@ -4,6 +4,7 @@ import importlib.util
 import re
 import sys
 import traceback
+from os.path import isfile  # which takes names of any length
 from pathlib import Path
 
 from metarl.envs.families import FAMILIES
@@ -33,9 +34,9 @@ def _misspelt(name: str) -> InputError:
     path, _, class_name = name.partition(":")
     class_name = class_name.strip(":")
     file = Path(path if path.endswith(".py") else f"{path}.py")
-    if path.endswith(".py") and not file.is_file():
+    if path.endswith(".py") and not isfile(file):
         return InputError(f"no file {file}; give your family as path/to/file.py:ClassName")
-    if file.is_file():
+    if isfile(file):
         meant = [class_name] if class_name else _classes(file) or ["ClassName"]
         words = " or ".join(f"{file}:{one}" for one in meant)
         return InputError(f"{name!r} names no class in a file; write {words}")
@@ -55,7 +56,7 @@ def _classes(file: Path) -> list[str]:
 
 
 def _from_file(path: Path, class_name: str) -> TaskFamily:
-    if not path.is_file():
+    if not isfile(path):
         raise InputError(f"no file {path}; give your family as path/to/file.py:ClassName")
     module_name = f"metarl_user_{path.stem}"  # a file called numpy.py hides nobody
     spec = importlib.util.spec_from_file_location(module_name, path.resolve())
