@@ -2,6 +2,7 @@
 
 import re
 import traceback
+from os.path import isfile  # which takes names of any length
 from pathlib import Path
 
 from metarl.envs import yours
@@ -81,9 +82,9 @@ def _misspelt(name: str) -> InputError:
     path, _, class_name = name.partition(":")
     class_name = class_name.strip(":")
     file = Path(path if path.endswith(".py") else f"{path}.py")
-    if path.endswith(".py") and not file.is_file():
+    if path.endswith(".py") and not isfile(file):
         return InputError(f"no file {file}; give your family as path/to/file.py:ClassName")
-    if file.is_file():
+    if isfile(file):
         meant = [class_name] if class_name else _classes(file) or ["ClassName"]
         words = " or ".join(f"{file}:{one}" for one in meant)
         return InputError(f"{name!r} names no class in a file; write {words}")
@@ -103,7 +104,7 @@ def _classes(file: Path) -> list[str]:
 
 
 def _from_file(path: Path, class_name: str) -> TaskFamily:
-    if not path.is_file():
+    if not isfile(path):
         raise InputError(f"no file {path}; give your family as path/to/file.py:ClassName")
     try:
         module = yours.load(path)

@@ -514,6 +514,8 @@ class Empty(TaskFamily):
         ("crane.py:Empty", "lacks mjcf, reward; a family states params, mjcf, reward"),
         ("upside.py:Crane", "Uniform(1, -1): the lower end comes first, Uniform(-1, 1) (line 5)"),
         ("nowhere.py", "no file nowhere.py"),
+        ("x" * 10_000, "unknown family 'xxx"),
+        ("x" * 10_000 + ".py:Crane", "give your family as path/to/file.py:ClassName"),
         ("pointgoal", "did you mean 'PointGoal'?"),
     ],
 )

@@ -12,7 +12,20 @@ from helpers import TINY
 from torch.utils._pytree import tree_leaves
 
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.envs import BatchSim, FamilyEnv, FamilyVectorEnv, InputError, Task, load_family
+from metarl.envs import (
+    AnnulusRadius,
+    BatchSim,
+    Choice,
+    Either,
+    FamilyEnv,
+    FamilyVectorEnv,
+    InputError,
+    LogUniform,
+    OneWeak,
+    Task,
+    Uniform,
+    load_family,
+)
 from metarl.envs.families.point import PointGoal
 from metarl.sb3 import FamilyVecEnv
 
@@ -249,3 +262,32 @@ def test_what_torch_is_told_around_it_changes_no_bit(agent, around):
         assert asked == (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads())
     for one, other in zip(plain, odd, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Uniform(1, -1), r"the lower end comes first, Uniform\(-1, 1\)"),
+        (lambda: LogUniform(2, 1), r"the lower end comes first, LogUniform\(1, 2\)"),
+        (lambda: OneWeak(1, 0, ((0,),)), "the lower end comes first"),
+        (lambda: Uniform("a", 1), "two numbers"),
+        (lambda: Uniform(0, np.inf), "two numbers"),
+        (lambda: Uniform(np.nan, 1), "two numbers"),
+        (lambda: LogUniform(0, 1), "above 0"),
+        (lambda: AnnulusRadius(-1, 1), "a radius is at least 0"),
+        (lambda: Choice(()), "at least one value"),
+        (lambda: Either(()), "at least one range"),
+    ],
+)
+def test_a_distribution_that_is_none_is_refused_where_it_is_written(make, says):
+    with pytest.raises(InputError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("core", ["lstm-memory", "lstm", "gru", "transformer", "feedforward"])
+def test_no_policy_has_fewer_parameters_than_its_settings_ask_for_at_least(core):
+    recurrent = MetaLSTM("PointGoal", MetaLSTMConfig(core=core, width=64, hidden=32))
+    gradient = MAML("PointGoal", MAMLConfig(hidden=(33, 21, 8), learn_inner_lr=False))
+    for agent, params in ((recurrent, recurrent.learner.params), (gradient, gradient.learner.meta)):
+        n = sum(p.numel() for p in params.values())
+        assert n / 10 < agent.n_least(agent.config) <= n

@@ -367,7 +367,10 @@ def test_a_live_viewer_is_refused_where_this_machine_has_no_such_address(runs, c
     ("flags", "words"),
     [
         (["gradient", "--out", "clip.avi"], "use a name that ends in .mp4 .gif .html"),
-        (["gradient", "--out", "nowhere/clip.mp4"], "cannot write a file nowhere/clip.mp4"),
+        (
+            ["gradient", "--out", "nowhere/clip.mp4"],
+            "cannot write nowhere/clip.mp4: there is no folder nowhere",
+        ),
         (["gradient", "--size", "63", "64"], "--size 63 64: use even numbers from 64 to 4096"),
         (["gradient", "--show", "-1"], "--show -1: use numbers from 0 to 100"),
         (["memory", "--show", "0"], "--show 0: use numbers from 1 to 100"),
