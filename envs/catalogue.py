@@ -121,7 +121,8 @@ def _from_file(path: Path, class_name: str) -> TaskFamily:
     }
     if class_name in families:
         return _whole(families[class_name], path)
-    if isinstance(vars(module).get(class_name), type):
+    other = vars(module).get(class_name)
+    if isinstance(other, type) and other.__module__ == module.__name__:
         raise InputError(f"{class_name} in {path} is no family: write class {class_name}(TaskFamily)")
     raise unknown(f"family in {path}", class_name, families)
 

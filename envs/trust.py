@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.machinery import all_suffixes
+from os.path import isfile  # which takes names of any length
 from pathlib import Path
 from shlex import quote
 
@@ -21,7 +22,7 @@ from metarl.files import sha256
 def code_files(path: Path) -> list[Path]:
     """A family's file, and all that these may import from beside it; none where it is not there."""
     found: list[Path] = []
-    waiting = [path.resolve()] if path.is_file() else []
+    waiting = [path.resolve()] if isfile(path) else []
     while waiting:
         file = waiting.pop()
         if file.is_file() and file not in found:

@@ -395,9 +395,9 @@ def test_what_is_wrong_with_a_file_beside_it_is_said_with_its_name(folders):
         ("xyz", "unknown family 'xyz'. Known: PointGoal, "),
         ("nowhere.py:Pendulum", "no file nowhere.py; give your family as path/to/file.py:ClassName"),
         ("{dir}/pendulum.py:Pendulun", "'Pendulun'; did you mean 'Pendulum'?"),
-        ("{dir}/pendulum.py:NotAFamily", "unknown family in {dir}/pendulum.py 'NotAFamily'"),
+        ("{dir}/pendulum.py:NotAFamily", "NotAFamily in {dir}/pendulum.py is no family: write class NotAF"),
         ("{dir}/pendulum.py:TaskFamily", "unknown family in {dir}/pendulum.py 'TaskFamily'"),
-        ("{dir}/pendulum.py", "unknown family '{dir}/pendulum.py'"),
+        ("{dir}/pendulum.py", "names no class in a file; write {dir}/pendulum.py:Pendulum"),
     ],
 )
 def test_a_wrong_name_of_a_family_is_one_line_that_names_the_cure(name, said, own_file):
