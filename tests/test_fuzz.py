@@ -204,7 +204,7 @@ def test_something_strange_in_place_of_a_file_is_refused(damaged, name, strange)
 def shown(run: Path) -> None:
     """Let a report read a run, and judge it."""
     read = read_run(run)
-    evaluate_run(read, find_family(read.config.family), 1, 0)
+    evaluate_run(read, find_family(read), 1, 0)
     assert all(words.isprintable() for words in read.missing)
 
 

@@ -93,6 +93,7 @@ def test_importing_chooses_no_opengl_and_survives_a_choice_that_is_not_installed
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ)
     assert done.stdout.split() == ["osmesa", "2"], done.stderr
     environ.pop("MUJOCO_GL")
+    environ.pop("PYOPENGL_PLATFORM", None)  # who draws in this process has chosen one
     code = (
         "import os, metarl.envs, metarl.cli; "
         "print(os.environ.get('MUJOCO_GL'), os.environ.get('PYOPENGL_PLATFORM'))"

@@ -59,6 +59,7 @@ def test_a_folder_that_vanishes_before_the_first_row_is_told_too(tmp_path):
 def test_who_may_not_write_or_read_is_told_so(tmp_path, capsys):
     run = tmp_path / "run"
     assert main(["train", "PointGoal", *SMALL_MAML, "--steps", "240", "--out", str(run)]) == 0
+    pytest.importorskip("matplotlib.pyplot")  # which looks for its settings at home, where nobody may not
     capsys.readouterr()
     os.seteuid(65534)
     try:

@@ -15,7 +15,7 @@ def column_title(column: str, k: int) -> str:
     """When the episodes of column k are played, in words: "before adaptation", "episode 1"."""
     if column == EPISODES:
         return f"episode {k + first_number(column)}"
-    return f"after {k} {column.rstrip('s')}{'s' * (k > 1)}" if k else "before adaptation"
+    return f"after {k} {column.rstrip('s')}{'s' * bool(k > 1)}" if k else "before adaptation"
 
 
 def first_number(column: str) -> int:
