@@ -313,6 +313,12 @@ class BatchSim:
             elapsed = int(self.elapsed[i]) - 1
             self.failures.append(Failure(self.tasks[i], self._state_before[i], action[i], elapsed))
 
+    def take_failures(self, other: "BatchSim") -> None:
+        """Count as ours what has failed in other simulations of the family, which begin anew."""
+        self.n_failures += other.n_failures
+        self.failures += other.failures[: KEPT_FAILURES - len(self.failures)]
+        other.n_failures, other.failures = 0, []
+
     def _failed(self, obs: np.ndarray, reward: np.ndarray) -> np.ndarray:
         # MuJoCo's counters start again when it resets a simulation, so a second failure shows no rise:
         # any count since the episode began means failed.

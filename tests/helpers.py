@@ -21,7 +21,7 @@ TINY_STEPS = 2 * 3 * 20 * 2  # environment steps of one of its iterations
 SMALL_MAML = ["--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
 SMALL_RECURRENT = [
     *("--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3", "--minibatches", "2"),
-    *("--width", "8", "--hidden", "4", "--n-threads", "1"),
+    *("--width", "8", "--hidden", "4", "--n-threads", "1", "--critic", "blind"),
 ]
 SMALL_COMMANDS = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
 

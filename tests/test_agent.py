@@ -291,6 +291,15 @@ def parameters(policy) -> torch.Tensor:
     return torch.cat([p.flatten() for p in policy.params.values()])
 
 
+@pytest.mark.parametrize("config", [TINY, RECURRENT], ids=["maml", "meta-lstm"])
+def test_an_agent_that_explores_draws_anew_at_every_call(config):
+    agent, obs = agent_of(config), np.zeros(2, np.float32)
+    first, second = (agent.predict(obs, deterministic=False)[0] for _ in range(2))
+    assert not np.array_equal(first, second)
+    again = agent_of(config)
+    np.testing.assert_array_equal(first, again.predict(obs, deterministic=False)[0])  # by its seed
+
+
 def test_adapting_to_a_task_is_repeatable_and_leaves_the_agent_alone(trained):
     before = {k: p.detach().clone() for k, p in trained.learner.meta.items()}
     rng = trained.rng.bit_generator.state

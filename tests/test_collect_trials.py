@@ -11,7 +11,7 @@ from metarl.policies.gaussian import log_prob
 from metarl.sampling.trials import collect_episode, collect_trials
 
 N, HORIZON = 6, 20
-CONFIG = MetaLSTMConfig(n_trials=N, minibatches=2, width=8, hidden=4)
+CONFIG = MetaLSTMConfig(n_trials=N, minibatches=2, width=8, hidden=4, teacher=0.0, critic="blind")
 
 
 def agent_of(family="PointGoal", **kwargs) -> MetaLSTM:

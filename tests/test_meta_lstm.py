@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl import MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.envs import InputError, Param, Uniform
+from metarl.envs import Param, Uniform
 from metarl.envs.families.point import PointGoal
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
 from metarl.policies.gaussian import log_prob
@@ -15,7 +15,8 @@ from metarl.sampling.trajectories import Trials
 from metarl.threads import torch_threads
 
 T, N = 12, 6
-SMALL = MetaLSTMConfig(n_trials=N, minibatches=3, width=8, hidden=4, epochs=2, target_kl=1000)
+PLAIN = {"teacher": 0.0, "critic": "blind", "piece": 1000}
+SMALL = MetaLSTMConfig(n_trials=N, minibatches=3, width=8, hidden=4, epochs=2, target_kl=1000, **PLAIN)
 
 
 def trials_of(seed: int = 0, horizon: int = 6) -> Trials:
@@ -250,9 +251,9 @@ def test_the_floor_keeps_exploration_alive():
     torch.testing.assert_close(decision.log_std.exp(), torch.full((2,), 0.3))
 
 
-def test_more_minibatches_than_trials_are_refused():
-    with pytest.raises(InputError, match="--minibatches 4 is more than --n-trials 3"):
-        MetaLSTMConfig(n_trials=3, minibatches=4)
+def test_more_minibatches_than_pieces_are_as_many_as_there_are():
+    learner = learner_of(replace(SMALL, minibatches=50, epochs=1))
+    assert learner.update(trials_of(), 0.0)["adam_steps"] == N
 
 
 # It learns to remember.
@@ -268,7 +269,9 @@ class Left(PointGoal):
         return {"towards": np.sign(task["goal_x"]) * np.clip(action[:, 0], -1, 1)}
 
 
-LEARNING = MetaLSTMConfig(n_trials=32, minibatches=2, width=16, hidden=16, lr=5e-3, target_kl=0.02, gamma=0.9)
+LEARNING = MetaLSTMConfig(
+    n_trials=32, minibatches=2, width=16, hidden=16, lr=5e-3, target_kl=0.02, gamma=0.9, **PLAIN
+)
 STEPS = 60 * 32 * 2 * 10
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,8 +22,9 @@ from metarl.learners.checkpoint import CHECKPOINT, FORMAT, is_finite, read_check
 from metarl.progress import progress
 from metarl.ranges import checked_seed, plain, whole
 from metarl.sampling.trajectories import Trajectories
-from metarl.threads import plain_torch
+from metarl.threads import plain_torch, torch_threads
 
+TEACHER = "teacher/return"  # is logged of an iteration that was not the learner's own, but its teacher's
 MAX_SKIPPED = 10  # updates in a row that were not finite, and training stops
 
 
@@ -48,10 +50,12 @@ class Agent:
         total_timesteps: the budget of the last `learn`, for schedules.
         skipped: updates that were taken back because they were not finite.
         skipped_in_a_row: those since the last one that was kept.
+        note: words that are shown beside the progress.
+        prediction_rng: draws the actions of `predict(deterministic=False)`.
     """
 
     name: ClassVar[str]
-    config_class: ClassVar[type]
+    config_class: ClassVar[Any]
 
     def __init__(
         self,
@@ -73,9 +77,11 @@ class Agent:
             whole("n_threads", n_threads),
         )
         self.rng = np.random.default_rng(self.seed)
+        self.prediction_rng = np.random.default_rng(self.seed)
         self.num_timesteps = self.iterations = self.total_timesteps = 0
         self.skipped = self.skipped_in_a_row = 0
-        with plain_torch():
+        self.note = ""
+        with plain_torch(), torch_threads(1):  # more of them make other last bits of orthogonal weights
             self.learner = self.build_learner()
         self._sim: BatchSim | None = None
         self._n_failures = 0  # before there was a sim
@@ -177,7 +183,10 @@ class Agent:
             while self.fits(total_timesteps):
                 stats = self._iterate_or_skip()
                 self.iterations += 1
-                bar.update(self.num_timesteps, "" if self.skipped_in_a_row else self.headline(stats))
+                bar.update(
+                    self.num_timesteps,
+                    "" if self.skipped_in_a_row else f"{self.headline(stats)}  {self.note}",
+                )
                 if callback is not None and callback(self, stats) is False:
                     break
         return self
@@ -264,7 +273,9 @@ class Agent:
     def save(self, path: str | Path) -> None:
         """Write the agent to one file, whole or not at all."""
         content = {"format": FORMAT, **self.header(), "state": self.state_dict()}
-        write_atomically(Path(path), lambda file: torch.save(content, file))
+        whole = BytesIO()  # torch turns what a full disk says into an error of its own
+        torch.save(content, whole)
+        write_atomically(Path(path), lambda file: file.write(whole.getbuffer()))
 
     @classmethod
     def load(
@@ -330,6 +341,7 @@ class Agent:
         Raises:
             InputError: one is missing, unknown, or not a value it can have.
         """
+        values = {**getattr(cls.config_class, "EARLIER", {}), **values}
         missing = sorted({f.name for f in fields(cls.config_class)} - set(values))
         if missing:
             raise InputError(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from metarl.policies.gaussian import Params
 from metarl.policies.inputs import InputNormaliser
@@ -16,6 +17,7 @@ class Player:
         params: its parameters, on the CPU.
         normaliser: of its inputs; not updated.
         n: trials.
+        told: (N, n_told), what the critic is told of their tasks; None where nobody asks what it expects.
 
     Attributes:
         memory: the policy's memory now.
@@ -23,8 +25,15 @@ class Player:
             "first" (N,) of an episode or not; and the "reward_before" (N,) it.
     """
 
-    def __init__(self, policy: RecurrentPolicy, params: Params, normaliser: InputNormaliser, n: int):
-        self.policy, self.params, self.normaliser = policy, params, normaliser
+    def __init__(
+        self,
+        policy: RecurrentPolicy,
+        params: Params,
+        normaliser: InputNormaliser,
+        n: int,
+        told: Tensor | None = None,
+    ):
+        self.policy, self.params, self.normaliser, self.told = policy, params, normaliser, told
         self.memory = policy.start(params, n)
         self.last = {
             "obs": torch.zeros(n, policy.obs_dim),
@@ -49,7 +58,7 @@ class Player:
         change = torch.where(first[:, None], 0, torch.cat([step, gain[:, None]], 1))
         x = self.normaliser(seen, last["action"], last["reward"], first, change)
         self.last = {**last, "obs": seen, "first": first}
-        decision, memory = self.policy.act(self.params, self.memory, x)
+        decision, memory = self.policy.act(self.params, self.memory, x, self.told)
         self.memory = memory if live is None else choose(torch.from_numpy(live), memory, self.memory)
         return decision
 

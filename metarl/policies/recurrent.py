@@ -13,6 +13,9 @@ from torch.utils._pytree import tree_map
 from metarl.policies.cores import CORES, Core
 from metarl.policies.gaussian import Params, orthogonal
 from metarl.policies.inputs import Inputs
+from metarl.policies.told import through, two_layers
+
+CRITIC_WIDTH = 128
 
 Memory = dict[str, Tensor]  # (N, ...) each; what a policy carries from step to step of a trial
 
@@ -24,7 +27,8 @@ class Decision:
     Attributes:
         mean: (..., action_dim).
         log_std: (action_dim,).
-        value: (...,), expected discounted reward to go, in scaled reward.
+        value: (...,), expected discounted reward to go, in scaled reward; zero where a critic that is told
+            the task was not.
     """
 
     mean: Tensor
@@ -47,6 +51,8 @@ class RecurrentPolicy:
         init_std, min_std: standard deviation of actions at first, and its floor.
         forgetful: the memory lasts for an episode instead of a trial.
         change_input: what the core sees of the change: "none", of the "reward" alone, or "all".
+        n_told: numbers that the critic is told of the task, which are never seen by what acts; 0 for a critic
+            that knows as little.
     """
 
     obs_dim: int
@@ -58,6 +64,7 @@ class RecurrentPolicy:
     min_std: float = 0.1
     forgetful: bool = False
     change_input: str = "reward"
+    n_told: int = 0
     core: Core = field(init=False)
 
     def __post_init__(self):
@@ -71,53 +78,83 @@ class RecurrentPolicy:
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters: orthogonal, with small first actions."""
         n = self.core.n_out + self.obs_dim
-        halves = [orthogonal(n, self.hidden, sqrt(2.0), generator) for _ in range(2)]
+        halves = [orthogonal(n, self.hidden, sqrt(2.0), generator) for _ in range(1 if self.n_told else 2)]
         return {
             **self.core.init(generator),
             "joint": torch.cat(halves, 1),
-            "joint_bias": torch.zeros(2 * self.hidden),
+            "joint_bias": torch.zeros(len(halves) * self.hidden),
             "mean": orthogonal(self.hidden, self.action_dim, 0.01, generator),
             "mean_bias": torch.zeros(self.action_dim),
-            "value": orthogonal(self.hidden, 1, 1.0, generator),
-            "value_bias": torch.zeros(1),
+            **self._init_critic(generator),
             "log_std": torch.full((self.action_dim,), log(self.init_std)),
         }
+
+    def _init_critic(self, generator: torch.Generator) -> Params:
+        if self.n_told:
+            n = self.obs_dim + self.n_told + self.core.n_out
+            return two_layers("critic", n, CRITIC_WIDTH, 1, 1.0, generator)
+        return {"value": orthogonal(self.hidden, 1, 1.0, generator), "value_bias": torch.zeros(1)}
 
     def start(self, params: Params, n: int) -> Memory:
         """What N new trials begin with."""
         return self.core.start(params, n)
 
-    def act(self, params: Params, memory: Memory, inputs: Inputs) -> tuple[Decision, Memory]:
-        """One step of N trials."""
+    def act(
+        self, params: Params, memory: Memory, inputs: Inputs, told: Tensor | None = None
+    ) -> tuple[Decision, Memory]:
+        """One step of N trials; told is what the critic is told of their tasks, (N, n_told)."""
         if self.forgetful:
             first = inputs.episode_start[:, 0] > 0
             memory = choose(~first, memory, self.start(params, len(first)))
         out, memory = self.core.step(params, memory, self._join(inputs))
-        return self._decide(params, out, inputs.obs), memory
+        return self._decide(params, out, inputs.obs, told), memory
 
-    def unroll(self, params: Params, inputs: Inputs) -> Decision:
-        """T steps of N whole trials, (T, N, ...)."""
-        return self._decide(params, self._through(self.core.unroll, params, inputs), inputs.obs)
+    def unroll(
+        self, params: Params, inputs: Inputs, told: Tensor | None = None, memory: Memory | None = None
+    ) -> Decision:
+        """T steps of N trials, (T, N, ...).
+
+        Args:
+            params: of the policy.
+            inputs: what was seen.
+            told: (N, n_told), what the critic is told of the tasks.
+            memory: what the N rows begin with, where they are pieces of trials; None for whole trials.
+        """
+        out = self._through(self.core.unroll, params, inputs, memory)
+        return self._decide(params, out, inputs.obs, told)
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether a trial can be unrolled piece by piece, from the memory that each began with."""
+        return self.core.fixed_size and not self.forgetful
 
     def inspect(self, params: Params, inputs: Inputs) -> dict[str, Tensor]:
         """What goes on in the core in T steps of N whole trials, (T, N, ...) each."""
         return self._through(self.core.inspect, params, inputs)
 
-    def _through(self, unroll: Callable[..., Any], params: Params, inputs: Inputs) -> Any:
-        """What a function of the core that unrolls makes of whole trials."""
+    def _through(
+        self, unroll: Callable[..., Any], params: Params, inputs: Inputs, memory: Memory | None = None
+    ) -> Any:
+        """What a function of the core that unrolls makes of trials, or of pieces that begin with a memory."""
         x = self._join(inputs)
         if not self.forgetful:
-            return unroll(params, self.start(params, x.shape[1]), x)
+            return unroll(params, memory or self.start(params, x.shape[1]), x)
         steps, places = _episodes(inputs.episode_start[..., 0] > 0)
         out = unroll(params, self.start(params, steps.shape[1]), x.flatten(0, 1)[steps])
         return tree_map(lambda y: y.flatten(0, 1)[places], out)
 
-    def _decide(self, params: Params, out: Tensor, obs: Tensor) -> Decision:
+    def _decide(self, params: Params, out: Tensor, obs: Tensor, told: Tensor | None) -> Decision:
         joint = torch.cat([out, obs], -1) @ params["joint"] + params["joint_bias"]
-        actor, critic = joint.tanh().split(self.hidden, -1)  # each with its half of the layer
+        actor, *critic = joint.tanh().split(self.hidden, -1)  # each with its half of the layer
         mean = actor @ params["mean"] + params["mean_bias"]
-        value = critic @ params["value"] + params["value_bias"]
-        return Decision(mean, params["log_std"].clamp(min=log(self.min_std)), value[..., 0])
+        if critic:
+            value = (critic[0] @ params["value"] + params["value_bias"])[..., 0]
+        elif told is not None:
+            told = told.expand(*obs.shape[:-1], -1)
+            value = through("critic", params, torch.cat([obs, told, out], -1))[..., 0]
+        else:
+            value = obs.new_zeros(obs.shape[:-1])
+        return Decision(mean, params["log_std"].clamp(min=log(self.min_std)), value)
 
     def _join(self, inputs: Inputs) -> Tensor:
         change = inputs.change[..., self.obs_dim + 1 - self._n_change :]  # that of the reward stands last

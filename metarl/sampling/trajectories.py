@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ class Trajectories:
     trial_start: np.ndarray
 
     def __post_init__(self):
-        for field in fields(Trajectories):
-            array = getattr(self, field.name)
-            ndim = 3 if field.name in ("obs", "action") else 2
+        for part in fields(Trajectories):
+            array = getattr(self, part.name)
+            ndim = 3 if part.name in ("obs", "action") else 2
             if array.ndim != ndim or array.shape[:2] != self.reward.shape:
                 raise ValueError(
-                    f"{field.name} has shape {array.shape}, reward {self.reward.shape}: "
+                    f"{part.name} has shape {array.shape}, reward {self.reward.shape}: "
                     f"expected {ndim} axes, time and simulation first"
                 )
 
@@ -76,9 +77,16 @@ class Trials(Trajectories):
     Attributes:
         value: (T + 1, N) float32, what the policy that acted expected of each obs, and in the last row of
             the state after the last step, in its own scaled reward.
+        told: (N, n_told) float32, the tasks in numbers, for what may know them in training; n_told may be 0.
+        n_pieces: P, of equal length, in which a trial can be learned from.
+        memory: what the policy remembered at the start of each, by name: (P, N, ...) tensors; empty where
+            nobody asked.
     """
 
     value: np.ndarray
+    told: np.ndarray
+    n_pieces: int
+    memory: dict[str, Tensor]
 
     def change(self) -> np.ndarray:
         """What each step has brought, as it is known before the next, (T, N, obs_dim + 1).
@@ -95,8 +103,10 @@ class Trials(Trajectories):
     @classmethod
     def empty(cls, length: int, n: int, obs_dim: int, action_dim: int) -> "Trials":
         """Zeros for T = length steps of n trials, to be filled in place."""
-        value = np.zeros((length + 1, n), np.float32)
-        return cls(**cls._zeros(length, n, obs_dim, action_dim), value=value)
+        value, told = np.zeros((length + 1, n), np.float32), np.zeros((n, 0), np.float32)
+        return cls(
+            **cls._zeros(length, n, obs_dim, action_dim), value=value, told=told, n_pieces=1, memory={}
+        )
 
     def episode_returns(self, n_episodes: int) -> np.ndarray:
         """Undiscounted return of the first episodes of every trial, (N, n_episodes); NaN if cut short."""

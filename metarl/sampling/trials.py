@@ -1,5 +1,7 @@
 """Sampling with a policy that remembers."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -11,7 +13,13 @@ from metarl.threads import torch_threads
 
 
 def collect_trials(
-    sim: BatchSim, player: Player, rng: np.random.Generator, length: int, deterministic: bool = False
+    sim: BatchSim,
+    player: Player,
+    rng: np.random.Generator,
+    length: int,
+    deterministic: bool = False,
+    piece: int | None = None,
+    n_quiet: int = 0,
 ) -> Trials:
     """One trial in each simulation; a new episode begins wherever one has ended.
 
@@ -21,15 +29,20 @@ def collect_trials(
         rng: draws initial states and actions.
         length: steps of a trial, T.
         deterministic: act by the mean.
+        n_quiet: trials, the first ones, that act by the mean.
+        piece: steps between two looks at what the policy remembers, which are kept; None keeps none.
     """
     n = sim.n_sims
     out = Trials.empty(length, n, player.policy.obs_dim, player.policy.action_dim)
     check_robot(sim, out)
-    noise = draw_noise(rng, out, deterministic)
+    noise, memories = draw_noise(rng, out, deterministic), []
+    noise[:, :n_quiet] = 0
     with torch_threads(1), torch.inference_mode():
         obs, ended = sim.reset(rng), np.ones(n, bool)
         out.trial_start[0] = out.valid[:] = True
         for t in range(length):
+            if piece and t % piece == 0:
+                memories.append(player.memory)
             out.obs[t], out.episode_start[t] = obs, ended
             decision = player.decide(obs, ended)
             std = decision.log_std.exp().numpy()
@@ -43,8 +56,10 @@ def collect_trials(
                 obs = sim.reset(rng, ended) if ended.any() else step.obs
         out.truncated[-1] = ~out.terminated[-1]
         out.value[-1] = player.decide(step.obs, np.zeros(n, bool)).value.numpy()
+        told = out.told if player.told is None else player.told.numpy()
+        memory = {k: torch.stack([m[k] for m in memories]) for k in player.memory if memories}
     out.log_prob[:] = _log_density(noise, std)
-    return out
+    return replace(out, told=told, n_pieces=max(1, len(memories)), memory=memory)
 
 
 def collect_episode(

@@ -138,15 +138,13 @@ def recurrent_learning(name: str, plan: Plan) -> Line:
 
 
 def memory_unroll(name: str, plan: Plan) -> Line:
-    """Forward and backward through whole trials of a minibatch: the core with its memory over an LSTM."""
+    """Forward and backward through a minibatch: the core with its memory over an LSTM."""
     agent, generator = _agent(plan), torch.Generator().manual_seed(0)
     core = CORES["lstm-memory"](agent.learner.policy.core.n_in, agent.config.width)
     bare = torch.nn.LSTM(core.n_in, core.width)
     params = {k: p.requires_grad_() for k, p in core.init(generator).items()}
-    n = plan.n_trials // agent.config.minibatches
-    x, slope = (
-        torch.randn(agent.trial_length, n, size, generator=generator) for size in (core.n_in, core.n_out)
-    )
+    n = max(1, agent.own_steps // agent.piece // agent.config.minibatches)
+    x, slope = (torch.randn(agent.piece, n, size, generator=generator) for size in (core.n_in, core.n_out))
 
     def seconds(unroll: Callable[[], torch.Tensor], weights: Iterable[torch.Tensor]) -> float:
         weights, begun = list(weights), time.perf_counter()

@@ -134,9 +134,8 @@ class MAML(Agent):
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Any]:
         """Actions of the policy before adaptation; see `MAMLPolicy.predict`."""
-        return MAMLPolicy(self.learner, self.learner.initial(1)).predict(
-            obs, state, episode_start, deterministic
-        )
+        policy = MAMLPolicy(self.learner, self.learner.initial(1), self.prediction_rng)
+        return policy.predict(obs, state, episode_start, deterministic)
 
     def _roll(
         self, env: gymnasium.Env, params: Params, n_episodes: int, rng: np.random.Generator

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from metarl.envs import InputError
 from metarl.ranges import check
 
 RANGES = {
@@ -53,7 +52,7 @@ class MAMLConfig:
             n_episodes)
         outer_lr: PPO: Adam's step size
         epochs: PPO: passes over the tasks
-        minibatches: PPO: groups of tasks, each one Adam step
+        minibatches: PPO: groups of tasks, each one Adam step; fewer where there are fewer tasks
         clip: PPO: clip range of the probability ratio after adaptation
         inner_kl: PPO: weight of the KL penalty on the policies that collected the inner data
         max_grad_norm: PPO: gradients longer than this are shortened
@@ -84,5 +83,3 @@ class MAMLConfig:
 
     def __post_init__(self):
         check(self, RANGES)
-        if self.outer == "ppo" and self.minibatches > self.n_tasks:
-            raise InputError(f"--minibatches {self.minibatches} is more than --n-tasks {self.n_tasks}")

@@ -267,7 +267,7 @@ class MAMLLearner:
         old = self._distributions(self.stages(self.meta, batches, graph=False), batches)
         for _ in range(c.epochs):
             order = torch.randperm(n_tasks, generator=self.generator).to(self.device)
-            for index in order.tensor_split(c.minibatches):
+            for index in order.tensor_split(min(c.minibatches, n_tasks)):
                 some = [b.tasks(index) for b in batches]
                 stages = self.stages(self.meta, some)
                 new = [self.policy.mean_std(p, b.obs) for p, b in zip(stages, some, strict=True)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 import gymnasium
@@ -10,11 +11,12 @@ import torch
 
 from metarl.envs import BatchSim, InputError, Task
 from metarl.learners.adapter import EPISODES, column_title
-from metarl.learners.agent import Agent, as_rows, is_env
+from metarl.learners.agent import as_rows, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
+from metarl.learners.pupil import Pupil
 from metarl.policies.player import Player
-from metarl.policies.recurrent import Memory
+from metarl.policies.recurrent import CRITIC_WIDTH, Memory
 from metarl.ranges import checked_seed, whole
 from metarl.sampling.trajectories import Trajectories, Trials
 from metarl.sampling.trials import collect_episode, collect_trials
@@ -24,7 +26,7 @@ N_TRIALS = 10  # of each task in an evaluation
 PREDICTION_SEED = 0
 
 
-class MetaLSTM(Agent):
+class MetaLSTM(Pupil):
     """Meta-trains a policy that adapts from its memory alone (see `Agent` for the arguments).
 
     Example:
@@ -41,12 +43,14 @@ class MetaLSTM(Agent):
     def n_least(cls, config: MetaLSTMConfig) -> int:
         """Weights of the smallest core that remembers, the GRU, and of the layer behind it."""
         from_state = 0 if config.core == "feedforward" else 3 * config.width**2
-        return from_state + 2 * config.width * config.hidden
+        critic = CRITIC_WIDTH * (CRITIC_WIDTH + config.width) if config.critic == "told" else 0
+        return from_state + config.width * config.hidden + critic
 
     def build_learner(self) -> MetaLSTMLearner:
         """The recurrent learner for this robot."""
+        family = self.family
         return MetaLSTMLearner(
-            self.family.obs_dim, self.family.action_dim, self.config, self.seed, self.device
+            family.obs_dim, family.action_dim, self.config, self.seed, self.device, self.n_told
         )
 
     @property
@@ -60,29 +64,38 @@ class MetaLSTM(Agent):
         return self.config.n_episodes * self.family.horizon
 
     @property
-    def steps_per_iteration(self) -> int:
+    def piece(self) -> int | None:
+        """Steps of a piece of a trial, of which there are whole ones; None if it cannot be cut."""
+        if not self.learner.policy.can_be_cut:
+            return None
+        length, wanted = self.trial_length, self.config.piece
+        divisors = [n for n in range(1, length + 1) if length % n == 0]
+        return min(divisors, key=lambda n: abs(log(n / wanted)))
+
+    @property
+    def own_steps(self) -> int:
         """Whole trials."""
         return self.n_sims * self.trial_length
 
-    def iterate(self) -> dict[str, float]:
+    def learn_once(self) -> dict[str, float]:
         """Sample a task for every trial, play the trials, and learn from them."""
-        self.sim.set_tasks(self.family.sample(self.rng, self.n_sims))
-        trials = collect_trials(self.sim, self.player(self.n_sims), self.rng, self.trial_length)
+        sim = self.sim
+        sim.set_tasks(self.family.sample(self.rng, sim.n_sims))
+        knows = self.config.critic == "told" or self.learner.taught
+        player = self.player(sim.n_sims, self.told() if knows else None)
+        # Whoever only imitates needs no noise; half of the trials have some, for what comes afterwards.
+        n_quiet = sim.n_sims // 2 if self.learner.imitates(self.progress) == 1 else 0
+        trials = collect_trials(sim, player, self.rng, self.trial_length, piece=self.piece, n_quiet=n_quiet)
         stats = self.learner.update(trials, self.progress)
         self.num_timesteps += trials.n_steps
         returns = trials.episode_returns(self.config.n_episodes).mean(axis=0)
         means = {f"return/episode_{e}": float(r) for e, r in enumerate(returns, start=1)}
         return {**means, **{f"learn/{k}": v for k, v in stats.items()}}
 
-    def headline(self, stats: Mapping[str, float]) -> str:
-        """Return of the first and of the last episode of a trial."""
-        last = stats[f"return/episode_{self.config.n_episodes}"]
-        return f"return {stats['return/episode_1']:.1f} -> {last:.1f}"
-
-    def player(self, n: int) -> Player:
-        """The policy at the start of n trials."""
+    def player(self, n: int, told: torch.Tensor | None = None) -> Player:
+        """The policy at the start of n trials, of tasks of which the critic may be told (n, n_told)."""
         learner = self.learner
-        return Player(learner.policy, learner.acting(), learner.normaliser, n)
+        return Player(learner.policy, learner.acting(), learner.normaliser, n, told)
 
     def adapter(self) -> "MetaLSTMAdapter":
         """This agent as the evaluator sees it."""
@@ -159,7 +172,8 @@ class MetaLSTM(Agent):
         reward: float | np.ndarray | None = None,
     ) -> tuple[np.ndarray, "TrialState"]:
         """Actions of the policy, from the start of a trial; see `MetaLSTMPolicy.predict`."""
-        return MetaLSTMPolicy(self).predict(obs, state, episode_start, deterministic, reward)
+        policy = MetaLSTMPolicy(self, rng=self.prediction_rng)
+        return policy.predict(obs, state, episode_start, deterministic, reward)
 
     def _play(self, env: gymnasium.Env, player: Player, seed: int) -> None:
         """An episode in somebody's environment, cut at the family's horizon."""

@@ -1,9 +1,9 @@
 """The settings of the Meta-LSTM. Each is a flag of `metarl train --learner meta-lstm`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from metarl.envs import InputError
 from metarl.ranges import check
 
 RANGES = {
@@ -18,6 +18,9 @@ RANGES = {
     "lr": (1e-8, 10),
     "epochs": (1, 1000),
     "minibatches": (1, 100_000),
+    "piece": (1, 1_000_000),
+    "teacher": (0, 0.95),
+    "imitate": (0, 0.999),
     "clip": (1e-3, 1000),
     "target_kl": (1e-8, 1000),
     "entropy": (0, 100),
@@ -49,13 +52,20 @@ class MetaLSTMConfig:
         lr: Adam's step size at the beginning
         lr_schedule: how it falls to zero towards the end of training
         epochs: passes over the trials of an iteration
-        minibatches: groups of whole trials, each one Adam step
+        minibatches: groups of pieces of trials, each one Adam step; fewer where there are fewer pieces
+        piece: steps through which slopes flow back: a trial is learned from in pieces of about so many, each
+            from what was remembered there
         clip: clip range of the probability ratio
         target_kl: an iteration's learning stops early at 1.5 times this KL divergence from the policy that
             acted, and the learning rate falls until it is kept
         entropy: weight of the entropy bonus
         value_weight: weight of the value loss
         max_grad_norm: gradients longer than this are shortened
+        critic: what expects the return in training is told the task, or as blind as what acts
+        teacher: share of the steps in which a teacher is trained first, which is told the task and has no
+            memory, to be imitated; 0 for none
+        imitate: share of the other steps in which it is only imitated, on the states that the policy visits
+            itself; in half of the rest that fades
         cut_at_failure: nothing after a failed episode counts for what led to it; false lets the rest of the
             trial count
     """
@@ -72,18 +82,27 @@ class MetaLSTMConfig:
     min_std: float = 0.1
     gamma: float = 0.98
     gae_lambda: float = 0.95
-    lr: float = 2e-3
+    lr: float = 1e-3
     lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
     epochs: int = 3
-    minibatches: int = 4
+    minibatches: int = 16
+    piece: int = 100
     clip: float = 0.2
     target_kl: float = 0.05
     entropy: float = 0.001
     value_weight: float = 0.5
     max_grad_norm: float = 0.5
+    critic: Literal["told", "blind"] = "told"
+    teacher: float = 0.0
+    imitate: float = 0.6
     cut_at_failure: bool = True
+    # What files hold implicitly that were written before there was such a setting.
+    EARLIER: ClassVar[Mapping[str, Any]] = {
+        "piece": 1_000_000,
+        "critic": "blind",
+        "teacher": 0.0,
+        "imitate": 0.0,
+    }
 
     def __post_init__(self):
         check(self, RANGES)
-        if self.minibatches > self.n_trials:
-            raise InputError(f"--minibatches {self.minibatches} is more than --n-trials {self.n_trials}")

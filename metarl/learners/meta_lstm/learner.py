@@ -1,14 +1,18 @@
-"""The recurrent learner: PPO over whole trials, so that what is remembered pays (RL2, Duan et al. 2016).
+"""The recurrent learner: PPO over trials, so that what is remembered pays (RL2, Duan et al. 2016).
 
 A trial is several episodes on one task. The policy sees its last action and reward and keeps its memory
 over the episodes; the advantage runs over their ends too, so that exploring in the first episode is
 rewarded by what the second one brings. PPO: Schulman et al. 2017.
+
+Before that, a teacher may be trained that is told the task, which the policy imitates on the states that it
+visits itself (DAgger, Ross et al. 2011); and the critic, which nobody needs afterwards, may be told it, too
+(Pinto et al. 2017).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from copy import deepcopy
 from functools import partial
-from math import cos, log, pi
 from typing import Any
 
 import numpy as np
@@ -16,20 +20,19 @@ import torch
 from torch import Tensor
 
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
+from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, remaining, surrogate
 from metarl.learners.returns import discounted_returns, gae
+from metarl.learners.teacher.config import TeacherConfig
+from metarl.learners.teacher.learner import Teacher, imitation
 from metarl.policies.gaussian import Params, log_prob
 from metarl.policies.inputs import InputNormaliser, Inputs
 from metarl.policies.normaliser import Normaliser
-from metarl.policies.recurrent import RecurrentPolicy
+from metarl.policies.recurrent import CRITIC_WIDTH, RecurrentPolicy
 from metarl.sampling.trajectories import Trials
 from metarl.threads import torch_threads
 
-SHARD = 3200  # steps that a CPU thread learns from at a time: small products gain little from more threads
-DUAL_CLIP = 3.0  # ratio beyond which an action pushes no longer, however bad it was
-
-
-TOO_FAR = 1.5  # times the target KL, where an iteration's learning stops
-BRAKE, RELEASE = 1.5, 1.05  # by which the learning rate falls after such a stop, and recovers
+SHARD = 800  # steps that a CPU thread learns from at a time: small products gain little from more threads
+IMITATION = 3.0  # weight of the squared distance to the teacher's action
 
 
 class MetaLSTMLearner:
@@ -41,9 +44,27 @@ class MetaLSTMLearner:
         normaliser: of its inputs; moves at the end of `update` only.
         scale: of discounted returns; rewards are divided by its standard deviation.
         brake: what the learning rate is multiplied by; below 1 after steps that went too far.
+        teacher: is told the task and trained first, to be imitated; None for nobody.
+        taught: the teacher is trained, and its pupil has begun.
+        imitation: how much the pupil imitates now, 1 for nothing else, 0 for not any more.
+
+    Args:
+        obs_dim, action_dim: of the robot.
+        config: settings.
+        seed: of everything random here.
+        device: where to compute.
+        n_told: numbers in which a task is told, to whoever may know it in training.
     """
 
-    def __init__(self, obs_dim: int, action_dim: int, config: MetaLSTMConfig, seed: int, device: str = "cpu"):
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        config: MetaLSTMConfig,
+        seed: int,
+        device: str = "cpu",
+        n_told: int = 0,
+    ):
         c = self.config = config
         self.device = torch.device(device)
         self.policy = RecurrentPolicy(
@@ -56,7 +77,10 @@ class MetaLSTMLearner:
             c.min_std,
             forgetful=c.memory_span == "episode",
             change_input=c.change_input,
+            n_told=n_told if c.critic == "told" else 0,
         )
+        self.teacher = Teacher(obs_dim, n_told, action_dim, teaching(c), seed) if c.teacher else None
+        self.taught, self.imitation = False, 0.0
         self.normaliser = InputNormaliser(obs_dim, c.reward_input)
         self.scale = Normaliser(1)
         self.brake = 1.0
@@ -69,26 +93,42 @@ class MetaLSTMLearner:
         """The parameters to act with, on the CPU."""
         return {k: p.detach().cpu() for k, p in self.params.items()}
 
+    def take_over(self) -> None:
+        """Begin where the teacher has come to, but for what it does when: that has to be imitated."""
+        assert self.teacher is not None
+        self.taught = True
+        self.normaliser.obs.load_state_dict(deepcopy(self.teacher.normaliser.state_dict()))
+        self.scale.load_state_dict(deepcopy(self.teacher.scale.state_dict()))
+        with torch.no_grad():
+            self.params["log_std"].copy_(self.teacher.log_std)
+            for name, p in self.params.items():
+                if name.startswith("critic/"):
+                    told = self.teacher.params[name]
+                    p.zero_()  # what the memory holds says nothing new so far
+                    p[: len(told)].copy_(told)
+
     def update(self, trials: Trials, progress: float) -> dict[str, float]:
-        """Learn from whole trials.
+        """Learn from trials.
 
         Args:
             trials: collected by the present parameters.
-            progress: fraction of the training that is over, for the learning rate.
+            progress: fraction of the training that is over, without the teacher's, for the learning rate
+                and for how much the teacher is imitated.
 
         Returns:
             Numbers to log.
         """
         c = self.config
+        self.imitation = self.imitates(progress)
         for group in self.adam.param_groups:
-            group["lr"] = c.lr * _remaining(c.lr_schedule, progress) * self.brake
+            group["lr"] = c.lr * remaining(c.lr_schedule, progress) * self.brake
         steps, n_threads = [], torch.get_num_threads()
-        with torch_threads(1), ThreadPoolExecutor(n_threads) as pool:
+        with torch_threads(1), ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as pool:
             self._rescale(trials)
             batch = self._batch(trials)
-            for index in self._minibatches(trials.reward.shape[1]):
+            for index in self._minibatches(batch["action"].shape[1]):
                 steps.append(self._step(batch, index, pool))
-                if steps[-1]["kl"] > TOO_FAR * c.target_kl:
+                if self._too_far(steps[-1]):
                     self.brake /= BRAKE
                     break
             else:
@@ -104,6 +144,10 @@ class MetaLSTMLearner:
             "explained_variance": float(explained),
             "reward_scale": float(self._reward_scale()),
         }
+
+    def imitates(self, progress: float) -> float:
+        """How much the pupil imitates when so much of its training is over, from 1 to 0."""
+        return imitation(progress, self.config.imitate) if self.taught else 0.0
 
     def inputs(self, trials: Trials) -> Inputs:
         """What the policy saw at every step of the trials."""
@@ -132,39 +176,51 @@ class MetaLSTMLearner:
         return self.scale.scale()[1][0]
 
     def _batch(self, trials: Trials) -> dict[str, Tensor]:
-        """Everything a minibatch is cut from, (T, N, ...) tensors."""
+        """Everything a minibatch is cut from, (L, P, ...) tensors: P pieces of L steps, or whole trials."""
         c = self.config
-        reward, value, terminated, action, old = (
+        reward, value, terminated, action, old, told = (
             torch.from_numpy(x).to(self.device)
-            for x in (trials.reward, trials.value, trials.terminated, trials.action, trials.log_prob)
+            for x in (
+                trials.reward,
+                trials.value,
+                trials.terminated,
+                trials.action,
+                trials.log_prob,
+                trials.told,
+            )
         )
         failed = terminated & c.cut_at_failure
         end = failed.clone()
         end[-1] = True  # the end of a trial; the end of an episode within it cuts nothing
         scaled = reward / self._reward_scale()
         advantage = gae(scaled, value[:-1], value[1:], failed, end, c.gamma, c.gae_lambda)
-        return {
+        batch = {
             **vars(self.inputs(trials)),
             "action": action,
             "log_prob": old,
             "value": value[:-1],
             "target": advantage + value[:-1],
             "advantage": (advantage - advantage.mean()) / (advantage.std() + 1e-8),
+            "told": told.expand(len(reward), *told.shape),
         }
+        if self.teacher is not None and self.imitation:
+            batch["shown"] = self.teacher.show(trials.obs, told.cpu()).to(self.device)
+        memory = {f"memory/{k}": x.flatten(0, 1)[None].to(self.device) for k, x in trials.memory.items()}
+        return {**{k: _cut(x, trials.n_pieces) for k, x in batch.items()}, **memory}
 
-    def _minibatches(self, n_trials: int) -> Iterator[Tensor]:
-        """Which trials to learn from, step by step: all of them once an epoch, in a new order."""
+    def _minibatches(self, n: int) -> Iterator[Tensor]:
+        """Which pieces to learn from, step by step: all of them once an epoch, in a new order."""
         for _ in range(self.config.epochs):
-            order = torch.randperm(n_trials, generator=self.generator)
-            yield from order.to(self.device).tensor_split(self.config.minibatches)
+            order = torch.randperm(n, generator=self.generator)
+            yield from order.to(self.device).tensor_split(min(self.config.minibatches, n))
 
     def _step(self, batch: Mapping[str, Tensor], index: Tensor, pool: Executor) -> dict[str, float]:
-        """One step of Adam on some of the trials, one thread to a shard of them.
+        """One step of Adam on some of the pieces, one thread to a shard of them.
 
         It is not taken where the steps before it have gone too far already.
         """
-        n_trials = max(1, SHARD // len(batch["action"])) if self.device.type == "cpu" else len(index)
-        shards = index.split(n_trials)
+        size = max(1, SHARD // len(batch["action"])) if self.device.type == "cpu" else len(index)
+        shards = index.split(size)
         share = [len(shard) / len(index) for shard in shards]
         slopes, stats = zip(*pool.map(partial(self._gradient, batch), shards), strict=True)
         params = list(self.params.values())
@@ -172,37 +228,43 @@ class MetaLSTMLearner:
             p.grad = sum(w * part for w, part in zip(share, parts, strict=True))
         norm = torch.nn.utils.clip_grad_norm_(params, self.config.max_grad_norm)
         means = {k: sum(w * float(s[k]) for w, s in zip(share, stats, strict=True)) for k in stats[0]}
-        if means["kl"] <= TOO_FAR * self.config.target_kl:
+        if not self._too_far(means):
             self.adam.step()
         return {**means, "grad_norm": float(norm)}
+
+    def _too_far(self, stats: Mapping[str, float]) -> bool:
+        """Whether the policy has moved too far from the one that acted; who only imitates cannot."""
+        return self.imitation < 1 and stats["kl"] > TOO_FAR * self.config.target_kl
 
     def _gradient(
         self, batch: Mapping[str, Tensor], index: Tensor
     ) -> tuple[Sequence[Tensor], dict[str, Tensor]]:
-        """Slopes of the loss on some of the trials with respect to every parameter, and numbers to log."""
+        """Slopes of the loss on some of the pieces with respect to every parameter, and numbers to log."""
         c = self.config
         some = {k: x[:, index] for k, x in batch.items()}
         inputs = Inputs(*(some[k] for k in Inputs.__dataclass_fields__))
-        decision = self.policy.unroll(self.params, inputs)
-        log_ratio = log_prob(decision.mean, decision.log_std, some["action"]) - some["log_prob"]
-        # A few steps in strange states can have ratios beyond all bounds: they neither push (dual-clip
-        # PPO, Ye et al. 2020, eq. 5) nor decide how far the policy has moved.
-        log_ratio = log_ratio.clamp(max=log(DUAL_CLIP))
-        ratio = log_ratio.exp()
-        clipped = ratio.clamp(1 - c.clip, 1 + c.clip)
-        gain = torch.minimum(ratio * some["advantage"], clipped * some["advantage"]).mean()
+        memory = {k.removeprefix("memory/"): x[0] for k, x in some.items() if k.startswith("memory/")}
+        decision = self.policy.unroll(self.params, inputs, some["told"], memory or None)
+        now = log_prob(decision.mean, decision.log_std, some["action"])
+        promise = surrogate(now, some["log_prob"], some["advantage"], c.clip)
         value_loss = 0.5 * (decision.value - some["target"]).square().mean()
-        entropy = decision.log_std.sum()  # up to a constant
-        loss = c.value_weight * value_loss - gain - c.entropy * entropy
-        slopes = torch.autograd.grad(loss, list(self.params.values()))
+        loss = c.value_weight * value_loss
         stats = {
-            "gain": gain,
+            "gain": promise.gain,
             "value_loss": value_loss,
-            # Schulman's estimate, never negative, of which no step contributes more than about 1.
-            "kl": (ratio - 1 - log_ratio.clamp(min=-2)).mean(),
-            "clipped": (ratio != clipped).float().mean(),
+            "kl": promise.kl,
+            "clipped": promise.clipped,
             "action_std": decision.log_std.exp().mean(),
         }
+        if self.imitation < 1:
+            loss = loss - promise.gain - c.entropy * decision.log_std.sum()  # the entropy, up to a constant
+        if self.imitation > 0:
+            stats["distance"] = (decision.mean - some["shown"]).square().sum(-1).mean()
+            loss = loss + IMITATION * self.imitation * stats["distance"]
+        # While it only imitates, the noise of its actions has no slope.
+        slopes = torch.autograd.grad(
+            loss, list(self.params.values()), allow_unused=True, materialize_grads=True
+        )
         return slopes, {k: v.detach() for k, v in stats.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -214,6 +276,8 @@ class MetaLSTMLearner:
             "scale": self.scale.state_dict(),
             "brake": self.brake,
             "generator": self.generator.get_state(),
+            "taught": self.taught,
+            "teacher": self.teacher and self.teacher.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -229,10 +293,17 @@ class MetaLSTMLearner:
         self.scale.load_state_dict(state["scale"])
         self.brake = float(state["brake"])
         self.generator.set_state(state["generator"])
+        self.taught = bool(state.get("taught"))  # not in files of before there was a teacher
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state["teacher"])
 
 
-def _remaining(schedule: str, progress: float) -> float:
-    """Fraction of the first learning rate that is left."""
-    if schedule == "constant":
-        return 1.0
-    return 1 - progress if schedule == "linear" else (1 + cos(pi * progress)) / 2
+def teaching(config: MetaLSTMConfig) -> TeacherConfig:
+    """How the teacher of a policy with a memory is trained."""
+    names = "init_std", "min_std", "gamma", "gae_lambda"
+    return TeacherConfig(width=CRITIC_WIDTH, **{name: getattr(config, name) for name in names})
+
+
+def _cut(x: Tensor, n_pieces: int) -> Tensor:
+    """Trials (T, N, ...) cut into pieces, side by side, (T / n_pieces, n_pieces * N, ...)."""
+    return x if n_pieces == 1 else x.unflatten(0, (n_pieces, -1)).transpose(0, 1).flatten(1, 2)

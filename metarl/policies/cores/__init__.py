@@ -1,7 +1,8 @@
 """Recurrent cores: what a policy remembers with. Adding one is its file and one line here.
 
 Every core takes the same seat in `RecurrentPolicy`. It holds sizes only (`n_in`, `width`, `n_out`);
-parameters and state go in, output and state come out, and no state that was given is changed:
+parameters and state go in, output and state come out, and no state that was given is changed. `fixed_size`
+says whether the state keeps its size, so that a trial can be learned from piece by piece.
 
 * `init(generator) -> params`, a dict of tensors.
 * `start(params, n) -> state`, a dict of tensors (N, ...): what N trials begin with.

@@ -1,6 +1,7 @@
 """What every recurrent core has."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ class Core:
 
     n_in: int
     width: int
+    fixed_size: ClassVar[bool] = True  # of its state, which does not grow with a trial
 
     @property
     def n_out(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class Transformer(Core):
     width), of which the first t count.
     """
 
+    fixed_size: ClassVar[bool] = False
     n_layers: int = N_LAYERS
     n_heads: int = N_HEADS
 

@@ -1,0 +1,112 @@
+"""Pupil: an agent that may learn from a teacher first, who is told the task."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from metarl.envs import BatchSim
+from metarl.envs.told import task_features
+from metarl.learners.agent import TEACHER, Agent
+from metarl.sampling.lessons import collect_lessons
+
+LESSON = 6400  # environment steps of a teacher's iteration, about
+LEAST_LESSONS = 20  # of a teacher that is worth imitating; a smaller share of the budget is the learner's own
+
+
+class Pupil(Agent):
+    """The half of a learner that has to do with its teacher; see `Agent` for the arguments.
+
+    A share of the budget (`teacher` in the config) trains the learner's teacher, then the learner takes
+    over from it and goes on by itself.
+
+    Attributes:
+        lesson_steps: environment steps that the teacher has taken.
+    """
+
+    lesson_steps = 0
+
+    # What a subclass defines.
+
+    def learn_once(self) -> dict[str, float]:
+        """One iteration of the learner itself, after its teacher's, and numbers to log."""
+        raise NotImplementedError
+
+    @property
+    def own_steps(self) -> int:
+        """Environment steps of one such iteration, at most."""
+        raise NotImplementedError
+
+    # What follows from it.
+
+    @property
+    def n_told(self) -> int:
+        """Numbers in which a task is told, to whoever may know it in training."""
+        tasks = self.family.sample(np.random.default_rng(0), 1)
+        return task_features(self.family, self.family.stack(tasks)).shape[1]
+
+    def told(self) -> torch.Tensor:
+        """The tasks of the training simulations, (N, n_told)."""
+        return torch.from_numpy(task_features(self.family, self.sim.task_values))
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Those of the teacher as long as it is its turn."""
+        return self._lesson.n_sims * self.family.horizon if self.teaching else self.own_steps
+
+    @property
+    def teaching(self) -> bool:
+        """Whether the next iteration is one of the teacher's, which leaves room for the learner's own."""
+        if self.learner.teacher is None or self.lesson_steps < self.num_timesteps:
+            return False
+        share, one = self.config.teacher * self.total_timesteps, self._lesson.n_sims * self.family.horizon
+        worth = share >= LEAST_LESSONS * one and share + self.own_steps <= self.total_timesteps
+        return worth and self.lesson_steps + one <= share
+
+    @cached_property
+    def _lesson(self) -> BatchSim:
+        """The simulations that the teacher is trained in."""
+        return BatchSim(self.family, max(1, round(LESSON / self.family.horizon)), self.n_threads)
+
+    @property
+    def progress(self) -> float:
+        """Fraction that is used of what the teacher has left of the budget."""
+        left = self.total_timesteps - self.lesson_steps
+        return (self.num_timesteps - self.lesson_steps) / left if left else 0.0
+
+    def iterate(self) -> dict[str, float]:
+        """Train the teacher as long as it is its turn, then the learner itself."""
+        if self.teaching:
+            return self._teach()
+        if self.lesson_steps and not self.learner.taught:
+            self.learner.take_over()
+        return self.learn_once()
+
+    def _teach(self) -> dict[str, float]:
+        """Sample tasks, and let the teacher learn them, being told."""
+        sim, teacher = self._lesson, self.learner.teacher
+        sim.set_tasks(self.family.sample(self.rng, sim.n_sims))
+        lessons = collect_lessons(sim, teacher.act, self.rng)
+        self.sim.take_failures(sim)
+        stats = teacher.update(lessons, self.lesson_steps / (self.config.teacher * self.total_timesteps))
+        self.lesson_steps += lessons.reward.size
+        self.num_timesteps += lessons.reward.size
+        return {TEACHER: lessons.mean_return(), **{f"teacher/{k}": v for k, v in stats.items()}}
+
+    def headline(self, stats: Mapping[str, float]) -> str:
+        """Return of the teacher's episodes, or of the learner's."""
+        if TEACHER in stats:
+            return f"teacher, told the task: return {stats[TEACHER]:.1f}"
+        returns = [value for name, value in stats.items() if name.startswith("return/")]
+        return f"return {returns[0]:.1f} -> {returns[-1]:.1f}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed training needs."""
+        return {**super().state_dict(), "lesson_steps": self.lesson_steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        super().load_state_dict(state)
+        self.lesson_steps = int(state.get("lesson_steps", 0))  # not in files of before there was a teacher

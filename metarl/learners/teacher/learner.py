@@ -1,0 +1,170 @@
+"""The teacher's learner: PPO of a policy that is told the task, on single steps."""
+
+from collections.abc import Mapping
+from math import log
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, surrogate
+from metarl.learners.returns import discounted_returns, gae
+from metarl.learners.teacher.config import TeacherConfig
+from metarl.policies.gaussian import Params, log_prob
+from metarl.policies.inputs import BOUND
+from metarl.policies.normaliser import Normaliser
+from metarl.policies.told import ToldPolicy
+from metarl.sampling.lessons import Lessons
+
+
+class Teacher:
+    """A policy that is told the task, and its learner. It never sees a simulator.
+
+    Attributes:
+        policy: sizes of the policy.
+        params: its parameters.
+        normaliser: of observations; moves at the end of `update` only.
+        scale: of discounted returns; rewards are divided by its standard deviation.
+        brake: what the learning rate is multiplied by; below 1 after steps that went too far.
+        log_std: (action_dim,) of its actions, as they were lately.
+    """
+
+    def __init__(self, obs_dim: int, n_told: int, action_dim: int, config: TeacherConfig, seed: int):
+        c = self.config = config
+        self.policy = ToldPolicy(obs_dim + n_told, action_dim, c.width, c.init_std, c.min_std)
+        self.normaliser, self.scale, self.brake = Normaliser(obs_dim), Normaliser(1), 1.0
+        self.generator = torch.Generator().manual_seed(seed)
+        self.params: Params = {k: p.requires_grad_() for k, p in self.policy.init(self.generator).items()}
+        self.adam = torch.optim.Adam(self.params.values(), lr=c.lr, eps=1e-5, fused=True)
+        self.log_std = torch.full((action_dim,), log(c.init_std))
+
+    def seen(self, obs: Tensor, told: Tensor) -> Tensor:
+        """What the policy sees, (..., n_in), of obs (..., obs_dim) and of the task, told (..., n_told)."""
+        return torch.cat([self.normaliser(obs).clamp(-BOUND, BOUND), told.expand(*obs.shape[:-1], -1)], -1)
+
+    def act(self, obs: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of its action, (..., action_dim) each."""
+        return self.policy.mean_std(self.params, self.seen(obs, told))
+
+    def show(self, obs: np.ndarray, told: Tensor) -> Tensor:
+        """What it would do at (T, N, obs_dim) in tasks (N, n_told), as carried out, (T, N, action_dim)."""
+        with torch.no_grad():
+            return self.act(torch.from_numpy(obs), told)[0].clamp(-1, 1)
+
+    def update(self, lessons: Lessons, progress: float) -> dict[str, float]:
+        """Learn from steps.
+
+        Args:
+            lessons: collected by the present parameters.
+            progress: fraction of the training that is over, for the learning rate.
+
+        Returns:
+            Numbers to log.
+        """
+        c = self.config
+        for group in self.adam.param_groups:
+            group["lr"] = c.lr * (1 - progress) * self.brake
+        batch = self._batch(lessons)
+        steps = []
+        for _ in range(c.epochs):
+            for index in torch.randperm(len(batch["x"]), generator=self.generator).tensor_split(
+                c.minibatches
+            ):
+                steps.append(self._step({k: v[index] for k, v in batch.items()}))
+                if steps[-1]["kl"] > TOO_FAR * c.target_kl:
+                    break
+            else:
+                continue
+            self.brake /= BRAKE
+            break
+        else:
+            self.brake = min(1.0, self.brake * RELEASE)
+        self.normaliser.update(torch.from_numpy(lessons.obs).flatten(0, 1))
+        self.log_std = torch.from_numpy(lessons.log_std).mean((0, 1))
+        return {
+            **{k: float(np.mean([s[k] for s in steps])) for k in steps[0]},
+            "kl": steps[-1]["kl"],
+            "adam_steps": float(len(steps)),
+            "lr": self.adam.param_groups[0]["lr"],
+        }
+
+    def _batch(self, lessons: Lessons) -> dict[str, Tensor]:
+        """Everything a minibatch is cut from, (B, ...) tensors."""
+        c = self.config
+        obs, after, told, action, old, reward, terminated, truncated = (
+            torch.from_numpy(x)
+            for x in (
+                lessons.obs,
+                lessons.obs_after,
+                lessons.told,
+                lessons.action,
+                lessons.log_prob,
+                lessons.reward,
+                lessons.terminated,
+                lessons.truncated,
+            )
+        )
+        earned = discounted_returns(reward.flip(0), torch.ones_like(terminated), c.gamma)
+        self.scale.update(earned.reshape(-1, 1))
+        x = self.seen(obs, told)
+        with torch.no_grad():
+            value = self.policy.value(self.params, x)
+            after_value = self.policy.value(self.params, self.seen(after, told))
+        scaled, end = reward / self.scale.scale()[1], terminated | truncated
+        advantage = gae(scaled, value, after_value, terminated, end, c.gamma, c.gae_lambda)
+        return {
+            "x": x.flatten(0, 1),
+            "action": action.flatten(0, 1),
+            "log_prob": old.flatten(),
+            "target": (advantage + value).flatten(),
+            "advantage": ((advantage - advantage.mean()) / (advantage.std() + 1e-8)).flatten(),
+        }
+
+    def _step(self, batch: Mapping[str, Tensor]) -> dict[str, float]:
+        """One step of Adam. It is not taken where the steps before it have gone too far already."""
+        c = self.config
+        mean, log_std = self.policy.mean_std(self.params, batch["x"])
+        promise = surrogate(
+            log_prob(mean, log_std, batch["action"]), batch["log_prob"], batch["advantage"], c.clip
+        )
+        value_loss = 0.5 * (self.policy.value(self.params, batch["x"]) - batch["target"]).square().mean()
+        kl = float(promise.kl.detach())
+        if kl <= TOO_FAR * c.target_kl:
+            self.adam.zero_grad()
+            (value_loss - promise.gain).backward()
+            torch.nn.utils.clip_grad_norm_(self.params.values(), c.max_grad_norm)
+            self.adam.step()
+        return {
+            "kl": kl,
+            "value_loss": float(value_loss.detach()),
+            "action_std": float(log_std.detach().exp().mean()),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, optimiser, normalisers and generator."""
+        return {
+            "params": {k: p.detach() for k, p in self.params.items()},
+            "adam": self.adam.state_dict(),
+            "normaliser": self.normaliser.state_dict(),
+            "scale": self.scale.state_dict(),
+            "brake": self.brake,
+            "log_std": self.log_std,
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        with torch.no_grad():
+            for k, p in self.params.items():
+                p.copy_(state["params"][k])
+        self.adam.load_state_dict(state["adam"])
+        self.normaliser.load_state_dict(state["normaliser"])
+        self.scale.load_state_dict(state["scale"])
+        self.brake, self.log_std = float(state["brake"]), state["log_std"]
+        self.generator.set_state(state["generator"])
+
+
+def imitation(progress: float, until: float) -> float:
+    """How much a pupil imitates: all the way up to a share of its training, not any more amid the rest."""
+    return float(np.clip(1 - 2 * (progress - until) / (1 - until), 0, 1))

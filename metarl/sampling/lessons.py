@@ -1,0 +1,77 @@
+"""Sampling with a policy that is told the task and remembers nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl.envs import BatchSim
+from metarl.envs.told import task_features
+from metarl.policies.gaussian import log_prob
+from metarl.threads import torch_threads
+
+Act = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Steps of N simulations; where an episode ends, the next one of the same task begins.
+
+    Attributes:
+        obs, obs_after: (T, N, obs_dim) float32, before each step and after it, before any reset.
+        told: (N, n_told) float32, the tasks.
+        action: (T, N, action_dim) float32, as drawn (the simulator clips).
+        log_std: (T, N, action_dim) float32, of the action when it was drawn.
+        log_prob, reward: (T, N) float32.
+        terminated, truncated: (T, N) bool; the last step is one or the other.
+    """
+
+    obs: np.ndarray
+    obs_after: np.ndarray
+    told: np.ndarray
+    action: np.ndarray
+    log_std: np.ndarray
+    log_prob: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+    def mean_return(self) -> float:
+        """Mean undiscounted return of the episodes."""
+        return float(self.reward.sum() / (self.terminated | self.truncated).sum())
+
+
+def collect_lessons(sim: BatchSim, act: Act, rng: np.random.Generator) -> Lessons:
+    """As many steps as an episode has at most, in each simulation.
+
+    Args:
+        sim: N simulations, tasks already set.
+        act: obs (N, obs_dim) and told (N, n_told) to mean and log standard deviation (N, action_dim).
+        rng: draws initial states and actions.
+    """
+    length, n, family = sim.family.horizon, sim.n_sims, sim.family
+    told = task_features(family, sim.task_values)
+    told_, space = torch.from_numpy(told), np.float32
+    obs_all, after = (np.zeros((length, n, family.obs_dim), space) for _ in range(2))
+    log_std = torch.zeros(length, n, family.action_dim)
+    mean = torch.zeros_like(log_std)
+    reward = np.zeros((length, n), space)
+    terminated, truncated = (np.zeros((length, n), bool) for _ in range(2))
+    noise = rng.standard_normal(mean.shape, dtype=space)
+    action = np.zeros_like(noise)
+    with torch_threads(1), torch.inference_mode():
+        obs = sim.reset(rng)
+        for t in range(length):
+            obs_all[t] = obs
+            mean[t], log_std[t] = act(torch.from_numpy(obs), told_)
+            np.add(mean[t].numpy(), log_std[t].exp().numpy() * noise[t], out=action[t])
+            step = sim.step(action[t])
+            after[t], reward[t] = step.obs, step.reward
+            terminated[t], truncated[t] = step.terminated, step.truncated
+            ended = step.terminated | step.truncated
+            obs = sim.reset(rng, ended) if ended.any() and t < length - 1 else step.obs
+        truncated[-1] = ~terminated[-1]
+        density = log_prob(mean, log_std, torch.from_numpy(action)).numpy()
+    return Lessons(obs_all, after, told, action, log_std.numpy(), density, reward, terminated, truncated)

@@ -1,0 +1,271 @@
+"""The teacher that is told the task, the pupils that imitate it, and the critic that is told it, too."""
+
+from dataclasses import replace
+from itertools import pairwise
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from helpers import Fragile
+
+from metarl import MetaLSTM, MetaLSTMConfig
+from metarl.envs import BatchSim
+from metarl.envs.families.point import PointGoal
+from metarl.envs.told import task_features
+from metarl.learners.ppo import surrogate
+from metarl.learners.returns import gae
+from metarl.learners.teacher.config import TeacherConfig
+from metarl.learners.teacher.learner import Teacher, imitation
+from metarl.policies.gaussian import log_prob
+from metarl.sampling.lessons import Lessons, collect_lessons
+from metarl.sampling.trials import collect_trials
+
+HORIZON, LESSON = 20, 400
+MEMORY = MetaLSTMConfig(
+    n_trials=8,
+    minibatches=2,
+    width=8,
+    hidden=8,
+    lr=0.01,
+    teacher=0.4,
+    imitate=0.5,
+    piece=10,
+    gamma=0.9,
+)
+BUDGET = 2000  # of MEMORY: two iterations of the teacher, and three of the pupil
+
+
+@pytest.fixture(autouse=True)
+def small_lessons(monkeypatch):
+    monkeypatch.setattr("metarl.learners.pupil.LESSON", LESSON)
+    monkeypatch.setattr("metarl.learners.pupil.LEAST_LESSONS", 1)
+
+
+def lessons_of(family: PointGoal, n: int = 5, std: float = 0.3) -> Lessons:
+    """Of a policy that goes to the goal that it is told."""
+    sim = BatchSim(family, n, 1)
+    sim.set_tasks(family.sample(np.random.default_rng(0), n))
+
+    def act(obs: torch.Tensor, told: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = 5 * (told[:, :2] - obs) if told.shape[1] > 1 else told.expand(-1, 2)
+        return mean, torch.full_like(mean, log(std))
+
+    return collect_lessons(sim, act, np.random.default_rng(1))
+
+
+def teacher_of(**settings) -> Teacher:
+    return Teacher(2, 2, 2, TeacherConfig(gamma=0.9, **settings), 0)
+
+
+# Lessons.
+
+
+def test_a_lesson_is_told_the_task_of_its_simulation():
+    lessons = lessons_of(PointGoal(), std=1e-3)
+    np.testing.assert_allclose(lessons.obs_after[-1], lessons.told, atol=0.02)  # it has gone there
+    assert lessons.truncated[-1].all() and not lessons.truncated[:-1].any()
+    np.testing.assert_array_equal(lessons.obs[1:], lessons.obs_after[:-1])
+    assert lessons.mean_return() == pytest.approx(lessons.reward.sum(0).mean(), rel=1e-5)
+
+
+def test_after_a_failure_a_lesson_goes_on_with_the_next_episode():
+    lessons = lessons_of(Fragile())
+    ended = lessons.terminated | lessons.truncated
+    assert lessons.terminated[:-1].any()
+    again = ended[:-1]
+    np.testing.assert_allclose(lessons.obs[1:][again], 0, atol=1e-6)
+    assert (np.abs(lessons.obs_after[lessons.terminated][:, 0]) > 0.4).all()  # before the reset
+    np.testing.assert_array_equal(lessons.obs[1:][~again], lessons.obs_after[:-1][~again])
+
+
+# The teacher.
+
+
+def test_advantages_of_a_lesson_stop_at_the_end_of_every_episode():
+    lessons, teacher = lessons_of(Fragile()), Teacher(2, 1, 2, TeacherConfig(gamma=0.9), 0)
+    batch = teacher._batch(lessons)
+    obs, after, told = (torch.from_numpy(x) for x in (lessons.obs, lessons.obs_after, lessons.told))
+    with torch.no_grad():
+        value = teacher.policy.value(teacher.params, teacher.seen(obs, told))
+        next_value = teacher.policy.value(teacher.params, teacher.seen(after, told))
+    terminated, truncated = torch.from_numpy(lessons.terminated), torch.from_numpy(lessons.truncated)
+    scaled = torch.from_numpy(lessons.reward) / teacher.scale.scale()[1]
+    for n in range(5):
+        bounds = [0, *(np.flatnonzero((terminated | truncated)[:, n]) + 1)]
+        for a, b in pairwise(bounds):
+            end = torch.zeros(b - a, 1, dtype=torch.bool)
+            end[-1] = True
+            one = gae(*(x[a:b, n : n + 1] for x in (scaled, value, next_value, terminated)), end, 0.9, 0.95)
+            mine = batch["target"].view(HORIZON, 5)[a:b, n] - value[a:b, n]
+            torch.testing.assert_close(mine, one[:, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_teacher_takes_no_step_from_where_it_went_too_far():
+    teacher, lessons = teacher_of(target_kl=1e-9), lessons_of(PointGoal())
+    before = {k: p.detach().clone() for k, p in teacher.params.items()}
+    assert teacher.update(lessons, 0.0)["adam_steps"] == 1  # these lessons are another policy's
+    assert all(torch.equal(p, before[k]) for k, p in teacher.params.items())
+    assert teacher.brake == pytest.approx(1 / 1.5)
+
+
+def test_what_a_teacher_shows_is_what_would_be_carried_out():
+    teacher = teacher_of()
+    with torch.no_grad():
+        teacher.params["actor/b2"][:2] = torch.tensor([7.0, -7.0])
+    shown = teacher.show(np.zeros((3, 4, 2), np.float32), torch.zeros(4, 2))
+    assert torch.equal(shown, torch.tensor([1.0, -1.0]).expand(3, 4, 2))
+
+
+def test_ratios_of_strange_steps_neither_push_nor_brake():
+    old = torch.zeros(1000)
+    new = torch.zeros(1000)
+    new[0], new[1] = 200.0, -200.0
+    found = surrogate(new, old, torch.full((1000,), -1.0), 0.2)
+    assert float(found.kl) < 0.005 and float(found.gain) == pytest.approx(-1.0, abs=0.005)
+
+
+def test_a_teacher_learns_what_a_pupil_cannot_see(monkeypatch):
+    monkeypatch.setattr("metarl.learners.pupil.LESSON", 6400)
+    agent = MetaLSTM("PointGoal", replace(MEMORY, teacher=0.9), seed=0, n_threads=1)
+    returns = []
+    agent.learn(16 * 6400, lambda agent, stats: returns.append(stats.get("teacher/return")))
+    returns = [r for r in returns if r is not None]
+    assert returns[0] < -10 and returns[-1] > -7  # with its noise; who does not know the goal gets -15
+
+
+# Pupils.
+
+
+@pytest.mark.parametrize(("progress", "expected"), [(0, 1), (0.5, 1), (0.625, 0.5), (0.75, 0), (1.0, 0)])
+def test_imitation_fades_in_half_of_the_rest(progress, expected):
+    assert imitation(progress, 0.5) == pytest.approx(expected)
+
+
+def test_the_teacher_has_its_share_and_then_the_pupil_the_rest():
+    agent = MetaLSTM("PointGoal", MEMORY, n_threads=1)
+    seen = []
+    agent.learn(BUDGET, lambda agent, stats: seen.append(("teacher/return" in stats, agent.progress)))
+    taught = [by_teacher for by_teacher, _ in seen]
+    assert taught == [True, True] + [False] * (len(seen) - 2) and len(seen) > 3
+    assert agent.lesson_steps == 2 * LESSON
+    assert 0 < seen[2][1] < 0.5 < seen[-1][1] <= 1
+    assert agent.num_timesteps <= BUDGET < agent.num_timesteps + agent.own_steps
+
+
+@pytest.mark.parametrize("stop", [1, 3], ids=["teaching", "imitating"])
+def test_a_pupil_that_was_interrupted_goes_on_as_if_it_had_not_been(stop, tmp_path):
+    straight = MetaLSTM("PointGoal", MEMORY, n_threads=1).learn(BUDGET)
+    stopped = MetaLSTM("PointGoal", MEMORY, n_threads=1)
+    stopped.learn(BUDGET, lambda agent, stats: agent.iterations < stop)
+    stopped.save(tmp_path / "agent.pt")
+    resumed = MetaLSTM.load(tmp_path / "agent.pt", n_threads=1).learn(BUDGET)
+    assert resumed.lesson_steps == straight.lesson_steps
+    for name, p in straight.learner.params.items():
+        assert torch.equal(p, resumed.learner.params[name]), name
+
+
+def test_a_teacher_that_has_no_time_is_not_imitated(monkeypatch):
+    monkeypatch.setattr("metarl.learners.pupil.LEAST_LESSONS", 3)
+    agent, seen = MetaLSTM("PointGoal", MEMORY, n_threads=1), []
+    agent.learn(BUDGET, lambda agent, stats: seen.append(stats))
+    assert agent.lesson_steps == 0 and not agent.learner.taught
+    assert not any({"teacher/return", "learn/distance"} & stats.keys() for stats in seen)
+
+
+def test_a_longer_budget_does_not_bring_the_teacher_back():
+    agent = MetaLSTM("PointGoal", MEMORY, n_threads=1).learn(BUDGET)
+    seen = []
+    agent.learn(20 * BUDGET, lambda agent, stats: seen.append(stats) or len(seen) < 2)
+    assert not any("teacher/return" in stats for stats in seen)
+
+
+def test_pupils_come_closer_to_what_they_are_shown():
+    agent = MetaLSTM("PointGoal", replace(MEMORY, teacher=0.03, imitate=0.9), n_threads=1)
+    agent.learner.teacher.show = lambda obs, told: (5 * (told - torch.from_numpy(obs))).clamp(-1, 1)
+    distance = []
+    agent.learn(60 * agent.own_steps, lambda agent, stats: distance.append(stats.get("learn/distance")))
+    distance = [d for d in distance if d is not None]
+    assert np.mean(distance[-5:]) < 0.8 * np.mean(distance[:5])
+
+
+def test_a_pupil_begins_with_what_its_teacher_sees_expects_and_dares():
+    agent = MetaLSTM("PointGoal", MEMORY, n_threads=1)
+    agent.learn(BUDGET, lambda agent, stats: agent.iterations < 2)
+    learner = agent.learner
+    learner.take_over()
+    obs, told = torch.randn(4, 2), torch.rand(4, 2)
+    player = agent.player(4, told)
+    decision = player.decide(obs.numpy(), np.ones(4, bool))
+    with torch.no_grad():
+        expected = learner.teacher.policy.value(learner.teacher.params, learner.teacher.seen(obs, told))
+    torch.testing.assert_close(decision.value, expected)
+    torch.testing.assert_close(decision.log_std.exp(), learner.teacher.log_std.exp())
+    assert torch.equal(learner.scale.mean, learner.teacher.scale.mean)
+
+
+def test_who_only_imitates_keeps_its_noise_and_its_rate():
+    config = replace(MEMORY, target_kl=1e-6, entropy=1.0, imitate=0.99)
+    agent = MetaLSTM("PointGoal", config, n_threads=1)
+    seen = []
+    agent.learn(2 * BUDGET, lambda agent, stats: seen.append(stats))
+    seen = [stats for stats in seen if "learn/distance" in stats][:-1]
+    assert len({round(stats["learn/action_std"], 6) for stats in seen}) == 1
+    assert all(stats["learn/adam_steps"] == 2 * config.epochs for stats in seen)
+    assert agent.learner.brake == 1
+
+
+# The critic.
+
+
+def test_what_the_critic_is_told_never_reaches_the_actions():
+    agent = MetaLSTM("PointGoal", replace(MEMORY, teacher=0.0), n_threads=1)
+    agent.learn(4 * agent.steps_per_iteration)
+    players = [agent.player(3, told) for told in (None, torch.zeros(3, 2), torch.ones(3, 2))]
+    obs, first = np.random.default_rng(0).standard_normal((3, 2)).astype(np.float32), np.ones(3, bool)
+    decisions = [player.decide(obs, first) for player in players]
+    assert torch.equal(decisions[0].mean, decisions[1].mean)
+    assert torch.equal(decisions[1].mean, decisions[2].mean)
+    assert not torch.equal(decisions[1].value, decisions[2].value)
+    assert (decisions[0].value == 0).all()
+
+
+# Pieces.
+
+
+@pytest.mark.parametrize("core", ["lstm-memory", "lstm", "gru", "feedforward"])
+def test_a_piece_unrolled_from_what_was_remembered_is_what_the_policy_did(core):
+    agent = MetaLSTM("PointGoal", replace(MEMORY, core=core, teacher=0.0), n_threads=1)
+    agent.learn(2 * agent.steps_per_iteration)  # so that normalisers have moved
+    agent.sim.set_tasks(agent.family.sample(np.random.default_rng(0), 8))
+    told = torch.from_numpy(task_features(agent.family, agent.sim.task_values))
+    rng = np.random.default_rng(1)
+    trials = collect_trials(agent.sim, agent.player(8, told), rng, agent.trial_length, piece=agent.piece)
+    assert agent.piece == 10 and all(len(x) == 4 for x in trials.memory.values())
+    batch = agent.learner._batch(trials)
+    assert batch["action"].shape == (10, 32, 2)
+    policy, memory = agent.learner.policy, {}
+    inputs = type(agent.learner.inputs(trials))(
+        *(batch[k] for k in ("obs", "prev_action", "prev_reward", "episode_start", "change"))
+    )
+    memory = {k.removeprefix("memory/"): x[0] for k, x in batch.items() if k.startswith("memory/")}
+    with torch.no_grad():
+        decision = policy.unroll(agent.learner.params, inputs, batch["told"], memory or None)
+    own = log_prob(decision.mean, decision.log_std, batch["action"])
+    torch.testing.assert_close(own, batch["log_prob"], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(decision.value, batch["value"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("changed", [{"core": "transformer"}, {"memory_span": "episode"}])
+def test_what_cannot_be_cut_is_learned_from_whole(changed):
+    agent = MetaLSTM("PointGoal", replace(MEMORY, teacher=0.0, **changed), n_threads=1)
+    assert agent.piece is None
+    agent.learn(2 * agent.steps_per_iteration)
+    assert agent.iterations == 2 and agent.skipped == 0
+
+
+@pytest.mark.parametrize(("length", "wanted", "found"), [(40, 100, 40), (40, 10, 10), (40, 7, 8), (34, 5, 2)])
+def test_pieces_are_about_as_long_as_asked_and_fill_a_trial(length, wanted, found):
+    agent = MetaLSTM("PointGoal", replace(MEMORY, piece=wanted), n_threads=1)
+    agent.family.__class__ = type("Short", (PointGoal,), {"horizon": length // 2})
+    assert agent.piece == found
