@@ -34,7 +34,7 @@ TASK = {
     "HumanoidDir": {"direction": 0.0},
 }
 
-CENTRE = {"AntDir": (1.0, "root"), "HumanoidDir": (0.25, "mass")}  # whose velocity is paid, and how much
+CENTRE = {"AntDir": (1.0, "root"), "HumanoidDir": (1.25, "mass")}  # whose velocity is paid, and how much
 
 
 def centre(theirs) -> dict[str, float]:

@@ -16,15 +16,18 @@ from metarl.envs.task import Task
 Z = 2  # coordinate of the root
 HEALTHY = 1.0, 2.0  # m, of z
 NOISE = 0.01
+VELOCITY = 1.25  # per m/s
 COM = "subtree_com"  # of a body and all below it; that of the world is the robot's
 
 
 class HumanoidDir(GymnasiumRobot):
-    """Walk in a hidden direction theta ~ U(0, 2 pi): 0.25 v_com . (cos, sin) - 0.1 ||ctrl||^2 + 5.
+    """Walk in a hidden direction theta ~ U(0, 2 pi): 1.25 v_com . (cos, sin) - 0.1 ||ctrl||^2 + 5.
 
-    As in PEARL (Rakelly et al. 2019) on Gymnasium's robot, without contact cost. State, initial noise and
-    health as Gymnasium's Humanoid-v5; observed are positions and velocities only, not its inertias and
-    forces. The control cost counts what the motors are told, 0.4 of an action.
+    As in PEARL (Rakelly et al. 2019) on Gymnasium's robot, without contact cost: its code pays 0.25 for a
+    velocity that it takes over a timestep of 0.003 s, where a step lasts five: 1.25 for a metre a second,
+    Gymnasium's own weight. State, initial noise and health as Gymnasium's Humanoid-v5; observed are
+    positions and velocities only, not its inertias and forces. The control cost counts what the motors are
+    told, 0.4 of an action.
     """
 
     mjcf = "humanoid.xml"
@@ -54,7 +57,7 @@ class HumanoidDir(GymnasiumRobot):
         along = np.cos(task["direction"]) * v[:, 0] + np.sin(task["direction"]) * v[:, 1]
         ctrl = action * self.model.actuator_ctrlrange[:, 1]
         return {
-            "velocity": 0.25 * along,
+            "velocity": VELOCITY * along,
             "alive": np.full(len(action), 5.0),
             "control": -0.1 * np.square(ctrl).sum(axis=1),
         }
