@@ -12,6 +12,7 @@ from metarl.envs.gym_env import FamilyEnv, FamilyVectorEnv, register_envs
 from metarl.envs.markers import Marker, View
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
+from metarl.envs.recipe import Recipe
 from metarl.envs.render import FrameRenderer
 from metarl.envs.task import Task
 from metarl.errors import InputError
@@ -31,6 +32,7 @@ __all__ = [
     "OneWeak",
     "Param",
     "Readings",
+    "Recipe",
     "Step",
     "Task",
     "TaskFamily",

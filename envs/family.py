@@ -14,6 +14,7 @@ from metarl.envs.mjcf import load_mjcf
 from metarl.envs.mjlog import no_log_file
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
+from metarl.envs.recipe import Recipe
 from metarl.envs.task import SPLITS, Split, Task
 from metarl.envs.variation import Variation
 from metarl.errors import InputError, unknown
@@ -33,9 +34,11 @@ class TaskFamily:
         horizon: steps until an episode is truncated.
         n_train: size of the fixed list of training tasks; None draws fresh ones for ever.
         n_test, n_ood: sizes of the fixed held-out lists.
+        n_validation: size of the fixed list that training looks at itself with, drawn as training tasks are.
         disjoint: False where train and held-out tasks cannot differ (two directions).
         derived: MjData fields beyond qpos and qvel that the functions read ("site_xpos", ...).
         remembered: those of `derived` whose values before the step are read, too.
+        recipes: how learners are trained on the family best, one for each.
         view: from where pictures are taken; None takes the model's camera "track" or "top", or follows.
     """
 
@@ -46,9 +49,11 @@ class TaskFamily:
     n_train: ClassVar[int | None] = None
     n_test: ClassVar[int] = 20
     n_ood: ClassVar[int] = 20
+    n_validation: ClassVar[int] = 10
     disjoint: ClassVar[bool] = True
     derived: ClassVar[tuple[str, ...]] = ()
     remembered: ClassVar[tuple[str, ...]] = ()
+    recipes: ClassVar[tuple[Recipe, ...]] = ()
     view: ClassVar[View | None] = None
 
     # What a family defines.
@@ -187,7 +192,12 @@ class TaskFamily:
         Raises:
             InputError: the split has no fixed list (fresh training draws), or no ood is defined.
         """
-        count = {"train": self.n_train, "test": self.n_test, "ood": self.n_ood}
+        count = {
+            "train": self.n_train,
+            "test": self.n_test,
+            "ood": self.n_ood,
+            "validation": self.n_validation,
+        }
         if split not in count:
             raise unknown("split", split, count)
         if split == "ood" and not self.has_ood:
@@ -196,6 +206,10 @@ class TaskFamily:
             raise InputError(f"{self.name} draws fresh training tasks; it has no fixed list of them")
         rng = np.random.default_rng([zlib.crc32(self.name.encode()), SPLITS.index(split)])
         return self._draw(rng, n, split)
+
+    def recipe(self, learner: str) -> Recipe | None:
+        """How a learner of this name is trained on the family best; None if nobody knows."""
+        return next((recipe for recipe in self.recipes if recipe.learner == learner), None)
 
     @property
     def has_ood(self) -> bool:

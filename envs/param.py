@@ -55,7 +55,7 @@ class Param:
 
     def distribution(self, split: Split) -> Distribution:
         """From what a split's tasks are drawn."""
-        return {"train": None, "test": self.test, "ood": self.ood}[split] or self.train
+        return {"test": self.test, "ood": self.ood}.get(split) or self.train
 
     @property
     def sign(self) -> str:

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-Split = Literal["train", "test", "ood"]
-SPLITS: tuple[Split, ...] = ("train", "test", "ood")
+Split = Literal["train", "test", "ood", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "test", "ood", "validation")
 
 
 class Task(Mapping[str, Any]):

@@ -3,6 +3,7 @@ from .learners.maml.agent import MAML
 from .learners.maml.config import MAMLConfig
 from .learners.meta_lstm.agent import MetaLSTM
 from .learners.meta_lstm.config import MetaLSTMConfig
+from .runs.train import train
 
-__all__ = ["MAML", "Evaluation", "MAMLConfig", "MetaLSTM", "MetaLSTMConfig", "evaluate"]
+__all__ = ["MAML", "Evaluation", "MAMLConfig", "MetaLSTM", "MetaLSTMConfig", "evaluate", "train"]
 __version__: str

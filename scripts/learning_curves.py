@@ -27,7 +27,8 @@ def main(out: str, *folders: str) -> None:
         if not run.progress:
             sys.exit("; ".join(run.missing))
         first, last = run.return_columns
-        columns = [run.progress[k] for k in (STEP, first, last)]
+        own = np.isfinite(run.progress[first])  # rows that are not a teacher's
+        columns = [np.asarray(run.progress[k])[own] for k in (STEP, first, last)]
         curves[run.config.family, run.config.learner, first, last].append(columns)
     figure = Figure(figsize=(3.4 * len(curves), 3.2), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(curves)))

@@ -125,6 +125,7 @@ def test_a_run_folder_holds_everything_about_the_run(runs):
     events = [name for name in names if name.startswith("events.out.tfevents")]
     assert len(events) == 1
     assert sorted({*names} - {*events}) == [
+        "best.pt",
         "checkpoint.pt",
         "config.json",
         "progress.csv",
@@ -443,6 +444,10 @@ RECURRENT_FLAGS = {
     "--lr-schedule": ["step"],
     "--epochs": ["0"],
     "--minibatches": ["0"],
+    "--piece": ["0"],
+    "--critic": ["wise"],
+    "--teacher": ["-0.1", "0.96"],
+    "--imitate": ["-0.1", "1"],
     "--clip": ["0", "-0.2"],
     "--target-kl": ["0", "nan"],
     "--entropy": ["-1", "inf"],
@@ -466,7 +471,6 @@ def test_every_setting_is_checked(config, flags):
 
 def test_settings_that_do_not_fit_each_other_are_refused(refused):
     argv = ["train", "PointGoal", *SMALL_RECURRENT, *STEPS, "--out", "new"]
-    assert "--minibatches 5 is more than --n-trials 4" in refused(*argv, "--minibatches", "5")
     assert "--width 12 must be a multiple of 8" in refused(*argv, "--core", "transformer", "--width", "12")
     assert "use at least 240" in refused(*argv[:-2], "--out", "new", "--steps", "239")
 
@@ -474,11 +478,6 @@ def test_settings_that_do_not_fit_each_other_are_refused(refused):
 def test_a_flag_of_another_learner_is_refused(refused):
     assert "--inner-lr" in refused("train", "PointGoal", *SMALL_RECURRENT, "--inner-lr", "1")
     assert "--n-trials" in refused("train", "PointGoal", *SMALL_MAML, "--n-trials", "4")
-
-
-def test_more_minibatches_than_tasks_are_refused(refused):
-    flags = ["--outer", "ppo", "--n-tasks", "2", "--minibatches", "3", "--n-episodes", "3"]
-    assert "--minibatches 3 is more than --n-tasks 2" in refused("train", "PointGoal", *flags)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -989,7 +988,7 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(start, tmp
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert out == ""
+    assert out.count("\n") == 1 and "steps" in out  # what was going to be done
     assert "Traceback" not in err
     assert (run / "checkpoint.pt").read_bytes() == kept
     assert not [p for p in run.iterdir() if p.name.startswith(".")]

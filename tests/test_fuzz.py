@@ -19,7 +19,7 @@ from metarl.cli import main
 from metarl.envs import InputError
 from metarl.learners import LEARNERS
 from metarl.report.runs import evaluate_run, find_family, read_run
-from metarl.runs.logs import make_logger, seconds_until
+from metarl.runs.logs import SECONDS, logged, make_logger
 from metarl.runs.run_folder import PREVIOUS, RunFolder
 
 pytestmark = pytest.mark.slow
@@ -236,7 +236,7 @@ def test_rows_that_are_none_are_left_out_and_cost_little(damaged, case):
     lengths = {len(column) for column in progress[0].values()} or {0}
     assert min(lengths) >= n_rows or not n_rows
     assert all(not (abs(column) > 1e30).any() for column in progress[0].values())
-    seconds_until(damaged, 2)
+    logged(damaged, 2, SECONDS)
     make_logger(damaged, 2, stdout=False).close()
 
 

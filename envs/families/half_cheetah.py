@@ -10,6 +10,7 @@ from metarl.envs.families.gymnasium_robot import GymnasiumRobot
 from metarl.envs.markers import HARM, Marker
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
+from metarl.envs.recipe import Recipe
 from metarl.envs.task import Task
 
 X = 0  # coordinate of the root along the track
@@ -48,6 +49,15 @@ class HalfCheetahVel(HalfCheetah):
 
     params = (Param("velocity", "m/s", Uniform(0, 3), ood=Uniform(3, 4)),)
     n_train = 100
+    recipes = (
+        Recipe(
+            "meta-lstm",
+            4_000_000,
+            {"teacher": 0.5, "imitate": 0.7, "min_std": 0.2},
+            "-39 to -32 in its first episode",
+            9,
+        ),
+    )
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]

@@ -12,6 +12,7 @@ from metarl.envs.family import TaskFamily
 from metarl.envs.markers import Marker
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
+from metarl.envs.recipe import Recipe
 from metarl.envs.task import Task
 
 # The servos are stiff against the mass, so that an action of 1 moves the point 0.1 m a step, the
@@ -53,6 +54,7 @@ class PointGoal(TaskFamily):
         Param("goal_x", "m", Uniform(-1, 1)),
         Param("goal_y", "m", Uniform(-1, 1)),
     )
+    recipes = (Recipe("meta-lstm", 1_000_000, {"teacher": 0.3, "change_input": "all"}),)
     horizon = 20
     n_test = 20
 
@@ -89,6 +91,21 @@ class SparsePointGoal(PointGoal):
 
     params = (Param("angle", "rad", Uniform(0, pi)),)
     n_train = 80
+    # A teacher that knows the goal never shows how to search for it.
+    recipes = (
+        Recipe(
+            "meta-lstm",
+            3_000_000,
+            {
+                "n_episodes": 3,
+                "change_input": "none",
+                "init_std": 2.0,
+                "min_std": 0.3,
+                "gamma": 0.99,
+                "entropy": 0.005,
+            },
+        ),
+    )
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]

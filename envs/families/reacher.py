@@ -12,6 +12,7 @@ from metarl.envs.markers import Marker
 from metarl.envs.mjlog import no_console
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
+from metarl.envs.recipe import Recipe
 from metarl.envs.task import Task, polar
 
 CONTROL_COST = 0.1
@@ -33,6 +34,7 @@ class ReacherGoal(GymnasiumRobot):
         Param("angle", "rad", Uniform(-pi, pi)),
     )
     n_test = 40
+    recipes = (Recipe("meta-lstm", 1_500_000, {"teacher": 0.3, "change_input": "all"}),)
     derived = ("xpos",)
 
     def build_model(self) -> mujoco.MjModel:

@@ -1,8 +1,9 @@
 """Meta-train a policy."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, make_dataclass
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
@@ -10,12 +11,14 @@ import tyro
 
 from metarl.cli.unheeded import unheeded_output
 from metarl.cli.words import FILE, Command, check_common, say
+from metarl.envs.catalogue import load_family
+from metarl.envs.recipe import Recipe
 from metarl.errors import InputError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
 from metarl.runs.run_folder import RunConfig, RunFolder
 from metarl.runs.sources import write_sources
-from metarl.runs.train import train
+from metarl.runs.train import go_on
 
 DEFAULT_LEARNER = "maml"
 DEFAULT_STEPS = 4_000_000
@@ -46,6 +49,10 @@ class Train(Command):
     """physics threads, 0 for one per CPU (default 0, or the resumed run's own)"""
     tables: bool = False
     """print a table after every iteration instead of a progress bar"""
+    eval_every: float | None = None
+    """environment steps between two judgements on the family's validation tasks (default: a fifth of all)"""
+    target: float | None = None
+    """end when the return on the validation tasks gets there"""
     config: ClassVar[Any]  # of the learner: see `taking`
     given: ClassVar[frozenset[str]]  # fields that were typed
 
@@ -73,6 +80,10 @@ class Train(Command):
         if self.steps is not None and not 0 < self.steps < 1e15:
             raise InputError(f"--steps {self.steps:g} is out of range; give e.g. --steps 2e6")
         check_common(self.seed, self.n_threads)
+        if self.eval_every is not None and not 0 < self.eval_every < 1e15:
+            raise InputError(f"--eval-every {self.eval_every:g} is out of range; give e.g. --eval-every 5e5")
+        if self.target is not None and not isfinite(self.target):
+            raise InputError(f"--target {self.target} is no return; give e.g. --target -40")
         with unheeded_output():
             return self._resume(self.resume) if self.resume is not None else self._start()
 
@@ -81,17 +92,26 @@ class Train(Command):
             raise InputError("which family? e.g. metarl train HalfCheetahVel; see metarl families")
         if self.named is not None:
             raise InputError("--family goes with --resume RUN; a new run takes FAMILY as it is")
-        steps = int(self.steps or DEFAULT_STEPS)
+        recipe = load_family(self.family).recipe(self.learner) or Recipe(self.learner, DEFAULT_STEPS)
+        steps = int(self.steps or recipe.steps)
+        settings = {name: value for name, value in recipe.settings.items() if name not in self.given}
+        config = replace(self.config, **settings)
         device, n_threads = self.device or "cpu", self.n_threads or 0
-        agent = LEARNERS[self.learner](self.family, self.config, self.seed, device, n_threads)
+        agent = LEARNERS[self.learner](self.family, config, self.seed, device, n_threads)
         agent.check_budget(steps)
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
         folder = RunFolder(self.out or default)
-        asked = RunConfig(
-            agent.family_name, self.learner, steps, self.seed, device, n_threads, asdict(self.config)
-        )
-        with folder.made(lambda new: new.begin(asked, agent), self.force):
+        with folder.made(lambda new: new.begin(RunConfig.of(agent, steps), agent), self.force):
+            say(self._plan(agent, steps, recipe))
             return self._train(agent, folder, steps)
+
+    def _plan(self, agent: Agent, steps: int, recipe: Recipe) -> str:
+        """What is going to be done: what differs from the learner's defaults, and what to expect."""
+        values, usual = asdict(agent.config), asdict(agent.config_class())
+        words = [f"{steps:,} steps", *(f"{k} {v}" for k, v in values.items() if v != usual[k])]
+        own = self.given & {"steps", *values} or "recipes" not in vars(type(agent.family))
+        promise = recipe.promise if not own else ""
+        return f"{agent.family.name}, {agent.name}: {', '.join(words)}" + (f"; {promise}" if promise else "")
 
     def _resume(self, path: Path) -> int:
         if self.family is not None or self.out is not None or self.force:
@@ -133,9 +153,11 @@ class Train(Command):
             return self._train(agent, folder, steps)
 
     def _train(self, agent: Agent, folder: RunFolder, steps: int) -> int:
-        finished = train(agent, folder, steps, self.tables)
+        finished = go_on(agent, folder, steps, self.tables, self.eval_every, self.target)
         say(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
         if finished:
+            if agent.fits(steps):
+                say(f"{agent.note} has reached the target")
             say(f"next: metarl evaluate {folder.path}")
             return 0
         say(f"interrupted; go on with: metarl train --resume {folder.path}")

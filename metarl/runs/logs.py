@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,13 @@ def make_logger(folder: Path, until: int, stdout: bool) -> Logger:
     return Logger(str(folder), formats)
 
 
-def seconds_until(folder: Path, until: int) -> float:
-    """Seconds of training that a run folder has logged up to a step."""
-    rows = _rows_until(folder / PROGRESS, until)
-    try:
-        return float(rows[-1][SECONDS])
-    except (IndexError, KeyError, TypeError, ValueError):
-        return 0.0
+def logged(folder: Path, until: int, column: str) -> list[float]:
+    """The numbers of a column that a run folder has logged up to a step, where there are any."""
+    found = []
+    for row in _rows_until(folder / PROGRESS, until):
+        with suppress(KeyError, TypeError, ValueError):
+            found.append(float(row[column]))
+    return found
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, str]], int]:

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
@@ -26,6 +26,7 @@ PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
 CONFIG, TASKS, VERSIONS = "config.json", "tasks.json", "versions.json"
 FAILURES = "failures.json"  # simulations that blew up, if any did
 PREVIOUS = "checkpoint.previous.pt"
+BEST = "best.pt"
 BEGINNING = CONFIG, TASKS, VERSIONS, SOURCES, COPIES  # what is there before the first checkpoint is
 
 
@@ -40,6 +41,12 @@ class RunConfig:
     device: str
     n_threads: int
     config: dict[str, Any]
+
+    @classmethod
+    def of(cls, agent: Agent, steps: int) -> "RunConfig":
+        """What has to be asked for to get this agent, and to train it for so many environment steps."""
+        settings = asdict(agent.config)
+        return cls(agent.family_name, agent.name, steps, agent.seed, agent.device, agent.n_threads, settings)
 
 
 class RunFolder:
@@ -59,6 +66,11 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The checkpoint's file."""
         return self.path / CHECKPOINT
+
+    @property
+    def best(self) -> Path:
+        """The file of the agent that did best on the validation tasks."""
+        return self.path / BEST
 
     @property
     def previous(self) -> Path:
@@ -238,8 +250,8 @@ class RunFolder:
     ) -> tuple[RunConfig, Agent]:
         content = read_checkpoint(path)
         kind = LEARNERS[config.learner]
-        asked = config.learner, config.seed, vars(kind.make_config(config.config))
-        if (content["learner"], content["seed"], content["config"]) != asked:
+        asked = config.learner, config.seed, kind.make_config(config.config)
+        if (content["learner"], content["seed"], kind.make_config(content["config"])) != asked:
             raise InputError(f"{path} belongs to another run than {self.path / CONFIG}")
         if content["family"] != config.family and family is None:
             raise InputError(

@@ -8,16 +8,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
 from select import select
 
 from metarl.envs import InputError
 from metarl.envs.failures import load_failures, to_json
 from metarl.files import write_json
-from metarl.learners.agent import Agent
-from metarl.runs.logs import SECONDS, STEP, make_logger, seconds_until
-from metarl.runs.run_folder import FAILURES, RunFolder
+from metarl.learners.agent import TEACHER, Agent, Callback
+from metarl.runs.logs import SECONDS, STEP, logged, make_logger
+from metarl.runs.run_folder import FAILURES, RunConfig, RunFolder
+from metarl.runs.validation import RETURN, judge
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+N_JUDGEMENTS = 5  # of a training, unless somebody asks for others
 STDERR = 2  # written to without Python's buffer, which a signal's handler may find half-written
 
 
@@ -28,8 +32,51 @@ class Stop:
     asked: bool = field(default=False)
 
 
-def train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool = False) -> bool:
+def train(
+    agent: Agent,
+    out: str | Path,
+    total_timesteps: int,
+    callback: Callback | None = None,
+    eval_every: float | None = None,
+    target: float | None = None,
+    force: bool = False,
+) -> bool:
+    """Meta-train a new agent in a new run folder, as `metarl train` does.
+
+    Args:
+        agent: to be trained.
+        out: the folder to make.
+        total_timesteps: environment steps in all.
+        callback: as in `Agent.learn`.
+        eval_every: environment steps between two judgements; None for a fifth of the budget.
+        target: end when the return on the validation tasks gets there.
+        force: replace the run that is in the folder.
+
+    Returns:
+        False if it was interrupted.
+
+    Raises:
+        InputError: the budget is none, or there is something in the folder already.
+    """
+    agent.check_budget(total_timesteps)
+    folder, asked = RunFolder(out), RunConfig.of(agent, total_timesteps)
+    with folder.made(lambda new: new.begin(asked, agent), force):
+        return go_on(agent, folder, total_timesteps, False, eval_every, target, callback)
+
+
+def go_on(
+    agent: Agent,
+    folder: RunFolder,
+    total_timesteps: int,
+    tables: bool = False,
+    eval_every: float | None = None,
+    target: float | None = None,
+    callback: Callback | None = None,
+) -> bool:
     """Meta-train an agent up to a budget, keeping the run folder up to date.
+
+    Now and then the agent is judged on the family's validation tasks, and the best so far is kept in the file
+    `best.pt` beside the checkpoint. That changes nothing in its training.
 
     A first Ctrl-C, SIGTERM or SIGHUP ends training after the iteration in progress, with an exact checkpoint.
 
@@ -38,16 +85,30 @@ def train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool = 
         folder: where everything goes.
         total_timesteps: environment steps in all.
         tables: print Stable-Baselines3's table after every iteration.
+        eval_every: environment steps between two judgements; None for a fifth of the budget.
+        target: end when the return on the validation tasks gets there.
+        callback: as in `Agent.learn`.
 
     Returns:
         False if it was interrupted.
     """
     with _writing_to(folder), _quiet_threads():
-        return _train(agent, folder, total_timesteps, tables)
+        every = eval_every or max(1, total_timesteps / N_JUDGEMENTS)
+        return _train(agent, folder, total_timesteps, tables, every, target, callback)
 
 
-def _train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool) -> bool:
-    before = seconds_until(folder.path, agent.num_timesteps)
+def _train(
+    agent: Agent,
+    folder: RunFolder,
+    total_timesteps: int,
+    tables: bool,
+    every: float,
+    target: float | None,
+    callback: Callback | None,
+) -> bool:
+    before = max(logged(folder.path, agent.num_timesteps, SECONDS), default=0.0)
+    best = max(logged(folder.path, agent.num_timesteps, RETURN), default=-inf)
+    judged = agent.num_timesteps // every  # how often it should have been
     logger = make_logger(folder.path, agent.num_timesteps, tables)
     begun, begun_at, saved = time.monotonic(), agent.num_timesteps, time.monotonic()
     with suppress(InputError):  # none so far, or a file that is damaged
@@ -55,7 +116,18 @@ def _train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool) 
     n_known = len(agent.sim.failures)
 
     def after_iteration(agent: Agent, stats: dict[str, float]) -> bool:
-        nonlocal saved, n_known
+        nonlocal saved, n_known, best, judged
+        reached = False
+        last = not agent.fits(total_timesteps)
+        own = TEACHER not in stats  # nobody judges a pupil that its teacher's training has not touched
+        if own and (agent.num_timesteps // every > judged or last):
+            judged, found = agent.num_timesteps // every, judge(agent)
+            stats = {**stats, **found.to_log()}
+            agent.note = f"validation {found.mean:.1f}"
+            reached = target is not None and found.mean >= target
+            if found.mean > best:
+                best = found.mean
+                agent.save(folder.best)
         seconds = time.monotonic() - begun
         logger.record(STEP, agent.num_timesteps)
         logger.record("time/iterations", agent.iterations)
@@ -71,7 +143,7 @@ def _train(agent: Agent, folder: RunFolder, total_timesteps: int, tables: bool) 
         if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
             folder.save(agent)
             saved = time.monotonic()
-        return not stop.asked
+        return not (stop.asked or reached or (callback is not None and callback(agent, stats) is False))
 
     try:
         with _asked_to_stop() as stop:

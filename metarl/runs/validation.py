@@ -1,0 +1,46 @@
+"""Training that looks where it is going: a quick judgement now and then, and the best policy kept."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.references import load_references
+from metarl.learners.agent import Agent
+
+RETURN, SCORE = "eval/return", "eval/score"  # as they are logged, of all learners
+N_TRIALS = 2  # of each task, of a policy that needs no episodes to adapt
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a policy gets on the family's validation tasks, after the adaptation that training works for.
+
+    Attributes:
+        mean: return, over tasks.
+        score: (mean - random) / (oracle - random), both references means over the test tasks; None where
+            they are not known.
+    """
+
+    mean: float
+    score: float | None
+
+    def to_log(self) -> dict[str, float]:
+        """Numbers to log."""
+        return {RETURN: self.mean, **({} if self.score is None else {SCORE: self.score})}
+
+
+def judge(agent: Agent) -> Judgement:
+    """Judge an agent as it is now; nothing of its training changes, not even what it would draw next."""
+    adapter, family = agent.adapter(), agent.family
+    n_columns = agent.trained_column + 1
+    n_episodes = agent.evaluation_size[1] if adapter.shares_episodes else N_TRIALS
+    tasks = family.tasks("validation")
+    found = evaluate(adapter, family, tasks, n_columns, n_episodes, seed=SEED, n_threads=agent.n_threads)
+    known, mean = load_references(family.name), found.mean[agent.trained_column]
+    score = None
+    if known is not None:
+        low, high = np.mean(known.random), np.mean(known.oracle)
+        score = float((mean - low) / (high - low))
+    return Judgement(mean, score)
