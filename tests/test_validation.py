@@ -83,6 +83,12 @@ def test_a_judgement_is_of_the_adaptation_that_training_works_for(command):
     assert column("eval/score")[-1] == pytest.approx(found.score, rel=1e-4)
 
 
+def test_a_namesake_of_a_family_of_the_catalogue_has_no_score():
+    kind = type("PointGoal", (PointGoal,), {})
+    assert judge(MAML(PointGoal(), TINY, n_threads=1)).score is not None
+    assert judge(MAML(kind(), TINY, n_threads=1)).score is None
+
+
 def test_a_training_is_judged_a_few_times_unless_asked_otherwise(judged):
     judged(*range(100))
     train(*SMALL_MAML, "--out", "run", steps=10 * TINY_STEPS)

@@ -91,9 +91,14 @@ def load_references(family: str, folder: Path = FOLDER) -> References | None:
     return References(**json.loads(path.read_text())) if path.is_file() else None
 
 
+def references_of(family: TaskFamily) -> References | None:
+    """What was measured on a family of the catalogue, not on somebody's own of the same name."""
+    return load_references(family.name) if FAMILIES.get(family.name) is type(family) else None
+
+
 def references_on(family: TaskFamily, tasks: Sequence[Task]) -> References | None:
     """What was measured on these tasks of a family of the catalogue; None if not all of it."""
-    known = load_references(family.name) if FAMILIES.get(family.name) is type(family) else None
+    known = references_of(family)
     return known and known.on(tasks)
 
 
