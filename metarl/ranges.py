@@ -21,7 +21,7 @@ def check(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
         ranges: field to lowest and highest number, both allowed.
     """
     for field in fields(config):
-        value, flag = plain(getattr(config, field.name)), "--" + field.name.replace("_", "-")
+        value, flag = plain_value(getattr(config, field.name)), "--" + field.name.replace("_", "-")
         object.__setattr__(config, field.name, value)  # of a frozen dataclass
         if get_origin(field.type) is Literal:
             if value not in get_args(field.type):
@@ -40,10 +40,10 @@ def check(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
             _check_number(flag, value, field.type, ranges[field.name])
 
 
-def plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A number of numpy's as Python's, a list as a tuple of such; anything else as it is."""
     if isinstance(value, list | tuple):
-        return tuple(map(plain, value))
+        return tuple(map(plain_value, value))
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -59,7 +59,7 @@ def whole(what: str, value: Any) -> int:
             return number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise InputError(f"{what} is a whole number, not {plain(value)!r}")
+    raise InputError(f"{what} is a whole number, not {plain_value(value)!r}")
 
 
 def checked_seed(value: Any) -> int:

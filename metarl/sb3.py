@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from metarl.envs import BatchSim, FamilyVectorEnv, InputError, Task, TaskFamily
 from metarl.envs.told import task_features
+from metarl.learners.adapter import EPISODES
 from metarl.sampling.episodes import play
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import torch_threads
@@ -186,7 +187,7 @@ class PolicyAdapter:
             `VecNormalize`. A model that was loaded without its environment has lost it.
     """
 
-    column = "episodes"
+    column = EPISODES
     shares_episodes = False
 
     def __init__(

@@ -109,6 +109,14 @@ def test_a_teacher_takes_no_step_from_where_it_went_too_far():
     assert teacher.brake == pytest.approx(1 / 1.5)
 
 
+def test_weights_of_another_shape_are_not_spread_over_a_teachers():
+    teacher = teacher_of()
+    state = teacher.state_dict()
+    state["params"] = {**state["params"], "critic/b0": torch.zeros(1)}
+    with pytest.raises(ValueError, match="other names or shapes"):
+        teacher.load_state_dict(state)
+
+
 def test_what_a_teacher_shows_is_what_would_be_carried_out():
     teacher = teacher_of()
     with torch.no_grad():

@@ -20,7 +20,7 @@ from metarl.files import write_atomically
 from metarl.learners.adapter import AgentAdapter
 from metarl.learners.checkpoint import CHECKPOINT, FORMAT, is_finite, read_checkpoint
 from metarl.progress import progress
-from metarl.ranges import checked_seed, plain, whole
+from metarl.ranges import checked_seed, plain_value, whole
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import plain_torch, torch_threads
 
@@ -177,7 +177,7 @@ class Agent:
             InputError: the budget does not hold a single iteration.
         """
         self.check_budget(total_timesteps)
-        self.total_timesteps = total_timesteps = plain(total_timesteps)
+        self.total_timesteps = total_timesteps = plain_value(total_timesteps)
         with progress("meta-training", total_timesteps, shown=progress_bar) as bar:
             bar.update(self.num_timesteps)
             while self.fits(total_timesteps):

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ def is_whole(path: Path) -> bool:
 def is_finite(state: Any) -> bool:
     """Whether all floating-point numbers in a nest of tensors are finite."""
     return all(bool(torch.isfinite(x).all()) for x in _tensors(state) if x.is_floating_point())
+
+
+def copy_parameters(params: Mapping[str, torch.Tensor], saved: Mapping[str, torch.Tensor]) -> None:
+    """Give parameters the values that were saved; ValueError if these have other names or shapes."""
+    if {k: p.shape for k, p in saved.items()} != {k: p.shape for k, p in params.items()}:
+        raise ValueError("the parameters have other names or shapes")
+    with torch.no_grad():
+        for k, p in params.items():
+            p.copy_(saved[k])
 
 
 def _tensors(state: Any) -> list[torch.Tensor]:

@@ -1,5 +1,6 @@
 """Proximal policy optimisation: what is common to all learners that use it (Schulman et al. 2017)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import cos, log, pi
 
@@ -37,6 +38,15 @@ def surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: f
     # Schulman's estimate, never negative, of which no step contributes more than about 1.
     kl = (ratio - 1 - log_ratio.clamp(min=-2)).mean()
     return Surrogate(gain, kl, (ratio != clipped).float().mean())
+
+
+def minibatches(n: int, epochs: int, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Which of n to learn from, step by step: all of them once an epoch, in a new order, in so many groups.
+
+    There are fewer groups where there are not so many.
+    """
+    for _ in range(epochs):
+        yield from torch.randperm(n, generator=generator).tensor_split(min(count, n))
 
 
 def remaining(schedule: str, progress: float) -> float:

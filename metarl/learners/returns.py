@@ -21,6 +21,16 @@ def discounted_returns(reward: Tensor, valid: Tensor, gamma: float) -> Tensor:
     return out
 
 
+def discounted_past(reward: Tensor, gamma: float) -> Tensor:
+    """Discounted reward so far in each row, the last step first, (T, N), whose spread is that of returns.
+
+    Args:
+        reward: (T, N).
+        gamma: discount per step.
+    """
+    return discounted_returns(reward.flip(0), torch.ones_like(reward, dtype=torch.bool), gamma)
+
+
 def gae(
     reward: Tensor,
     value: Tensor,

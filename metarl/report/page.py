@@ -121,9 +121,7 @@ def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator
         if there := [group for group in groups if split in group.results]:
             yield html.heading(3, f"Returns on {SPLITS[split]}")
             yield _returns(there, split, known)
-    first = dict.fromkeys(
-        words_of_column(group.results["test"], 0) for group in groups if "test" in group.results
-    )
+    first = dict.fromkeys(words_of_column(group.results["test"], 0) for group in groups)
     words = [
         "In brackets: 95 % bootstrap intervals.",
         "IQM: inter-quartile mean.",

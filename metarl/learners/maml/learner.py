@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.maml.baseline import features, fit_predict
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.trpo import trust_region_step
+from metarl.learners.ppo import minibatches
 from metarl.learners.returns import discounted_returns, gae
 from metarl.policies.gaussian import GaussianMLP, Params, expand, kl, log_prob
 from metarl.policies.normaliser import Normaliser
@@ -265,22 +267,21 @@ class MAMLLearner:
     def _ppo(self, batches: Sequence[Batch]) -> dict[str, float]:
         c, params, n_tasks = self.config, list(self.meta.values()), len(batches[0].obs)
         old = self._distributions(self.stages(self.meta, batches, graph=False), batches)
-        for _ in range(c.epochs):
-            order = torch.randperm(n_tasks, generator=self.generator).to(self.device)
-            for index in order.tensor_split(min(c.minibatches, n_tasks)):
-                some = [b.tasks(index) for b in batches]
-                stages = self.stages(self.meta, some)
-                new = [self.policy.mean_std(p, b.obs) for p, b in zip(stages, some, strict=True)]
-                drift = [
-                    self._drift((mean[index], log_std[index]), dist, b)
-                    for (mean, log_std), dist, b in zip(old, new, some, strict=True)
-                ]
-                gain = self._gain(new[-1], some[-1], c.clip).mean()
-                loss = c.inner_kl * sum(drift[:-1]) - gain
-                for p, g in zip(params, torch.autograd.grad(loss, params), strict=True):
-                    p.grad = g
-                norm = torch.nn.utils.clip_grad_norm_(params, c.max_grad_norm)
-                self.adam.step()
+        for order in minibatches(n_tasks, c.epochs, c.minibatches, self.generator):
+            index = order.to(self.device)
+            some = [b.tasks(index) for b in batches]
+            stages = self.stages(self.meta, some)
+            new = [self.policy.mean_std(p, b.obs) for p, b in zip(stages, some, strict=True)]
+            drift = [
+                self._drift((mean[index], log_std[index]), dist, b)
+                for (mean, log_std), dist, b in zip(old, new, some, strict=True)
+            ]
+            gain = self._gain(new[-1], some[-1], c.clip).mean()
+            loss = c.inner_kl * sum(drift[:-1]) - gain
+            for p, g in zip(params, torch.autograd.grad(loss, params), strict=True):
+                p.grad = g
+            norm = torch.nn.utils.clip_grad_norm_(params, c.max_grad_norm)
+            self.adam.step()
         stats = {"gain": gain, "inner_kl": sum(drift[:-1]), "outer_kl": drift[-1], "grad_norm": norm}
         return {k: float(torch.as_tensor(v).detach()) for k, v in stats.items()}
 
@@ -295,12 +296,7 @@ class MAMLLearner:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
-        shapes = {k: p.shape for k, p in state["meta"].items()}
-        if shapes != {k: p.shape for k, p in self.meta.items()}:
-            raise ValueError("the parameters have other names or shapes")
-        with torch.no_grad():
-            for k, p in self.meta.items():
-                p.copy_(state["meta"][k])
+        copy_parameters(self.meta, state["meta"])
         self.adam.load_state_dict(state["adam"])
         self.normaliser.load_state_dict(state["normaliser"])
         self.generator.set_state(state["generator"])

@@ -9,7 +9,7 @@ visits itself (DAgger, Ross et al. 2011); and the critic, which nobody needs aft
 (Pinto et al. 2017).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from copy import deepcopy
 from functools import partial
@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
-from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, remaining, surrogate
-from metarl.learners.returns import discounted_returns, gae
+from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, minibatches, remaining, surrogate
+from metarl.learners.returns import discounted_past, gae
 from metarl.learners.teacher.config import TeacherConfig
 from metarl.learners.teacher.learner import Teacher, imitation
 from metarl.policies.gaussian import Params, log_prob
@@ -126,8 +127,9 @@ class MetaLSTMLearner:
         with torch_threads(1), ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as pool:
             self._rescale(trials)
             batch = self._batch(trials)
-            for index in self._minibatches(batch["action"].shape[1]):
-                steps.append(self._step(batch, index, pool))
+            n = batch["action"].shape[1]
+            for index in minibatches(n, c.epochs, c.minibatches, self.generator):
+                steps.append(self._step(batch, index.to(self.device), pool))
                 if self._too_far(steps[-1]):
                     self.brake /= BRAKE
                     break
@@ -168,8 +170,7 @@ class MetaLSTMLearner:
         self.normaliser.update(obs.flatten(0, 1), reward.reshape(-1, 1), change[~start])
 
     def _rescale(self, trials: Trials) -> None:
-        backwards = torch.from_numpy(trials.reward[::-1].copy())
-        earned = discounted_returns(backwards, torch.ones_like(backwards).bool(), self.config.gamma)
+        earned = discounted_past(torch.from_numpy(trials.reward), self.config.gamma)
         self.scale.update(earned.reshape(-1, 1))
 
     def _reward_scale(self) -> Tensor:
@@ -207,12 +208,6 @@ class MetaLSTMLearner:
             batch["shown"] = self.teacher.show(trials.obs, told.cpu()).to(self.device)
         memory = {f"memory/{k}": x.flatten(0, 1)[None].to(self.device) for k, x in trials.memory.items()}
         return {**{k: _cut(x, trials.n_pieces) for k, x in batch.items()}, **memory}
-
-    def _minibatches(self, n: int) -> Iterator[Tensor]:
-        """Which pieces to learn from, step by step: all of them once an epoch, in a new order."""
-        for _ in range(self.config.epochs):
-            order = torch.randperm(n, generator=self.generator)
-            yield from order.to(self.device).tensor_split(min(self.config.minibatches, n))
 
     def _step(self, batch: Mapping[str, Tensor], index: Tensor, pool: Executor) -> dict[str, float]:
         """One step of Adam on some of the pieces, one thread to a shard of them.
@@ -282,12 +277,7 @@ class MetaLSTMLearner:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
-        shapes = {k: p.shape for k, p in state["params"].items()}
-        if shapes != {k: p.shape for k, p in self.params.items()}:
-            raise ValueError("the parameters have other names or shapes")
-        with torch.no_grad():
-            for k, p in self.params.items():
-                p.copy_(state["params"][k])
+        copy_parameters(self.params, state["params"])
         self.adam.load_state_dict(state["adam"])
         self.normaliser.load_state_dict(state["normaliser"])
         self.scale.load_state_dict(state["scale"])

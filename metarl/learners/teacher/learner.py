@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, surrogate
-from metarl.learners.returns import discounted_returns, gae
+from metarl.learners.checkpoint import copy_parameters
+from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, minibatches, surrogate
+from metarl.learners.returns import discounted_past, gae
 from metarl.learners.teacher.config import TeacherConfig
 from metarl.policies.gaussian import Params, log_prob
 from metarl.policies.inputs import BOUND
@@ -67,17 +68,11 @@ class Teacher:
             group["lr"] = c.lr * (1 - progress) * self.brake
         batch = self._batch(lessons)
         steps = []
-        for _ in range(c.epochs):
-            for index in torch.randperm(len(batch["x"]), generator=self.generator).tensor_split(
-                c.minibatches
-            ):
-                steps.append(self._step({k: v[index] for k, v in batch.items()}))
-                if steps[-1]["kl"] > TOO_FAR * c.target_kl:
-                    break
-            else:
-                continue
-            self.brake /= BRAKE
-            break
+        for index in minibatches(len(batch["x"]), c.epochs, c.minibatches, self.generator):
+            steps.append(self._step({k: v[index] for k, v in batch.items()}))
+            if steps[-1]["kl"] > TOO_FAR * c.target_kl:
+                self.brake /= BRAKE
+                break
         else:
             self.brake = min(1.0, self.brake * RELEASE)
         self.normaliser.update(torch.from_numpy(lessons.obs).flatten(0, 1))
@@ -92,31 +87,19 @@ class Teacher:
     def _batch(self, lessons: Lessons) -> dict[str, Tensor]:
         """Everything a minibatch is cut from, (B, ...) tensors."""
         c = self.config
-        obs, after, told, action, old, reward, terminated, truncated = (
-            torch.from_numpy(x)
-            for x in (
-                lessons.obs,
-                lessons.obs_after,
-                lessons.told,
-                lessons.action,
-                lessons.log_prob,
-                lessons.reward,
-                lessons.terminated,
-                lessons.truncated,
-            )
-        )
-        earned = discounted_returns(reward.flip(0), torch.ones_like(terminated), c.gamma)
-        self.scale.update(earned.reshape(-1, 1))
-        x = self.seen(obs, told)
+        data = {k: torch.from_numpy(x) for k, x in vars(lessons).items()}
+        reward, terminated = data["reward"], data["terminated"]
+        self.scale.update(discounted_past(reward, c.gamma).reshape(-1, 1))
+        x = self.seen(data["obs"], data["told"])
         with torch.no_grad():
             value = self.policy.value(self.params, x)
-            after_value = self.policy.value(self.params, self.seen(after, told))
-        scaled, end = reward / self.scale.scale()[1], terminated | truncated
-        advantage = gae(scaled, value, after_value, terminated, end, c.gamma, c.gae_lambda)
+            after = self.policy.value(self.params, self.seen(data["obs_after"], data["told"]))
+        scaled, end = reward / self.scale.scale()[1], terminated | data["truncated"]
+        advantage = gae(scaled, value, after, terminated, end, c.gamma, c.gae_lambda)
         return {
             "x": x.flatten(0, 1),
-            "action": action.flatten(0, 1),
-            "log_prob": old.flatten(),
+            "action": data["action"].flatten(0, 1),
+            "log_prob": data["log_prob"].flatten(),
             "target": (advantage + value).flatten(),
             "advantage": ((advantage - advantage.mean()) / (advantage.std() + 1e-8)).flatten(),
         }
@@ -154,10 +137,8 @@ class Teacher:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
-        with torch.no_grad():
-            for k, p in self.params.items():
-                p.copy_(state["params"][k])
+        """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
+        copy_parameters(self.params, state["params"])
         self.adam.load_state_dict(state["adam"])
         self.normaliser.load_state_dict(state["normaliser"])
         self.scale.load_state_dict(state["scale"])
