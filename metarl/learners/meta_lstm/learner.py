@@ -28,7 +28,7 @@ from metarl.learners.teacher.learner import Teacher, imitation
 from metarl.policies.gaussian import Params, log_prob
 from metarl.policies.inputs import InputNormaliser, Inputs
 from metarl.policies.normaliser import Normaliser
-from metarl.policies.recurrent import CRITIC_WIDTH, RecurrentPolicy
+from metarl.policies.recurrent import CRITIC_WIDTH, RecurrentPolicy, choose
 from metarl.sampling.trajectories import Trials
 from metarl.threads import torch_threads
 
@@ -207,7 +207,9 @@ class MetaLSTMLearner:
         if self.teacher is not None and self.imitation:
             batch["shown"] = self.teacher.show(trials.obs, told.cpu()).to(self.device)
         memory = {f"memory/{k}": x.flatten(0, 1)[None].to(self.device) for k, x in trials.memory.items()}
-        return {**{k: _cut(x, trials.n_pieces) for k, x in batch.items()}, **memory}
+        cut = {k: _cut(x, trials.n_pieces) for k, x in batch.items()}
+        first = torch.arange(cut["value"].shape[1], device=self.device) < trials.reward.shape[1]
+        return {**cut, **memory, "first": first[None]}
 
     def _step(self, batch: Mapping[str, Tensor], index: Tensor, pool: Executor) -> dict[str, float]:
         """One step of Adam on some of the pieces, one thread to a shard of them.
@@ -239,6 +241,8 @@ class MetaLSTMLearner:
         some = {k: x[:, index] for k, x in batch.items()}
         inputs = Inputs(*(some[k] for k in Inputs.__dataclass_fields__))
         memory = {k.removeprefix("memory/"): x[0] for k, x in some.items() if k.startswith("memory/")}
+        if memory:  # that of a trial's first piece is a parameter, and learned
+            memory = choose(some["first"][0], self.policy.start(self.params, len(index)), memory)
         decision = self.policy.unroll(self.params, inputs, some["told"], memory or None)
         now = log_prob(decision.mean, decision.log_std, some["action"])
         promise = surrogate(now, some["log_prob"], some["advantage"], c.clip)

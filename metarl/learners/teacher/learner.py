@@ -1,6 +1,7 @@
 """The teacher's learner: PPO of a policy that is told the task, on single steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from math import log
 from typing import Any
 
@@ -17,6 +18,7 @@ from metarl.policies.inputs import BOUND
 from metarl.policies.normaliser import Normaliser
 from metarl.policies.told import ToldPolicy
 from metarl.sampling.lessons import Lessons
+from metarl.threads import torch_threads
 
 
 class Teacher:
@@ -37,7 +39,8 @@ class Teacher:
         self.normaliser, self.scale, self.brake = Normaliser(obs_dim), Normaliser(1), 1.0
         self.generator = torch.Generator().manual_seed(seed)
         self.params: Params = {k: p.requires_grad_() for k, p in self.policy.init(self.generator).items()}
-        self.adam = torch.optim.Adam(self.params.values(), lr=c.lr, eps=1e-5, fused=True)
+        self.actor = _Part("actor", self.params, c.lr)
+        self.critic = _Part("critic", self.params, c.lr)
         self.log_std = torch.full((action_dim,), log(c.init_std))
 
     def seen(self, obs: Tensor, told: Tensor) -> Tensor:
@@ -64,25 +67,21 @@ class Teacher:
             Numbers to log.
         """
         c = self.config
-        for group in self.adam.param_groups:
-            group["lr"] = c.lr * (1 - progress) * self.brake
+        lr = c.lr * (1 - progress) * self.brake
         batch = self._batch(lessons)
-        steps = []
-        for index in minibatches(len(batch["x"]), c.epochs, c.minibatches, self.generator):
-            steps.append(self._step({k: v[index] for k, v in batch.items()}))
-            if steps[-1]["kl"] > TOO_FAR * c.target_kl:
-                self.brake /= BRAKE
-                break
+        orders = list(minibatches(len(batch["x"]), c.epochs, c.minibatches, self.generator))
+        n_threads = min(2, torch.get_num_threads())  # actor and critic share nothing
+        with torch_threads(1), ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as pool:
+            actor = pool.submit(self._learn_actor, batch, orders, lr)
+            critic = pool.submit(self._learn_critic, batch, orders, lr)
+            steps, stats = actor.result(), critic.result()
+        if steps[-1]["kl"] > TOO_FAR * c.target_kl:
+            self.brake /= BRAKE
         else:
             self.brake = min(1.0, self.brake * RELEASE)
         self.normaliser.update(torch.from_numpy(lessons.obs).flatten(0, 1))
         self.log_std = torch.from_numpy(lessons.log_std).mean((0, 1))
-        return {
-            **{k: float(np.mean([s[k] for s in steps])) for k in steps[0]},
-            "kl": steps[-1]["kl"],
-            "adam_steps": float(len(steps)),
-            "lr": self.adam.param_groups[0]["lr"],
-        }
+        return {**stats, **steps[-1], "adam_steps": float(len(steps)), "lr": lr}
 
     def _batch(self, lessons: Lessons) -> dict[str, Tensor]:
         """Everything a minibatch is cut from, (B, ...) tensors."""
@@ -104,31 +103,44 @@ class Teacher:
             "advantage": ((advantage - advantage.mean()) / (advantage.std() + 1e-8)).flatten(),
         }
 
-    def _step(self, batch: Mapping[str, Tensor]) -> dict[str, float]:
-        """One step of Adam. It is not taken where the steps before it have gone too far already."""
-        c = self.config
-        mean, log_std = self.policy.mean_std(self.params, batch["x"])
-        promise = surrogate(
-            log_prob(mean, log_std, batch["action"]), batch["log_prob"], batch["advantage"], c.clip
-        )
-        value_loss = 0.5 * (self.policy.value(self.params, batch["x"]) - batch["target"]).square().mean()
-        kl = float(promise.kl.detach())
-        if kl <= TOO_FAR * c.target_kl:
-            self.adam.zero_grad()
-            (value_loss - promise.gain).backward()
-            torch.nn.utils.clip_grad_norm_(self.params.values(), c.max_grad_norm)
-            self.adam.step()
-        return {
-            "kl": kl,
-            "value_loss": float(value_loss.detach()),
-            "action_std": float(log_std.detach().exp().mean()),
-        }
+    def _learn_actor(
+        self, batch: Mapping[str, Tensor], orders: Sequence[Tensor], lr: float
+    ) -> list[dict[str, float]]:
+        """A step of Adam for each minibatch, until the policy has gone too far; numbers of every step."""
+        c, steps = self.config, []
+        for index in orders:
+            mean, log_std = self.policy.mean_std(self.params, batch["x"][index])
+            promise = surrogate(
+                log_prob(mean, log_std, batch["action"][index]),
+                batch["log_prob"][index],
+                batch["advantage"][index],
+                c.clip,
+            )
+            kl = float(promise.kl.detach())
+            steps.append({"kl": kl, "action_std": float(log_std.detach().exp().mean())})
+            if kl > TOO_FAR * c.target_kl:
+                break
+            self.actor.step(-promise.gain, lr, c.max_grad_norm)
+        return steps
+
+    def _learn_critic(
+        self, batch: Mapping[str, Tensor], orders: Sequence[Tensor], lr: float
+    ) -> dict[str, float]:
+        """A step of Adam for each minibatch."""
+        losses = []
+        for index in orders:
+            value = self.policy.value(self.params, batch["x"][index])
+            loss = 0.5 * (value - batch["target"][index]).square().mean()
+            self.critic.step(loss, lr, self.config.max_grad_norm)
+            losses.append(float(loss.detach()))
+        return {"value_loss": float(np.mean(losses))}
 
     def state_dict(self) -> dict[str, Any]:
         """Parameters, optimiser, normalisers and generator."""
         return {
             "params": {k: p.detach() for k, p in self.params.items()},
-            "adam": self.adam.state_dict(),
+            "actor": self.actor.adam.state_dict(),
+            "critic": self.critic.adam.state_dict(),
             "normaliser": self.normaliser.state_dict(),
             "scale": self.scale.state_dict(),
             "brake": self.brake,
@@ -139,11 +151,29 @@ class Teacher:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
         copy_parameters(self.params, state["params"])
-        self.adam.load_state_dict(state["adam"])
+        self.actor.adam.load_state_dict(state["actor"])
+        self.critic.adam.load_state_dict(state["critic"])
         self.normaliser.load_state_dict(state["normaliser"])
         self.scale.load_state_dict(state["scale"])
         self.brake, self.log_std = float(state["brake"]), state["log_std"]
         self.generator.set_state(state["generator"])
+
+
+class _Part:
+    """One of the two networks, and its Adam."""
+
+    def __init__(self, name: str, params: Params, lr: float):
+        self.params = [p for k, p in params.items() if k.startswith(f"{name}/")]
+        self.adam = torch.optim.Adam(self.params, lr=lr, eps=1e-5, fused=True)
+
+    def step(self, loss: Tensor, lr: float, max_grad_norm: float) -> None:
+        """One step down the loss."""
+        self.adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.params, max_grad_norm)
+        for group in self.adam.param_groups:
+            group["lr"] = lr
+        self.adam.step()
 
 
 def imitation(progress: float, until: float) -> float:
