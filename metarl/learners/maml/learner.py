@@ -6,6 +6,7 @@ PPO (ProMP, algorithm 1). Every task is adapted at once: parameters carry a lead
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,15 @@ from torch import Tensor
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.maml.baseline import features, fit_predict
 from metarl.learners.maml.config import MAMLConfig
-from metarl.learners.maml.trpo import trust_region_step
+from metarl.learners.maml.trpo import Jacobian, trust_region_step
 from metarl.learners.ppo import minibatches
 from metarl.learners.returns import discounted_returns, gae
 from metarl.policies.gaussian import GaussianMLP, Params, expand, kl, log_prob
 from metarl.policies.normaliser import Normaliser
 from metarl.sampling.trajectories import Trajectories
+from metarl.threads import torch_threads
 
+SHARD = 4000  # steps of a stage that a CPU thread learns from at a time, whole tasks, and at least one
 MIN_FISHER_SAMPLES = 150  # of each task, below which the thinned Jacobian is mostly noise
 Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
 
@@ -53,6 +56,25 @@ class Batch:
         parts = {k: x[:, ::stride] for k, x in vars(self).items()}
         total = parts["weight"].sum(1, keepdim=True).clamp(min=1e-12)
         return Batch(**{**parts, "weight": parts["weight"] / total})
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Some tasks of a TRPO step: their batches, and what there is at its start.
+
+    Attributes:
+        batches: one a stage.
+        old: distributions after the last inner step.
+        gain: (), the objective.
+        gradient: (P,) of the objective.
+        fisher: products with the Fisher matrix.
+    """
+
+    batches: Sequence[Batch]
+    old: Dist
+    gain: Tensor
+    gradient: Tensor
+    fisher: Callable[[Tensor], Tensor]
 
 
 class MAMLLearner:
@@ -105,7 +127,9 @@ class MAMLLearner:
         """
         batches = [self.batch(stage, self.config.n_tasks) for stage in stages[:-1]]
         batches.append(self.batch(stages[-1], self.config.n_tasks, pooled=True))
-        stats = self._trpo(batches) if self.config.outer == "trpo" else self._ppo(batches)
+        step, n_threads = self._trpo if self.config.outer == "trpo" else self._ppo, torch.get_num_threads()
+        with torch_threads(1), ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as pool:
+            stats = step(batches, pool)
         for stage in stages:
             self.normaliser.update(torch.from_numpy(stage.obs[stage.valid]))
         std = self.meta["log_std"].detach().exp().clamp(min=self.config.min_std)
@@ -211,33 +235,56 @@ class MAMLLearner:
 
     # The outer steps.
 
-    def _trpo(self, batches: Sequence[Batch]) -> dict[str, float]:
-        c, params = self.config, list(self.meta.values())
-        stages = self.stages(self.meta, batches)
-        dist = self.policy.mean_std(stages[-1], batches[-1].obs)
-        before = self._gain(dist, batches[-1]).mean()
-        gradient = _flatten(torch.autograd.grad(before, params))
-        adapted = {k: p.detach() for k, p in stages[-1].items()}
-        old = dist[0].detach(), dist[1].detach()
+    def _shards(self, index: Tensor, batches: Sequence[Batch]) -> Sequence[Tensor]:
+        """The tasks of an index in groups, one of which a CPU thread works on at a time."""
+        longest = max(b.obs.shape[1] for b in batches)
+        return index.split(max(1, SHARD // longest) if self.device.type == "cpu" else len(index))
+
+    def _trpo(self, batches: Sequence[Batch], pool: Executor) -> dict[str, float]:
+        c, meta, n_tasks = self.config, list(self.meta.values()), len(batches[0].obs)
+        shards = self._shards(torch.arange(n_tasks, device=self.device), batches)
+        share = torch.tensor([len(shard) / n_tasks for shard in shards], device=self.device)
+        stride = max(1, min(c.fisher_stride, batches[-1].obs.shape[1] // MIN_FISHER_SAMPLES))
+
+        def begin(shard: Tensor) -> "_Shard":
+            some = [b.tasks(shard) for b in batches]
+            stages = self.stages(self.meta, some)
+            dist = self.policy.mean_std(stages[-1], some[-1].obs)
+            gain = self._gain(dist, some[-1]).mean()
+            gradient = _flatten(torch.autograd.grad(gain, meta))
+            adapted = {k: p.detach() for k, p in stages[-1].items()}
+            old = dist[0].detach(), dist[1].detach()
+            return _Shard(some, old, gain.detach(), gradient, self.fisher(some, adapted, stride))
+
+        parts = list(pool.map(begin, shards))
 
         def evaluate(flat: Tensor) -> tuple[float, float]:
-            last = self.stages(self._unflatten(flat), batches, graph=False)[-1]
-            (new,) = self._distributions([last], batches[-1:])
-            return float(self._gain(new, batches[-1]).mean()), float(self._drift(old, new, batches[-1]))
+            meta = self._unflatten(flat)
 
-        stride = max(1, min(c.fisher_stride, batches[-1].obs.shape[1] // MIN_FISHER_SAMPLES))
-        product = self.fisher(batches, adapted, stride)
+            def judge(part: _Shard) -> Tensor:
+                last = self.stages(meta, part.batches, graph=False)[-1]
+                (new,) = self._distributions([last], part.batches[-1:])
+                gain, drift = self._gain(new, part.batches[-1]), self._drift(part.old, new, part.batches[-1])
+                return torch.stack([gain.mean(), drift])
+
+            gain, drift = share @ torch.stack(list(pool.map(judge, parts)))
+            return float(gain), float(drift)
+
+        def product(v: Tensor) -> Tensor:
+            return share @ torch.stack(list(pool.map(lambda part: part.fisher(v), parts))) + c.cg_damping * v
+
+        gradient = share @ torch.stack([part.gradient for part in parts])
         found, gain, moved = trust_region_step(
-            _flatten(params).detach(),
-            float(before.detach()),
+            _flatten(meta).detach(),
+            float(share @ torch.stack([part.gain for part in parts])),
             gradient,
-            lambda v: product(v) + c.cg_damping * v,
+            product,
             evaluate,
             c.max_kl,
             c.cg_iterations,
         )
         with torch.no_grad():
-            for p, new in zip(params, self._unflatten(found).values(), strict=True):
+            for p, new in zip(meta, self._unflatten(found).values(), strict=True):
                 p.copy_(new)
         return {"gain": gain, "outer_kl": moved, "grad_norm": float(gradient.norm())}
 
@@ -252,23 +299,28 @@ class MAMLLearner:
             adapted: (K, ...) detached parameters after the last inner step.
             stride: 1 for all samples.
         """
-        some, params = [b.every(stride) for b in batches], list(self.meta.values())
-        thinned = self.stages(self.meta, some)[-1]
-        moving = {k: adapted[k] + p - p.detach() for k, p in thinned.items()}
-        (old,) = self._distributions([adapted], some[-1:])
-        drift = self._drift(old, self.policy.mean_std(moving, some[-1].obs), some[-1])
-        slope = _flatten(torch.autograd.grad(drift, params, create_graph=True))
+        some = [b.every(stride) for b in batches]
+        last = some[-1]
+        through = Jacobian(list(self.stages(self.meta, some)[-1].values()), list(self.meta.values()))
+        params = {k: p.detach().requires_grad_() for k, p in adapted.items()}
+        mean, log_std = self.policy.mean_std(params, last.obs)
+        acts = Jacobian([mean, log_std], list(params.values()))
+        # Where two Gaussians are one, their KL divergence has this curvature in mean and log std.
+        share = last.weight[..., None] / len(last.weight)
+        curvature = share * torch.exp(-2 * log_std.detach()), 2 * share.sum(1, keepdim=True)
 
         def product(v: Tensor) -> Tensor:
-            return _flatten(torch.autograd.grad(slope @ v, params, retain_graph=True))
+            moved = acts.forward(through.forward(list(self._unflatten(v).values())))
+            bent = [c * x for c, x in zip(curvature, moved, strict=True)]
+            return _flatten(through.backward(acts.backward(bent)))
 
         return product
 
-    def _ppo(self, batches: Sequence[Batch]) -> dict[str, float]:
-        c, params, n_tasks = self.config, list(self.meta.values()), len(batches[0].obs)
+    def _ppo(self, batches: Sequence[Batch], pool: Executor) -> dict[str, float]:
+        c, meta, n_tasks = self.config, list(self.meta.values()), len(batches[0].obs)
         old = self._distributions(self.stages(self.meta, batches, graph=False), batches)
-        for order in minibatches(n_tasks, c.epochs, c.minibatches, self.generator):
-            index = order.to(self.device)
+
+        def learn(index: Tensor) -> tuple[Sequence[Tensor], Tensor]:
             some = [b.tasks(index) for b in batches]
             stages = self.stages(self.meta, some)
             new = [self.policy.mean_std(p, b.obs) for p, b in zip(stages, some, strict=True)]
@@ -277,13 +329,21 @@ class MAMLLearner:
                 for (mean, log_std), dist, b in zip(old, new, some, strict=True)
             ]
             gain = self._gain(new[-1], some[-1], c.clip).mean()
-            loss = c.inner_kl * sum(drift[:-1]) - gain
-            for p, g in zip(params, torch.autograd.grad(loss, params), strict=True):
-                p.grad = g
-            norm = torch.nn.utils.clip_grad_norm_(params, c.max_grad_norm)
+            inner = torch.stack(drift[:-1]).sum()
+            slopes = torch.autograd.grad(c.inner_kl * inner - gain, meta)
+            return slopes, torch.stack([gain, inner, drift[-1]]).detach()
+
+        for order in minibatches(n_tasks, c.epochs, c.minibatches, self.generator):
+            shards = self._shards(order.to(self.device), batches)
+            share = [len(shard) / len(order) for shard in shards]
+            slopes, stats = zip(*pool.map(learn, shards), strict=True)
+            for p, *parts in zip(meta, *slopes, strict=True):
+                p.grad = sum(w * part for w, part in zip(share, parts, strict=True))
+            norm = torch.nn.utils.clip_grad_norm_(meta, c.max_grad_norm)
             self.adam.step()
-        stats = {"gain": gain, "inner_kl": sum(drift[:-1]), "outer_kl": drift[-1], "grad_norm": norm}
-        return {k: float(torch.as_tensor(v).detach()) for k, v in stats.items()}
+        means = sum(w * part for w, part in zip(share, stats, strict=True))
+        names = "gain", "inner_kl", "outer_kl"
+        return {**dict(zip(names, means.tolist(), strict=True)), "grad_norm": float(norm)}
 
     def state_dict(self) -> dict[str, Any]:
         """Meta-parameters, optimiser, normaliser and generator."""

@@ -1,12 +1,37 @@
-"""The trust-region step of TRPO (Schulman et al. 2015, appendix C): pure functions of flat vectors."""
+"""The trust-region step of TRPO (Schulman et al. 2015, appendix C), on flat vectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 LINE_SEARCH_STEPS = 15
 BACKTRACK = 0.8
+
+
+class Jacobian:
+    """The derivative of some tensors with respect to others, as a linear map that is applied many times.
+
+    Args:
+        outputs: functions of the inputs.
+        inputs: of any shapes.
+    """
+
+    def __init__(self, outputs: Sequence[Tensor], inputs: Sequence[Tensor]):
+        self.outputs, self.inputs = outputs, inputs
+        # J^T w is linear in w, so that its derivative in w, applied to v, is J v.
+        self.weights = [torch.zeros_like(y, requires_grad=True) for y in outputs]
+        self.slopes = torch.autograd.grad(
+            outputs, inputs, self.weights, create_graph=True, materialize_grads=True
+        )
+
+    def forward(self, v: Sequence[Tensor]) -> Sequence[Tensor]:
+        """J v, shaped like the outputs, of v shaped like the inputs."""
+        return torch.autograd.grad(self.slopes, self.weights, v, retain_graph=True, materialize_grads=True)
+
+    def backward(self, w: Sequence[Tensor]) -> Sequence[Tensor]:
+        """J^T w, shaped like the inputs, of w shaped like the outputs."""
+        return torch.autograd.grad(self.outputs, self.inputs, w, retain_graph=True, materialize_grads=True)
 
 
 def conjugate_gradient(
