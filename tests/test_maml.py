@@ -277,7 +277,7 @@ def test_shards_add_up_to_the_step_of_the_whole_on_any_number_of_threads(outer, 
         found.append(torch.cat([p.flatten() for p in moved.values()]))
     one_by_one, on_two_threads, whole = found
     assert torch.equal(one_by_one, on_two_threads)
-    torch.testing.assert_close(one_by_one, whole, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(one_by_one, whole, rtol=1e-2, atol=1e-4)
 
 
 @pytest.mark.parametrize("max_kl", [1e-4, 1e-2, 1.0])
