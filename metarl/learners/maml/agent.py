@@ -64,7 +64,7 @@ class MAML(Agent):
             stages.append(collect(self.sim, learner.policy, params, learner.normaliser, self.rng))
             if k < c.inner_steps:
                 params = learner.adapt(params, stages[-1])
-        stats = learner.update(stages)
+        stats = learner.update(stages, self.progress)
         self.num_timesteps += sum(stage.n_steps for stage in stages)
         returns = {f"return/after_{k}": float(s.returns().mean()) for k, s in enumerate(stages)}
         lengths = {"episode_length": stages[-1].n_steps / self.n_sims}

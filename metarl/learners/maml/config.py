@@ -50,7 +50,8 @@ class MAMLConfig:
         cg_damping: TRPO: damping of the Fisher matrix
         fisher_stride: TRPO: Fisher products use every n-th sample (best with no factor in common with
             n_episodes)
-        outer_lr: PPO: Adam's step size
+        outer_lr: PPO: Adam's step size at the beginning
+        lr_schedule: PPO: how it falls to zero towards the end of training
         epochs: PPO: passes over the tasks
         minibatches: PPO: groups of tasks, each one Adam step; fewer where there are fewer tasks
         clip: PPO: clip range of the probability ratio after adaptation
@@ -75,6 +76,7 @@ class MAMLConfig:
     cg_damping: float = 1e-2
     fisher_stride: int = 13
     outer_lr: float = 2e-3
+    lr_schedule: Literal["linear", "cosine", "constant"] = "constant"
     epochs: int = 5
     minibatches: int = 5
     clip: float = 0.2

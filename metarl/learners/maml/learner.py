@@ -17,7 +17,7 @@ from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.maml.baseline import features, fit_predict
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.trpo import Jacobian, trust_region_step
-from metarl.learners.ppo import minibatches
+from metarl.learners.ppo import minibatches, remaining
 from metarl.learners.returns import discounted_returns, gae
 from metarl.policies.gaussian import GaussianMLP, Params, expand, kl, log_prob
 from metarl.policies.normaliser import Normaliser
@@ -116,17 +116,20 @@ class MAMLLearner:
         batch = self.batch(trajectories, len(params["log_std"]))
         return {k: p.detach() for k, p in self._step(self.meta, params, batch, False).items()}
 
-    def update(self, stages: Sequence[Trajectories]) -> dict[str, float]:
+    def update(self, stages: Sequence[Trajectories], progress: float = 0.0) -> dict[str, float]:
         """Move the meta-parameters.
 
         Args:
             stages: trajectories before the first inner step, after it, ... after the last.
+            progress: fraction of the training that is over, for the learning rate.
 
         Returns:
             Numbers to log.
         """
         batches = [self.batch(stage, self.config.n_tasks) for stage in stages[:-1]]
         batches.append(self.batch(stages[-1], self.config.n_tasks, pooled=True))
+        for group in self.adam.param_groups:
+            group["lr"] = self.config.outer_lr * remaining(self.config.lr_schedule, progress)
         step, n_threads = self._trpo if self.config.outer == "trpo" else self._ppo, torch.get_num_threads()
         with torch_threads(1), ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as pool:
             stats = step(batches, pool)
