@@ -151,7 +151,7 @@ def test_half_a_row_is_dropped_even_if_it_reads_like_one(tmp_path):
 
 def test_every_stage_is_lived_by_the_policy_adapted_to_those_before():
     agent, seen = learn(agent_of(PPO), 1), []
-    agent.learner.update = lambda stages: seen.extend(stages) or {}
+    agent.learner.update = lambda stages, progress: seen.extend(stages) or {}
     agent.iterate()
     params = agent.learner.initial(2)
     for stage in seen:

@@ -194,6 +194,20 @@ def test_padding_does_not_matter(outer, rng):
     torch.testing.assert_close(one.normaliser.mean, other.normaliser.mean)
 
 
+def test_steps_beyond_those_of_training_get_shorter(rng):
+    learner, t = learner_of(TWO_STEPS), trajectories(rng, 6, 6)
+    start = learner.initial(3)
+
+    def moved(step: int) -> torch.Tensor:
+        adapted = learner.adapt(start, t, step)
+        return torch.cat([(adapted[k] - p).flatten() for k, p in start.items()])
+
+    assert moved(1).abs().max() > 0
+    assert torch.equal(moved(1), moved(2))
+    for step, length in (3, 2 / 3), (4, 1 / 2), (10, 1 / 5):
+        torch.testing.assert_close(moved(step), length * moved(1), rtol=1e-3, atol=1e-7)
+
+
 def test_adapt_leaves_the_learner_as_it_was(rng):
     learner = learner_of(LEARNED)
     learner.update(stages(rng, LEARNED))

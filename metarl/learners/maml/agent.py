@@ -63,7 +63,7 @@ class MAML(Agent):
         for k in range(c.inner_steps + 1):
             stages.append(collect(self.sim, learner.policy, params, learner.normaliser, self.rng))
             if k < c.inner_steps:
-                params = learner.adapt(params, stages[-1])
+                params = learner.adapt(params, stages[-1], k + 1)
         stats = learner.update(stages, self.progress)
         self.num_timesteps += sum(stage.n_steps for stage in stages)
         returns = {f"return/after_{k}": float(s.returns().mean()) for k, s in enumerate(stages)}
@@ -116,14 +116,15 @@ class MAML(Agent):
         rng = np.random.default_rng(checked_seed(seed))
         params = self.learner.initial(1)
         if is_env(task_or_env, self.family):
-            for _ in range(n_steps):
-                params = self.learner.adapt(params, self._roll(task_or_env, params, n_episodes, rng))
+            for k in range(n_steps):
+                rows = self._roll(task_or_env, params, n_episodes, rng)
+                params = self.learner.adapt(params, rows, k + 1)
             return MAMLPolicy(self.learner, params)
         sim = BatchSim(self.family, n_episodes, self.n_threads)
         sim.set_tasks([self.family.task(task_or_env)] * n_episodes)
-        for _ in range(n_steps):
+        for k in range(n_steps):
             rows = collect(sim, self.learner.policy, params, self.learner.normaliser, rng)
-            params = self.learner.adapt(params, rows)
+            params = self.learner.adapt(params, rows, k + 1)
         return MAMLPolicy(self.learner, params)
 
     def predict(
@@ -220,7 +221,7 @@ class MAMLAdapter:
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks."""
         self.rng = rng
-        self.params = self.learner.initial(len(tasks))
+        self.params, self.n_steps = self.learner.initial(len(tasks)), 0
 
     @plain_torch()
     def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
@@ -233,4 +234,5 @@ class MAMLAdapter:
     @plain_torch()
     def adapt(self, episodes: Trajectories) -> None:
         """Take in what the last column's episodes taught."""
-        self.params = self.learner.adapt(self.params, episodes)
+        self.n_steps += 1
+        self.params = self.learner.adapt(self.params, episodes, self.n_steps)

@@ -1,7 +1,8 @@
 """The settings of MAML. Each is a flag of `metarl train --learner maml`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from metarl.ranges import check
 
@@ -59,13 +60,13 @@ class MAMLConfig:
         max_grad_norm: PPO: gradients longer than this are shortened
     """
 
-    n_tasks: int = 40
-    n_episodes: int = 10
+    n_tasks: int = 20
+    n_episodes: int = 4
     inner_lr: float = 0.1
-    inner_steps: int = 1
+    inner_steps: int = 2
     learn_inner_lr: bool = True
     first_order: bool = False
-    outer: Literal["trpo", "ppo"] = "trpo"
+    outer: Literal["trpo", "ppo"] = "ppo"
     gamma: float = 0.99
     gae_lambda: float = 0.9
     hidden: tuple[int, ...] = (64, 64)
@@ -75,13 +76,15 @@ class MAMLConfig:
     cg_iterations: int = 10
     cg_damping: float = 1e-2
     fisher_stride: int = 13
-    outer_lr: float = 2e-3
-    lr_schedule: Literal["linear", "cosine", "constant"] = "constant"
-    epochs: int = 5
-    minibatches: int = 5
+    outer_lr: float = 1e-3
+    lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
+    epochs: int = 8
+    minibatches: int = 10
     clip: float = 0.2
     inner_kl: float = 5e-4
     max_grad_norm: float = 1.0
+    # What files hold implicitly that were written before there was such a setting.
+    EARLIER: ClassVar[Mapping[str, Any]] = {"lr_schedule": "constant"}
 
     def __post_init__(self):
         check(self, RANGES)

@@ -102,19 +102,25 @@ class MAMLLearner:
         """The policy's parameters before adaptation, for K tasks."""
         return expand({k: p.detach() for k, p in _policy(self.meta).items()}, n_tasks)
 
-    def adapt(self, params: Params, trajectories: Trajectories) -> Params:
+    def adapt(self, params: Params, trajectories: Trajectories, step: int = 1) -> Params:
         """One gradient step of every task on its own trajectories (Finn et al. 2017, eq. 1).
+
+        Steps beyond those that training looked through get shorter, as one over their number, so that the
+        noise of one is evened out by the next (Robbins and Monro 1951).
 
         Args:
             params: (K, ...) the parameters that collected them.
             trajectories: K * E rows, task by task.
+            step: the step's number, from 1 on.
 
         Returns:
             Adapted parameters, (K, ...), detached.
         """
         params = {k: p.detach().requires_grad_() for k, p in params.items()}
         batch = self.batch(trajectories, len(params["log_std"]))
-        return {k: p.detach() for k, p in self._step(self.meta, params, batch, False).items()}
+        after = self._step(self.meta, params, batch, False)
+        length = min(1.0, self.config.inner_steps / step)
+        return {k: torch.lerp(p, after[k], length).detach() for k, p in params.items()}
 
     def update(self, stages: Sequence[Trajectories], progress: float = 0.0) -> dict[str, float]:
         """Move the meta-parameters.
