@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import tyro
-from benchmarks import maml, partners, recurrent, sb3
+from benchmarks import maml, partners, recurrent, sb3, time_to_score
 from benchmarks.closed_loop import over_ceiling
 from benchmarks.measure import QUICK, Line, Plan, Skipped, Target
 from rich.box import SIMPLE_HEAD
@@ -42,7 +43,11 @@ BENCHMARKS: dict[str, tuple[Callable[[str, Plan], Line], Target | None]] = {
     "recurrent": (recurrent.recurrent, Target(10)),
     "recurrent-learning": (recurrent.recurrent_learning, Target(1, at_most=True)),
     "memory-unroll": (recurrent.memory_unroll, Target(2, at_most=True)),
+    "time-to-score-memory": (time_to_score.memory_to_score, Target(0.5, at_most=True)),
+    "time-to-score-told": (time_to_score.memory_to_told_score, Target(1, at_most=True)),
+    "time-to-score-maml": (time_to_score.maml_to_score, Target(0.5, at_most=True)),
 }
+TRAININGS = "time-to-score"  # lines that are whole trainings, an hour or two, and run only when asked for
 
 
 @dataclass
@@ -50,13 +55,18 @@ class Options:
     """What to measure."""
 
     only: tuple[str, ...] = ()
-    """names of lines; none is all"""
+    """names of lines, or what they begin with; none is all but the time-to-score lines, which take an hour"""
     json: Path | None = None
     """write the lines here"""
     rounds: int = 5
     """how often both sides of a ratio take their turn"""
     quick: bool = False
     """one round of a few simulations: shows that everything runs, its numbers mean nothing"""
+
+
+def lines_of(asked: str) -> list[str]:
+    """The line of that name, or the lines whose names begin with it."""
+    return [asked] if asked in BENCHMARKS else [name for name in BENCHMARKS if name.startswith(f"{asked}-")]
 
 
 def heading(options: Options, plan: Plan) -> str:
@@ -78,7 +88,8 @@ def cells(line: Line, target: Target | None) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit status."""
     options = tyro.cli(Options, args=argv, description=__doc__)
-    unknown = [name for name in options.only if name not in BENCHMARKS]
+    chosen = {asked: lines_of(asked) for asked in options.only}
+    unknown = [asked for asked, names in chosen.items() if not names]
     if unknown:
         print(f"benchmark: unknown {', '.join(unknown)}; known: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
@@ -93,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print(heading(options, plan), highlight=False)
     table = Table("line", "value", "versus", "", "ratio", "target", "", box=SIMPLE_HEAD)
     lines = []
-    for name in options.only or BENCHMARKS:
+    quick_ones = [name for name in BENCHMARKS if name not in lines_of(TRAININGS)]
+    for name in chain(*chosen.values()) if options.only else quick_ones:
         measure, target = BENCHMARKS[name]
         try:
             lines.append(measure(name, plan))

@@ -17,6 +17,7 @@ class Plan:
         n_trials: of an iteration of the Meta-LSTM.
         workers: numbers of workers among which a partner's best is looked for.
         seconds: of somebody else's stepping or training, each round.
+        patience: seconds after which a training that is not at its goal is ended.
     """
 
     rounds: int
@@ -25,6 +26,7 @@ class Plan:
     n_trials: int = MetaLSTMConfig.n_trials
     workers: tuple[int, ...] = (2, 4, 8, 16, 32)
     seconds: float = 2.0
+    patience: float = 600.0
 
     @property
     def n_sims(self) -> int:
@@ -32,7 +34,7 @@ class Plan:
         return self.n_tasks * self.n_episodes
 
 
-QUICK = Plan(rounds=1, n_tasks=4, n_episodes=5, n_trials=4, workers=(1, 2), seconds=0.2)
+QUICK = Plan(rounds=1, n_tasks=4, n_episodes=5, n_trials=4, workers=(1, 2), seconds=0.2, patience=1.0)
 
 
 @dataclass(frozen=True)
