@@ -13,12 +13,24 @@ from metarl.learners.maml.learner import Batch, MAMLLearner
 from metarl.sampling.trajectories import Trajectories
 
 OBS_DIM, ACTION_DIM = 3, 2
-PLAIN = {"learn_inner_lr": False, "gae_lambda": 1.0, "minibatches": 1, "fisher_stride": 1}
+PLAIN = {
+    "outer": "trpo",
+    "inner_steps": 1,
+    "learn_inner_lr": False,
+    "gae_lambda": 1.0,
+    "epochs": 5,
+    "minibatches": 1,
+    "outer_lr": 2e-3,
+    "fisher_stride": 1,
+}
 SMALL = MAMLConfig(n_tasks=3, n_episodes=2, hidden=(5,), inner_lr=0.3, **PLAIN)
 TINY = MAMLConfig(n_tasks=2, n_episodes=3, hidden=(4,), **PLAIN)  # for runs on PointGoal
 TINY_STEPS = 2 * 3 * 20 * 2  # environment steps of one of its iterations
 # The same size on the command line.
-SMALL_MAML = ["--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
+SMALL_MAML = [
+    *("--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"),
+    *("--outer", "trpo", "--inner-steps", "1"),
+]
 SMALL_RECURRENT = [
     *("--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3", "--minibatches", "2"),
     *("--width", "8", "--hidden", "4", "--n-threads", "1", "--critic", "blind"),

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from helpers import TINY, TINY_STEPS, Fragile
+from helpers import SMALL_MAML, TINY, TINY_STEPS, Fragile
 
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
 from metarl.cli import main
@@ -94,7 +94,7 @@ def rows_of(run: Path) -> list[dict[str, str]]:
         ]
 
 
-TRAIN = ["train", "PointGoal", "--n-tasks", "2", "--n-episodes", "3", "--hidden", "4", "--n-threads", "1"]
+TRAIN = ["train", "PointGoal", *SMALL_MAML]
 LEARNERS = {
     "trpo": TRAIN,
     "ppo": [*TRAIN, "--outer", "ppo", "--minibatches", "2", "--learn-inner-lr"],
@@ -457,8 +457,10 @@ def test_a_trained_point_finds_new_goals_by_one_gradient_step(outer, to_beat):
         inner_lr=0.1,
         learn_inner_lr=True,
         gae_lambda=1.0,
+        inner_steps=1,
         outer=outer,
         outer_lr=5e-3,
+        epochs=5,
         minibatches=5,
         max_kl=0.03,
         fisher_stride=1,

@@ -408,6 +408,7 @@ CONFIG_FLAGS = {
     "--fisher-stride": ["0"],
     "--outer": ["sgd"],
     "--outer-lr": ["0", "-1e-3", "nan"],
+    "--lr-schedule": ["never"],
     "--epochs": ["0"],
     "--minibatches": ["0"],
     "--clip": ["0", "-0.2"],

@@ -82,6 +82,13 @@ class HalfCheetahDir(HalfCheetah):
     """
 
     params = (Param("direction", "", Choice((-1.0, 1.0))),)
+    recipes = (
+        Recipe(
+            "meta-lstm",
+            9_000_000,
+            {"teacher": 0.8, "imitate": 0.9, "init_std": 0.4, "min_std": 0.25, "gamma": 0.99},
+        ),
+    )
     n_train = 2
     n_test = 2
     disjoint = False

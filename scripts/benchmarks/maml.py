@@ -1,4 +1,4 @@
-"""What a MAML iteration costs beyond sampling: 40 tasks x 20 episodes x 100 steps, twice."""
+"""What a MAML iteration by TRPO costs beyond sampling: 40 tasks x 20 episodes x 100 steps, twice."""
 
 import re
 import resource
@@ -26,7 +26,8 @@ class ShortCheetah(HalfCheetahVel):
 
 
 def _agent(n_tasks: int, n_episodes: int) -> MAML:
-    return MAML(ShortCheetah(), MAMLConfig(n_tasks=n_tasks, n_episodes=n_episodes))
+    config = MAMLConfig(n_tasks=n_tasks, n_episodes=n_episodes, inner_steps=1, outer="trpo")
+    return MAML(ShortCheetah(), config)
 
 
 def maml_overhead(name: str, plan: Plan) -> Line:

@@ -77,7 +77,7 @@ class MAMLConfig:
     cg_damping: float = 1e-2
     fisher_stride: int = 13
     outer_lr: float = 1e-3
-    lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
+    lr_schedule: Literal["linear", "cosine", "constant"] = "constant"
     epochs: int = 8
     minibatches: int = 10
     clip: float = 0.2
