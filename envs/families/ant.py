@@ -11,6 +11,7 @@ from metarl.envs.families.gymnasium_robot import GymnasiumRobot
 from metarl.envs.markers import HARM, Marker, View
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
+from metarl.envs.recipe import Recipe
 from metarl.envs.task import Task, polar
 
 X, Y, Z = 0, 1, 2  # coordinates of the root
@@ -83,6 +84,15 @@ class AntDir(Ant):
     """
 
     params = (Param("direction", "rad", Uniform(0, 2 * pi)),)
+    recipes = (
+        Recipe(
+            "meta-lstm",
+            7_000_000,
+            {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.15, "gamma": 0.99},
+            "829 in its first episode (one seed)",
+            35,
+        ),
+    )
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]

@@ -81,8 +81,8 @@ class MAML(Agent):
 
     @property
     def evaluation_size(self) -> tuple[int, int]:
-        """0 to 3 gradient steps or as many as in training, each with as many episodes as there."""
-        return max(4, self.config.inner_steps + 1), self.config.n_episodes
+        """0 to 3 gradient steps, or twice as many as in training and one; with as many episodes as there."""
+        return max(4, 2 * self.config.inner_steps + 2), self.config.n_episodes
 
     @property
     def trained_column(self) -> int:
