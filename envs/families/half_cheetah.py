@@ -57,6 +57,7 @@ class HalfCheetahVel(HalfCheetah):
             "-39 to -32 in its first episode",
             9,
         ),
+        Recipe("maml", 5_000_000, {}, "-84 to -71 after 8 episodes, -66 to -63 after 20", 7),
     )
 
     def reward(
@@ -88,6 +89,7 @@ class HalfCheetahDir(HalfCheetah):
             9_000_000,
             {"teacher": 0.8, "imitate": 0.9, "init_std": 0.4, "min_std": 0.25, "gamma": 0.99},
         ),
+        Recipe("maml", 5_000_000, {}, "691 to 731 after 8 episodes, 735 to 815 after 20", 7),
     )
     n_train = 2
     n_test = 2
