@@ -34,8 +34,8 @@ WORDS = [
 ]
 COMMANDS = [words for i, words in enumerate(WORDS) if words not in WORDS[:i]]
 CATALOGUE = (ROOT / "docs" / "families.md").read_text().partition("\n## ")[0]
-SHORT = {"8e6": "160000", "16e6": "320000", "2e6": "80000"}  # one iteration each
-RECIPE = "25600"  # instead of a recipe's steps
+SHORT = {"8e6": "96000", "16e6": "320000", "2e6": "80000"}  # an iteration or two
+RECIPE = "48000"  # instead of a recipe's steps
 SHORTER = {
     "2_000_000": "160_000",
     "200_000": "20_000",

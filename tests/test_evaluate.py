@@ -106,7 +106,7 @@ def test_parameters_that_are_never_adapted_show_no_gain(family):
 def test_an_evaluation_reaches_what_training_has_worked_for(family, steps):
     maml = MAML(family, replace(TINY, inner_steps=steps))
     recurrent = MetaLSTM(family, MetaLSTMConfig(width=4, n_episodes=steps))
-    assert (maml.evaluation_size, maml.trained_column) == ((max(4, steps + 1), TINY.n_episodes), steps)
+    assert (maml.evaluation_size, maml.trained_column) == ((max(4, 2 * steps + 2), TINY.n_episodes), steps)
     assert (recurrent.evaluation_size[0], recurrent.trained_column) == (steps, steps - 1)
 
 

@@ -155,13 +155,15 @@ def test_a_recipe_is_of_a_learner_and_names_its_settings(name):
 
 
 def test_a_recipe_is_taken_where_nobody_asks_otherwise_and_says_what_to_expect(monkeypatch, capsys):
-    recipe = Recipe("maml", 2 * TINY_STEPS, {"n_tasks": 2, "n_episodes": 3, "hidden": (4,)}, "-3", 1.5)
+    recipe = Recipe(
+        "maml", 2 * TINY_STEPS, {"n_tasks": 2, "n_episodes": 3, "inner_steps": 1, "hidden": (4,)}, "-3", 1.5
+    )
     monkeypatch.setattr(PointGoal, "recipes", (recipe,))
     assert main(["train", "PointGoal", "--out", "run"]) == 0
     run = RunFolder("run").read_config()
     assert run.steps == 2 * TINY_STEPS and run.config["hidden"] == [4]
     said = capsys.readouterr().out
-    assert "PointGoal, maml: 480 steps, n_tasks 2, n_episodes 3, hidden (4,); reaches -3 in 1.5 min" in said
+    assert "480 steps, n_tasks 2, n_episodes 3, inner_steps 1, hidden (4,); reaches -3 in 1.5 min" in said
     assert main(["train", "PointGoal", "--out", "mine", "--hidden", "6", "--steps", "240"]) == 0
     mine = RunFolder("mine").read_config()
     assert (mine.steps, mine.config["hidden"], mine.config["n_tasks"]) == (240, [6], 2)
