@@ -1,6 +1,7 @@
 """How torch computes, whatever is around: on how many threads, with which numbers, with gradients."""
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -15,6 +16,14 @@ def torch_threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def thread_pool(most: int | None = None) -> Iterator[Executor]:
+    """As many threads as torch had, but no more than so many, on each of which torch computes alone."""
+    n = torch.get_num_threads() if most is None else min(most, torch.get_num_threads())
+    with torch_threads(1), ThreadPoolExecutor(n, "", torch.set_num_threads, (1,)) as pool:
+        yield pool
 
 
 @contextmanager

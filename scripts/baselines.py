@@ -64,6 +64,23 @@ class Curve(BaseCallback):
             self.returns.append(float(np.mean([e["r"] for e in self.model.ep_info_buffer])))
 
 
+def ppo(env: VecNormalize, n_steps: int, seed: int) -> PPO:
+    """The PPO that references are trained with, n_steps of every environment an iteration."""
+    return PPO(
+        "MlpPolicy",
+        env,
+        learning_rate=lambda left: 1e-3 * left,
+        n_steps=n_steps,
+        batch_size=max(2, n_steps * env.num_envs // 8),
+        n_epochs=5,
+        gamma=0.98,
+        stats_window_size=env.num_envs,
+        policy_kwargs={"log_std_init": -0.5},
+        seed=seed,
+        device="cpu",
+    )
+
+
 def train(
     options: Options, family: TaskFamily, steps: float, seed: int, **kwargs: Any
 ) -> tuple[ModelPolicy, Curve]:
@@ -78,20 +95,7 @@ def train(
     """
     env = FamilyVecEnv(family, options.n_envs, n_threads=options.n_threads, seed=seed, **kwargs)
     normalised = VecNormalize(env, gamma=0.98)
-    n_steps = family.horizon
-    model = PPO(
-        "MlpPolicy",
-        normalised,
-        learning_rate=lambda left: 1e-3 * left,
-        n_steps=n_steps,
-        batch_size=max(2, n_steps * options.n_envs // 8),
-        n_epochs=5,
-        gamma=0.98,
-        stats_window_size=options.n_envs,
-        policy_kwargs={"log_std_init": -0.5},
-        seed=seed,
-        device="cpu",
-    )
+    model = ppo(normalised, family.horizon, seed)
     curve = Curve()
     with torch_threads(1):
         model.learn(int(steps), curve)

@@ -75,12 +75,13 @@ def make_logger(folder: Path, until: int, stdout: bool) -> Logger:
     return Logger(str(folder), formats)
 
 
-def logged(folder: Path, until: int, column: str) -> list[float]:
-    """The numbers of a column that a run folder has logged up to a step, where there are any."""
-    found = []
+def logged(folder: Path, until: int, *columns: str) -> list[list[float]]:
+    """The numbers of each column that a run folder has logged up to a step, where there are any."""
+    found: list[list[float]] = [[] for _ in columns]
     for row in _rows_until(folder / PROGRESS, until):
-        with suppress(KeyError, TypeError, ValueError):
-            found.append(float(row[column]))
+        for column, numbers in zip(columns, found, strict=True):
+            with suppress(KeyError, TypeError, ValueError):
+                numbers.append(float(row[column]))
     return found
 
 

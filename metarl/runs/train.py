@@ -106,8 +106,8 @@ def _train(
     target: float | None,
     callback: Callback | None,
 ) -> bool:
-    before = max(logged(folder.path, agent.num_timesteps, SECONDS), default=0.0)
-    best = max(logged(folder.path, agent.num_timesteps, RETURN), default=-inf)
+    seconds, returns = logged(folder.path, agent.num_timesteps, SECONDS, RETURN)
+    before, best = max(seconds, default=0.0), max(returns, default=-inf)
     judged = agent.num_timesteps // every  # how often it should have been
     logger = make_logger(folder.path, agent.num_timesteps, tables)
     begun, begun_at, saved = time.monotonic(), agent.num_timesteps, time.monotonic()

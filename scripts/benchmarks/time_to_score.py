@@ -7,14 +7,14 @@ ends counts as that long.
 
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from statistics import median
 
 import numpy as np
-from stable_baselines3 import PPO
+from baselines import ppo
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -62,23 +62,17 @@ class Found:
     arrived: bool
 
 
-class Arrived(Exception):  # noqa: N818 - not an error
-    """The goal is reached, or patience has ended."""
-
-
 def train(agent: Agent, steps: int, goal: float, patience: float) -> Found:
     """Train one of ours until its last kind of episode returns as much."""
     begun, arrived = time.perf_counter(), False
 
-    def look(_: Agent, stats: dict[str, float]) -> None:
+    def look(_: Agent, stats: dict[str, float]) -> bool:
         nonlocal arrived
         returns = [value for name, value in stats.items() if name.startswith("return/")]
         arrived = bool(returns) and returns[-1] >= goal
-        if arrived or time.perf_counter() - begun > patience:
-            raise Arrived
+        return not arrived and time.perf_counter() - begun < patience
 
-    with suppress(Arrived):
-        agent.learn(steps, look)
+    agent.learn(steps, look)
     return Found(time.perf_counter() - begun, agent.num_timesteps, arrived)
 
 
@@ -143,22 +137,9 @@ def recurrent_ppo(seed: int, patience: float, n_envs: int) -> Found:
 
 def told_ppo(seed: int, patience: float) -> Found:
     """PPO that is told the task: nothing to find out, on simulations in our batch."""
-    n_envs, horizon = 64, load_family(FAMILY).horizon
-    with closing(FamilyVecEnv(FAMILY, n_envs, seed=seed, told=True)) as batch:
-        model = PPO(
-            "MlpPolicy",
-            VecNormalize(batch, gamma=0.98),
-            n_steps=horizon,
-            batch_size=horizon * n_envs // 8,
-            n_epochs=5,
-            learning_rate=1e-3,
-            gamma=0.98,
-            stats_window_size=n_envs,
-            policy_kwargs={"log_std_init": -0.5},
-            seed=seed,
-            device="cpu",
-        )
-        return train_sb3(model, GOAL, patience)
+    horizon = load_family(FAMILY).horizon
+    with closing(FamilyVecEnv(FAMILY, 64, seed=seed, told=True)) as batch:
+        return train_sb3(ppo(VecNormalize(batch, gamma=0.98), horizon, seed), GOAL, patience)
 
 
 def _line(

@@ -6,13 +6,14 @@ PPO (ProMP, algorithm 1). Every task is adapted at once: parameters carry a lead
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from metarl.learners import shards
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.maml.baseline import features, fit_predict
 from metarl.learners.maml.config import MAMLConfig
@@ -22,7 +23,7 @@ from metarl.learners.returns import discounted_returns, gae
 from metarl.policies.gaussian import GaussianMLP, Params, expand, kl, log_prob
 from metarl.policies.normaliser import Normaliser
 from metarl.sampling.trajectories import Trajectories
-from metarl.threads import torch_threads
+from metarl.threads import thread_pool
 
 SHARD = 4000  # steps of a stage that a CPU thread learns from at a time, whole tasks, and at least one
 MIN_FISHER_SAMPLES = 150  # of each task, below which the thinned Jacobian is mostly noise
@@ -136,9 +137,8 @@ class MAMLLearner:
         batches.append(self.batch(stages[-1], self.config.n_tasks, pooled=True))
         for group in self.adam.param_groups:
             group["lr"] = self.config.outer_lr * remaining(self.config.lr_schedule, progress)
-        step, n_threads = self._trpo if self.config.outer == "trpo" else self._ppo, torch.get_num_threads()
-        with torch_threads(1), ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as pool:
-            stats = step(batches, pool)
+        with thread_pool() as pool:
+            stats = (self._trpo if self.config.outer == "trpo" else self._ppo)(batches, pool)
         for stage in stages:
             self.normaliser.update(torch.from_numpy(stage.obs[stage.valid]))
         std = self.meta["log_std"].detach().exp().clamp(min=self.config.min_std)
@@ -246,13 +246,11 @@ class MAMLLearner:
 
     def _shards(self, index: Tensor, batches: Sequence[Batch]) -> Sequence[Tensor]:
         """The tasks of an index in groups, one of which a CPU thread works on at a time."""
-        longest = max(b.obs.shape[1] for b in batches)
-        return index.split(max(1, SHARD // longest) if self.device.type == "cpu" else len(index))
+        return shards.split(index, max(b.obs.shape[1] for b in batches), SHARD)
 
     def _trpo(self, batches: Sequence[Batch], pool: Executor) -> dict[str, float]:
         c, meta, n_tasks = self.config, list(self.meta.values()), len(batches[0].obs)
-        shards = self._shards(torch.arange(n_tasks, device=self.device), batches)
-        share = torch.tensor([len(shard) / n_tasks for shard in shards], device=self.device)
+        groups = self._shards(torch.arange(n_tasks, device=self.device), batches)
         stride = max(1, min(c.fisher_stride, batches[-1].obs.shape[1] // MIN_FISHER_SAMPLES))
 
         def begin(shard: Tensor) -> "_Shard":
@@ -265,7 +263,7 @@ class MAMLLearner:
             old = dist[0].detach(), dist[1].detach()
             return _Shard(some, old, gain.detach(), gradient, self.fisher(some, adapted, stride))
 
-        parts = list(pool.map(begin, shards))
+        parts = list(pool.map(begin, groups))
 
         def evaluate(flat: Tensor) -> tuple[float, float]:
             meta = self._unflatten(flat)
@@ -276,16 +274,16 @@ class MAMLLearner:
                 gain, drift = self._gain(new, part.batches[-1]), self._drift(part.old, new, part.batches[-1])
                 return torch.stack([gain.mean(), drift])
 
-            gain, drift = share @ torch.stack(list(pool.map(judge, parts)))
+            gain, drift = shards.average(pool.map(judge, parts), groups)
             return float(gain), float(drift)
 
         def product(v: Tensor) -> Tensor:
-            return share @ torch.stack(list(pool.map(lambda part: part.fisher(v), parts))) + c.cg_damping * v
+            return shards.average(pool.map(lambda part: part.fisher(v), parts), groups) + c.cg_damping * v
 
-        gradient = share @ torch.stack([part.gradient for part in parts])
+        gradient = shards.average((part.gradient for part in parts), groups)
         found, gain, moved = trust_region_step(
             _flatten(meta).detach(),
-            float(share @ torch.stack([part.gain for part in parts])),
+            float(shards.average((part.gain for part in parts), groups)),
             gradient,
             product,
             evaluate,
@@ -343,14 +341,11 @@ class MAMLLearner:
             return slopes, torch.stack([gain, inner, drift[-1]]).detach()
 
         for order in minibatches(n_tasks, c.epochs, c.minibatches, self.generator):
-            shards = self._shards(order.to(self.device), batches)
-            share = [len(shard) / len(order) for shard in shards]
-            slopes, stats = zip(*pool.map(learn, shards), strict=True)
-            for p, *parts in zip(meta, *slopes, strict=True):
-                p.grad = sum(w * part for w, part in zip(share, parts, strict=True))
-            norm = torch.nn.utils.clip_grad_norm_(meta, c.max_grad_norm)
+            groups = self._shards(order.to(self.device), batches)
+            slopes, stats = zip(*pool.map(learn, groups), strict=True)
+            norm = shards.set_gradients(meta, slopes, groups, c.max_grad_norm)
             self.adam.step()
-        means = sum(w * part for w, part in zip(share, stats, strict=True))
+        means = shards.average(stats, groups)
         names = "gain", "inner_kl", "outer_kl"
         return {**dict(zip(names, means.tolist(), strict=True)), "grad_norm": float(norm)}
 

@@ -10,7 +10,7 @@ visits itself (DAgger, Ross et al. 2011); and the critic, which nobody needs aft
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl.learners import shards
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, minibatches, remaining, surrogate
@@ -30,7 +31,7 @@ from metarl.policies.inputs import InputNormaliser, Inputs
 from metarl.policies.normaliser import Normaliser
 from metarl.policies.recurrent import CRITIC_WIDTH, RecurrentPolicy, choose
 from metarl.sampling.trajectories import Trials
-from metarl.threads import torch_threads
+from metarl.threads import thread_pool
 
 SHARD = 800  # steps that a CPU thread learns from at a time: small products gain little from more threads
 IMITATION = 3.0  # weight of the squared distance to the teacher's action
@@ -123,8 +124,8 @@ class MetaLSTMLearner:
         self.imitation = self.imitates(progress)
         for group in self.adam.param_groups:
             group["lr"] = c.lr * remaining(c.lr_schedule, progress) * self.brake
-        steps, n_threads = [], torch.get_num_threads()
-        with torch_threads(1), ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as pool:
+        steps = []
+        with thread_pool() as pool:
             self._rescale(trials)
             batch = self._batch(trials)
             n = batch["action"].shape[1]
@@ -216,15 +217,10 @@ class MetaLSTMLearner:
 
         It is not taken where the steps before it have gone too far already.
         """
-        size = max(1, SHARD // len(batch["action"])) if self.device.type == "cpu" else len(index)
-        shards = index.split(size)
-        share = [len(shard) / len(index) for shard in shards]
-        slopes, stats = zip(*pool.map(partial(self._gradient, batch), shards), strict=True)
-        params = list(self.params.values())
-        for p, *parts in zip(params, *slopes, strict=True):
-            p.grad = sum(w * part for w, part in zip(share, parts, strict=True))
-        norm = torch.nn.utils.clip_grad_norm_(params, self.config.max_grad_norm)
-        means = {k: sum(w * float(s[k]) for w, s in zip(share, stats, strict=True)) for k in stats[0]}
+        parts = shards.split(index, len(batch["action"]), SHARD)
+        slopes, stats = zip(*pool.map(partial(self._gradient, batch), parts), strict=True)
+        norm = shards.set_gradients(list(self.params.values()), slopes, parts, self.config.max_grad_norm)
+        means = {k: shards.average((float(s[k]) for s in stats), parts) for k in stats[0]}
         if not self._too_far(means):
             self.adam.step()
         return {**means, "grad_norm": float(norm)}

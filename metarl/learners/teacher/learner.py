@@ -1,7 +1,6 @@
 """The teacher's learner: PPO of a policy that is told the task, on single steps."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from math import log
 from typing import Any
 
@@ -18,7 +17,7 @@ from metarl.policies.inputs import BOUND
 from metarl.policies.normaliser import Normaliser
 from metarl.policies.told import ToldPolicy
 from metarl.sampling.lessons import Lessons
-from metarl.threads import torch_threads
+from metarl.threads import thread_pool
 
 
 class Teacher:
@@ -70,8 +69,7 @@ class Teacher:
         lr = c.lr * (1 - progress) * self.brake
         batch = self._batch(lessons)
         orders = list(minibatches(len(batch["x"]), c.epochs, c.minibatches, self.generator))
-        n_threads = min(2, torch.get_num_threads())  # actor and critic share nothing
-        with torch_threads(1), ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as pool:
+        with thread_pool(2) as pool:  # actor and critic share nothing
             actor = pool.submit(self._learn_actor, batch, orders, lr)
             critic = pool.submit(self._learn_critic, batch, orders, lr)
             steps, stats = actor.result(), critic.result()
