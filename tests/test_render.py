@@ -320,8 +320,12 @@ def addresses():
 
 
 def keep_on():
-    heard[:] = addresses()
-    return time.monotonic() < end and len(heard) < 2  # the page's, and that of the viewer's own parts
+    global end
+    if len(heard) < 2:  # the page's, and that of the viewer's own parts
+        heard[:] = addresses()
+        if len(heard) == 2:
+            end = time.monotonic() + 2  # closed while it still starts, MuJoCo's viewer may crash
+    return time.monotonic() < end
 
 
 agent = RunFolder(sys.argv[1]).load("cpu", 1)[1]
