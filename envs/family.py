@@ -207,9 +207,9 @@ class TaskFamily:
         rng = np.random.default_rng([zlib.crc32(self.name.encode()), SPLITS.index(split)])
         return self._draw(rng, n, split)
 
-    def recipe(self, learner: str) -> Recipe | None:
-        """How a learner of this name is trained on the family best; None if nobody knows."""
-        return next((recipe for recipe in self.recipes if recipe.learner == learner), None)
+    def recipe(self, learner: str) -> Recipe:
+        """How a learner of this name is trained on the family best; by its defaults if nobody knows."""
+        return next((recipe for recipe in self.recipes if recipe.learner == learner), Recipe(learner))
 
     @property
     def has_ood(self) -> bool:

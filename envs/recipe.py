@@ -18,7 +18,7 @@ class Recipe:
     """
 
     learner: str
-    steps: int
+    steps: int = 4_000_000
     settings: Mapping[str, Any] = field(default_factory=dict)
     reaches: str = ""
     minutes: float | None = None

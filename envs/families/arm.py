@@ -14,6 +14,7 @@ from metarl.envs.markers import Marker, View
 from metarl.envs.mjlog import no_console
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
+from metarl.envs.recipe import Recipe
 from metarl.envs.task import Task
 from metarl.errors import InputError
 from metarl.extras import install
@@ -162,6 +163,7 @@ class ArmReach(FetchArm):
     """
 
     params = tuple(Param(f"goal_{axis}", "m", Uniform(-RANGE, RANGE)) for axis in "xyz")
+    recipes = (Recipe("meta-lstm", 1_500_000, {"teacher": 0.3, "change_input": "all"}),)
 
 
 class ArmPush(FetchArm):
@@ -174,6 +176,7 @@ class ArmPush(FetchArm):
     file = "push.xml"
     extra_height = 0.0
     params = tuple(Param(f"goal_{axis}", "m", Uniform(-RANGE, RANGE)) for axis in "xy")
+    recipes = (Recipe("meta-lstm", 4_000_000, {"teacher": 0.5, "imitate": 0.6, "gamma": 0.97}),)
 
     @cached_property
     def table(self) -> float:

@@ -52,7 +52,7 @@ class HalfCheetahVel(HalfCheetah):
     recipes = (
         Recipe(
             "meta-lstm",
-            4_000_000,
+            4_800_000,
             {"teacher": 0.5, "imitate": 0.7, "min_std": 0.2},
             "-39 to -32 in its first episode",
             9,
@@ -129,6 +129,14 @@ class HalfCheetahVelGap(HalfCheetahVel):
 
 class HalfCheetahForward(HalfCheetah):
     """Run forward: v_x - 0.05 ||a||^2, with whatever a family varies of the robot."""
+
+    recipes = (
+        Recipe(
+            "meta-lstm",
+            6_000_000,
+            {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.2, "gamma": 0.99},
+        ),
+    )
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]

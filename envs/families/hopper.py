@@ -4,6 +4,7 @@ import numpy as np
 
 from metarl.envs.families.planar_walker import PITCH, PlanarWalker, Z
 from metarl.envs.readings import Readings
+from metarl.envs.recipe import Recipe
 
 
 class HopperRandParams(PlanarWalker):
@@ -14,6 +15,7 @@ class HopperRandParams(PlanarWalker):
     """
 
     mjcf = "hopper.xml"
+    recipes = (Recipe("meta-lstm", 3_000_000, {"change_input": "all", "gamma": 0.99}),)
 
     def healthy(self, r: Readings) -> np.ndarray:
         """Torso above 0.7 m, pitch within 0.2 rad, every other coordinate within 100."""

@@ -11,6 +11,7 @@ from metarl.envs.families.gymnasium_robot import GymnasiumRobot
 from metarl.envs.markers import Marker, View
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
+from metarl.envs.recipe import Recipe
 from metarl.envs.task import Task
 
 Z = 2  # coordinate of the root
@@ -34,6 +35,9 @@ class HumanoidDir(GymnasiumRobot):
     frame_skip = 5
     horizon = 200
     params = (Param("direction", "rad", Uniform(0, 2 * pi)),)
+    recipes = (
+        Recipe("meta-lstm", 6_000_000, {"teacher": 0.6, "imitate": 0.6, "min_std": 0.15, "gamma": 0.99}),
+    )
     n_train = 100
     n_test = 30
     derived = (COM,)

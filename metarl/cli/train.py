@@ -21,7 +21,6 @@ from metarl.runs.sources import write_sources
 from metarl.runs.train import go_on
 
 DEFAULT_LEARNER = "maml"
-DEFAULT_STEPS = 4_000_000
 
 
 @dataclass
@@ -92,7 +91,7 @@ class Train(Command):
             raise InputError("which family? e.g. metarl train HalfCheetahVel; see metarl families")
         if self.named is not None:
             raise InputError("--family goes with --resume RUN; a new run takes FAMILY as it is")
-        recipe = load_family(self.family).recipe(self.learner) or Recipe(self.learner, DEFAULT_STEPS)
+        recipe = load_family(self.family).recipe(self.learner)
         steps = int(self.steps or recipe.steps)
         settings = {name: value for name, value in recipe.settings.items() if name not in self.given}
         config = replace(self.config, **settings)

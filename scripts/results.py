@@ -1,0 +1,360 @@
+#!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
+"""Train with defaults only, evaluate on held-out tasks, keep what was measured, and write the tables.
+
+A training that was stopped goes on; one whose settings are no longer the defaults is made again. What was
+measured lies in `docs/results/measured`, a record and a curve a training, from which the tables of the README
+and of `docs/results.md` are written.
+"""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import tyro
+
+from metarl.envs import FAMILIES, Task, load_family
+from metarl.errors import InputError, unknown
+from metarl.evaluation.references import references_on
+from metarl.evaluation.statistics import stratified_bootstrap
+from metarl.files import write_json
+from metarl.learners import LEARNERS
+from metarl.learners.adapter import EPISODES
+from metarl.runs.logs import PROGRESS, SECONDS, STEP
+from metarl.runs.run_folder import CONFIG, VERSIONS
+from metarl.runs.validation import RETURN
+
+ROOT = Path(__file__).resolve().parents[1]
+MEASURED = ROOT / "docs" / "results" / "measured"
+CURVE_ROWS = 150
+COST = "minutes, cores"
+KEPT = ("tasks", "column", "episodes_used", "returns", "success")  # of an evaluation
+MARK = re.compile(r"(<!-- (\w+) of scripts/results.py -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+@dataclass
+class Options:
+    """What to measure."""
+
+    families: tyro.conf.Positional[tuple[str, ...]] = tuple(FAMILIES)
+    """of the catalogue"""
+    learner: tuple[str, ...] = ("meta-lstm", "maml")
+    """which ones"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of training"""
+    jobs: int = 1
+    """trainings side by side, which share the cores among them"""
+    runs: Path = Path("runs/results")
+    """where the run folders are"""
+    write_only: bool = False
+    """train nothing: write the tables from what has been measured"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of the table, by its name."""
+
+    family: str
+    learner: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"{self.family}-{self.learner}-{self.seed}"
+
+    @property
+    def record(self) -> Path:
+        """The file of what was measured."""
+        return MEASURED / f"{self.name}.json"
+
+    @property
+    def command(self) -> list[str]:
+        """What a user types for it."""
+        flags = ["--learner", self.learner] if self.learner != "maml" else []
+        return ["metarl", "train", self.family, *flags, "--seed", str(self.seed)]
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """Steps and settings of a training without flags, as JSON has them."""
+        recipe = load_family(self.family).recipe(self.learner)
+        config = asdict(LEARNERS[self.learner].config_class(**recipe.settings))
+        return json.loads(json.dumps({"steps": recipe.steps, "config": config}))
+
+    def is_done(self) -> bool:
+        """Whether it was measured with what are the defaults today."""
+        return self.record.is_file() and self.is_default(json.loads(self.record.read_text()))
+
+    def is_default(self, found: dict[str, Any]) -> bool:
+        """Whether a record, or what a run folder was asked for, has today's steps and settings."""
+        return {key: found[key] for key in self.defaults} == self.defaults
+
+    def measure(self, runs: Path, cores: set[int]) -> None:
+        """Train on some of the cores, or go on, evaluate, and keep the record and the curve."""
+        folder = runs / self.name
+        command = [*self.command, "--out", str(folder)]
+        if (folder / CONFIG).is_file():
+            if self.is_default(json.loads((folder / CONFIG).read_text())):
+                command = ["metarl", "train", "--resume", str(folder)]
+            else:
+                command.append("--force")
+        run(command, cores)
+        evaluation = folder / "evaluation.json"
+        run(["metarl", "evaluate", str(folder), "--json", str(evaluation)], cores)
+        rows = list(csv.DictReader((folder / PROGRESS).open()))
+        found = json.loads(evaluation.read_text())
+        MEASURED.mkdir(exist_ok=True)
+        self._write_curve(rows)
+        write_json(
+            self.record,
+            {
+                "command": " ".join(self.command),
+                **self.defaults,
+                "frames": int(float(rows[-1][STEP])),
+                "seconds": float(rows[-1][SECONDS]),
+                "cores": len(cores),
+                "machine": machine(),
+                "versions": json.loads((folder / VERSIONS).read_text()),
+                "evaluation": {k: found[k] for k in KEPT},
+            },
+        )
+
+    def _write_curve(self, rows: list[dict[str, str]]) -> None:
+        every, last = max(1, len(rows) // CURVE_ROWS), len(rows) - 1
+        kept = [row for i, row in enumerate(rows) if i % every == 0 or row.get(RETURN) or i == last]
+        columns = [key for key in rows[0] if any(row[key] for row in rows)]
+        with self.record.with_suffix(".csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
+
+
+def run(command: Sequence[str], cores: set[int]) -> None:
+    """Run a command of metarl on these cores, its words into the log beside the run.
+
+    Raises:
+        InputError: it failed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )
+    if done.returncode:
+        raise InputError(f"{' '.join(command)}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def machine() -> str:
+    """The processor, in words."""
+    models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return f"{models[0] if models else 'unknown processor'}, {os.cpu_count()} cores"
+
+
+def measure(options: Options) -> None:
+    """Make the trainings that are missing, a few side by side, each on its share of the cores."""
+    todo = [
+        Training(family, learner, seed)
+        for seed in options.seeds
+        for learner in options.learner
+        for family in options.families
+    ]
+    cores = sorted(os.sched_getaffinity(0))
+    shares: SimpleQueue[set[int]] = SimpleQueue()
+    for k in range(options.jobs):
+        shares.put(set(cores[k :: options.jobs]))
+
+    def one(training: Training) -> None:
+        share = shares.get()
+        try:
+            training.measure(options.runs, share)
+            print(f"{training.name}: measured", flush=True)
+        except InputError as error:
+            print(error, file=sys.stderr, flush=True)
+        finally:
+            shares.put(share)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(one, [training for training in todo if not training.is_done()]))
+
+
+class Measured:
+    """What the trainings of a learner on a family found, one seed or several.
+
+    Attributes:
+        training: the first of them.
+        records: of all.
+        returns: (trainings, tasks, columns).
+    """
+
+    def __init__(self, trainings: Sequence[Training]):
+        self.training = trainings[0]
+        self.records = [json.loads(training.record.read_text()) for training in trainings]
+        self.evaluations = [record["evaluation"] for record in self.records]
+        self.returns = np.array([found["returns"] for found in self.evaluations])
+        tasks = [Task(values) for values in self.evaluations[0]["tasks"]]
+        self.references = references_on(load_family(self.training.family), tasks)
+
+    @property
+    def columns(self) -> list[int]:
+        """Which are shown: before adaptation and after three steps, or the first and the last episode."""
+        n = self.returns.shape[2]
+        return [0, n - 1] if self.evaluations[0]["column"] == EPISODES else list(range(min(n, 4)))
+
+    def cell(self, column: int) -> str:
+        """Mean return, its interval over tasks and trainings, and the trainings' own means."""
+        seeds = self.returns.mean(axis=1)[:, column]
+        low, high = stratified_bootstrap(self.returns, lambda drawn: drawn.mean(axis=(0, 1)))[:, column]
+        digits = 0 if np.abs(seeds).max() >= 20 else 1
+        mean, low, high, *seeds = (f"{value:.{digits}f}" for value in (seeds.mean(), low, high, *seeds))
+        return f"{mean} [{low}, {high}]" + (f" ({', '.join(seeds)})" if len(seeds) > 1 else "")
+
+    def success(self, column: int) -> str:
+        """Share of episodes that end at the goal, where the family says what that is."""
+        if self.evaluations[0]["success"] is None:
+            return ""
+        return f"{100 * np.mean([found['success'] for found in self.evaluations], axis=(0, 1))[column]:.0f} %"
+
+    def score(self, column: int) -> str:
+        """Between random and oracle, where they are known."""
+        return f"{self.references.score(self.returns.mean(axis=0))[column]:.2f}" if self.references else ""
+
+    @property
+    def oracle(self) -> str:
+        """Mean return of the policy that is told the task."""
+        return f"{np.mean(self.references.oracle):.4g}" if self.references else ""
+
+    @property
+    def cost(self) -> list[str]:
+        """Frames of a training, and its minutes on how many cores."""
+        minutes = [record["seconds"] / 60 for record in self.records]
+        low, high = (f"{n:.2g}" if n < 10 else f"{n:.0f}" for n in (min(minutes), max(minutes)))
+        spread = low if low == high else f"{low} to {high}"
+        return [f"{self.records[0]['frames'] / 1e6:.1f} M", f"{spread} on {self.records[0]['cores']}"]
+
+
+def rows_of(learner: str) -> list[Measured]:
+    """All that was measured of a learner, by family."""
+    found = defaultdict(list)
+    for path in sorted(MEASURED.glob(f"*-{learner}-*.json")):
+        family, seed = path.stem.split("-")[0], int(path.stem.rpartition("-")[2])
+        found[family].append(Training(family, learner, seed))
+    return [Measured(found[family]) for family in FAMILIES if family in found]
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """As Markdown has it."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def memory_table() -> str:
+    """Of the Meta-LSTM."""
+    heads = ["family", "episode 1", "last episode", "success", "score", "oracle", "steps", COST]
+    rows = [
+        [
+            row.training.family,
+            *map(row.cell, row.columns),
+            row.success(-1),
+            " and ".join(filter(None, map(row.score, row.columns))),
+            row.oracle,
+            *row.cost,
+        ]
+        for row in rows_of("meta-lstm")
+    ]
+    return table(heads, rows)
+
+
+def gradient_table() -> str:
+    """Of MAML."""
+    heads = [
+        "family",
+        "before",
+        "after 1 step",
+        "after 2",
+        "after 3",
+        "score",
+        "oracle",
+        "steps",
+        "minutes, cores",
+    ]
+    rows = [
+        [
+            row.training.family,
+            *map(row.cell, row.columns),
+            row.score(row.columns[-1]),
+            row.oracle,
+            *row.cost,
+        ]
+        for row in rows_of("maml")
+    ]
+    return table(heads, rows)
+
+
+def summary_table() -> str:
+    """Of both, in short."""
+    heads = [
+        "family",
+        "learner",
+        "before, or first episode",
+        "after, or last episode",
+        "score",
+        "minutes, cores",
+    ]
+    rows = [
+        [
+            row.training.family,
+            row.training.learner,
+            *(f"{row.returns.mean(axis=(0, 1))[k]:.3g}" for k in (row.columns[0], row.columns[-1])),
+            row.score(row.columns[-1]),
+            row.cost[1],
+        ]
+        for learner in ("meta-lstm", "maml")
+        for row in rows_of(learner)
+    ]
+    return table(heads, rows)
+
+
+TABLES = {"memory": memory_table, "gradient": gradient_table, "summary": summary_table}
+PAGES = ROOT / "README.md", ROOT / "docs" / "results.md"
+
+
+def written(page: str) -> str:
+    """A page with the tables as they are today between their marks."""
+    return MARK.sub(lambda found: found[1] + "\n" + TABLES[found[2]]() + "\n" + found[3], page)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and write; returns the exit status."""
+    options = tyro.cli(Options, args=argv, description=__doc__)
+    try:
+        for name, known, given in (
+            ("family", FAMILIES, options.families),
+            ("learner", LEARNERS, options.learner),
+        ):
+            for wrong in sorted(set(given) - set(known)):
+                raise unknown(name, wrong, known)
+        if not options.write_only:
+            measure(options)
+    except InputError as error:
+        print(f"results: {error}", file=sys.stderr)
+        return 2
+    for page in PAGES:
+        page.write_text(written(page.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
