@@ -1,5 +1,5 @@
 #!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
-"""What a memory is worth: the same policy without parts of it, trained and judged alike.
+"""What a memory, or a part of its training, is worth: the same without it, trained and judged alike.
 
 Trains every variant with every seed and prints, for the first and the last episode of a trial, the mean
 return on held-out tasks with its 95 % interval (bootstrap over tasks of the seeds' mean) and the lowest and
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl import MetaLSTM, MetaLSTMConfig, evaluate
-from metarl.envs import InputError
+from metarl.envs import InputError, load_family
 from metarl.evaluation.statistics import bootstrap
 from metarl.files import write_json
 
@@ -32,7 +32,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "change not seen": {"change_input": "none"},
     "change of the reward only": {"change_input": "reward"},
     "nothing remembered": {"core": "feedforward", "reward_input": False, "change_input": "none"},
+    "no teacher": {"teacher": 0.0},
+    "blind critic": {"critic": "blind"},
+    "few steps of learning": {"piece": 1_000_000, "minibatches": 4},
 }
+N_OF_MEMORY = 7  # which come first; the others are of how it is trained
 
 
 @dataclass
@@ -43,9 +47,11 @@ class Options:
     """a name from `metarl families`, or my_robot.py:MyFamily"""
     steps: float = 4e6
     """environment steps of each training"""
+    recipe: bool = False
+    """take the family's steps and settings instead of the ones given here"""
     seeds: int = 3
     """trainings of each variant"""
-    variants: tuple[str, ...] = tuple(VARIANTS)
+    variants: tuple[str, ...] = tuple(VARIANTS)[:N_OF_MEMORY]
     """which ones"""
     out: Path | None = None
     """folder for the agents and the returns, made if it is not there; a later call goes on from there"""
@@ -96,15 +102,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-    table = Table("variant", "episode 1", f"episode {options.config.n_episodes}", box=SIMPLE_HEAD)
     results: dict[str, list[np.ndarray]] = {}
     try:
+        if options.recipe:
+            recipe = load_family(options.family).recipe(MetaLSTM.name)
+            options = replace(options, steps=recipe.steps, config=MetaLSTMConfig(**recipe.settings))
         for variant in options.variants:
             results[variant] = [returns_of(options, variant, seed) for seed in range(options.seeds)]
             print(json.dumps({variant: [r.mean(axis=0).tolist() for r in results[variant]]}), flush=True)
     except InputError as error:
         print(f"ablation: {error}", file=sys.stderr)
         return 2
+    table = Table("variant", "episode 1", f"episode {options.config.n_episodes}", box=SIMPLE_HEAD)
     for line in rows(results):
         table.add_row(*line)
     Console(width=120).print(table)
