@@ -39,6 +39,7 @@ class TaskFamily:
         derived: MjData fields beyond qpos and qvel that the functions read ("site_xpos", ...).
         remembered: those of `derived` whose values before the step are read, too.
         recipes: how learners are trained on the family best, one for each.
+        error_unit: of `error`.
         view: from where pictures are taken; None takes the model's camera "track" or "top", or follows.
     """
 
@@ -54,6 +55,7 @@ class TaskFamily:
     derived: ClassVar[tuple[str, ...]] = ()
     remembered: ClassVar[tuple[str, ...]] = ()
     recipes: ClassVar[tuple[Recipe, ...]] = ()
+    error_unit: ClassVar[str] = ""
     view: ClassVar[View | None] = None
 
     # What a family defines.
@@ -88,6 +90,10 @@ class TaskFamily:
 
     def success(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Which simulations are at their goal now, (N,) bool; None if the family has no such notion."""
+        return None
+
+    def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """How far each simulation is from what is asked, (N,) in `error_unit`; None if nobody can say."""
         return None
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:

@@ -194,13 +194,13 @@ class Measured:
     """What the trainings of a learner on a family found, one seed or several.
 
     Attributes:
-        training: the first of them.
+        trainings: one a seed.
         records: of all.
         returns: (trainings, tasks, columns).
     """
 
     def __init__(self, trainings: Sequence[Training]):
-        self.training = trainings[0]
+        self.trainings, (self.training, *_) = trainings, trainings
         self.records = [json.loads(training.record.read_text()) for training in trainings]
         self.evaluations = [record["evaluation"] for record in self.records]
         self.returns = np.array([found["returns"] for found in self.evaluations])

@@ -64,16 +64,21 @@ class AntVel(Ant):
     """
 
     params = (Param("velocity", "m/s", Uniform(0, 3), ood=Uniform(3, 4)),)
+    error_unit = "m/s"
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """One minus the velocity error, a small bonus for being alive, and control cost."""
         return {
-            "velocity": 1.0 - np.abs(r.velocity(X) - task["velocity"]),
+            "velocity": 1.0 - self.error(r, task),
             "alive": np.full(len(action), 0.05),
             "control": -0.005 * np.square(action).sum(axis=1),
         }
+
+    def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Velocity error."""
+        return np.abs(r.velocity(X) - task["velocity"])
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """An arrow as long as half a second's way, and a post that goes at the asked velocity."""
@@ -131,6 +136,7 @@ class AntGoal(Ant):
         Param("angle", "rad", Uniform(0, 2 * pi)),
     )
     n_train = 150
+    error_unit = "m"
     view = View(distance=10.0, elevation=-50.0, lookat=(0.0, 0.0, 0.0))
 
     def observe(self, r: Readings) -> np.ndarray:
@@ -146,6 +152,11 @@ class AntGoal(Ant):
             "distance": -np.abs(r.qpos[:, X] - x) - np.abs(r.qpos[:, Y] - y),
             "control": -0.1 * np.square(action).sum(axis=1),
         }
+
+    def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Distance to the goal."""
+        x, y = polar(task)
+        return np.hypot(r.qpos[:, X] - x, r.qpos[:, Y] - y)
 
     def terminated(self, r: Readings) -> np.ndarray:
         """Never."""

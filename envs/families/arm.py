@@ -52,6 +52,7 @@ class FetchArm(TaskFamily):
     frame_skip = 10
     horizon = 50
     n_test = 40
+    error_unit = "m"
     derived = ("site_xpos",)
     view = View(distance=1.6, azimuth=140.0, elevation=-25.0, lookat=(1.25, 0.75, 0.5))
 
@@ -135,14 +136,14 @@ class FetchArm(TaskFamily):
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Distance to the goal, and a bonus within 5 cm of it."""
-        distance = self.distance(r, task)
+        distance = self.error(r, task)
         return {"distance": -distance, "success": (distance < SUCCESS).astype(float)}
 
     def success(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """Within 5 cm of the goal, as Fetch defines it."""
-        return self.distance(r, task) < SUCCESS
+        return self.error(r, task) < SUCCESS
 
-    def distance(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+    def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """What is left to the goal, (N,) m."""
         return np.linalg.norm(r.site_position(GRIP) - self._goal(task), axis=1)
 
@@ -220,7 +221,7 @@ class ArmPush(FetchArm):
         reach = np.linalg.norm(r.site_position(GRIP) - r.qpos[:, pose : pose + 3], axis=1)
         return {**super().reward(r, action, task), "reach": -0.2 * reach}
 
-    def distance(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+    def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """What is left from the block to the goal, (N,) m."""
         pose, _ = self.block
         return np.linalg.norm(r.qpos[:, pose : pose + 3] - self._goal(task), axis=1)

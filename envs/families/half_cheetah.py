@@ -49,6 +49,7 @@ class HalfCheetahVel(HalfCheetah):
 
     params = (Param("velocity", "m/s", Uniform(0, 3), ood=Uniform(3, 4)),)
     n_train = 100
+    error_unit = "m/s"
     recipes = (
         Recipe(
             "meta-lstm",
@@ -65,9 +66,13 @@ class HalfCheetahVel(HalfCheetah):
     ) -> dict[str, np.ndarray]:
         """Velocity error and control cost."""
         return {
-            "velocity": -np.abs(r.velocity(X) - task["velocity"]),
+            "velocity": -self.error(r, task),
             "control": -CONTROL_COST * np.square(action).sum(axis=1),
         }
+
+    def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Velocity error."""
+        return np.abs(r.velocity(X) - task["velocity"])
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """An arrow as long as half a second's way, and a post that goes at the asked velocity."""

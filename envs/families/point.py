@@ -55,6 +55,7 @@ class PointGoal(TaskFamily):
         Param("goal_y", "m", Uniform(-1, 1)),
     )
     recipes = (Recipe("meta-lstm", 1_000_000, {"teacher": 0.3, "change_input": "all"}),)
+    error_unit = "m"
     horizon = 20
     n_test = 20
 
@@ -70,7 +71,11 @@ class PointGoal(TaskFamily):
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Minus the distance to the goal."""
-        return {"distance": -np.hypot(r.qpos[:, 0] - task["goal_x"], r.qpos[:, 1] - task["goal_y"])}
+        return {"distance": -self.error(r, task)}
+
+    def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Distance to the goal."""
+        return np.hypot(r.qpos[:, 0] - task["goal_x"], r.qpos[:, 1] - task["goal_y"])
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """The goal."""
@@ -111,12 +116,12 @@ class SparsePointGoal(PointGoal):
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """One minus the distance, near the goal."""
-        distance = self._distance(r, task)
+        distance = self.error(r, task)
         return {"near": np.where(distance <= NEAR, 1.0 - distance, 0.0)}
 
     def success(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """Within the radius."""
-        return self._distance(r, task) <= NEAR
+        return self.error(r, task) <= NEAR
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """Where there is reward."""
@@ -126,5 +131,6 @@ class SparsePointGoal(PointGoal):
         """Not known in closed form here."""
         raise NotImplementedError
 
-    def _distance(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+    def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Distance to the goal."""
         return np.hypot(r.qpos[:, 0] - np.cos(task["angle"]), r.qpos[:, 1] - np.sin(task["angle"]))

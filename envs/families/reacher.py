@@ -34,6 +34,7 @@ class ReacherGoal(GymnasiumRobot):
         Param("angle", "rad", Uniform(-pi, pi)),
     )
     n_test = 40
+    error_unit = "m"
     recipes = (Recipe("meta-lstm", 1_500_000, {"teacher": 0.3, "change_input": "all"}),)
     derived = ("xpos",)
 
@@ -63,9 +64,13 @@ class ReacherGoal(GymnasiumRobot):
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Distance from the fingertip to the target and control cost."""
-        tip = r.body_position("fingertip")
-        x, y = polar(task)
         return {
-            "distance": -np.hypot(tip[:, 0] - x, tip[:, 1] - y),
+            "distance": -self.error(r, task),
             "control": -CONTROL_COST * np.square(action).sum(axis=1),
         }
+
+    def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Distance from the fingertip to the target."""
+        tip = r.body_position("fingertip")
+        x, y = polar(task)
+        return np.hypot(tip[:, 0] - x, tip[:, 1] - y)

@@ -41,6 +41,10 @@ COMMANDS = {  # where each is, and what it is for
         "metarl.cli.render:Render",
         "Show what adaptation did: the same held-out tasks before and after, side by side.",
     ),
+    "runs": (
+        "metarl.cli.runs:Runs",
+        "List what has been trained: on what, how far, how well, and whether it is still at it.",
+    ),
     "report": (
         "metarl.cli.report:Report",
         "Write one HTML page about runs: how they adapt, on what, how they learned, and what is missing.",

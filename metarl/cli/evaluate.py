@@ -15,6 +15,7 @@ from metarl.envs import Task, TaskFamily
 from metarl.errors import InputError, plain
 from metarl.evaluation.evaluate import Evaluation, evaluate
 from metarl.evaluation.probe import probe
+from metarl.evaluation.words import conclusion
 from metarl.files import check_writable, write_json
 from metarl.learners.meta_lstm.agent import MetaLSTM
 from metarl.runs.run_folder import load_agent
@@ -27,7 +28,7 @@ class Evaluate(Command):
     """`metarl evaluate`."""
 
     run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """a run folder, or the file of an agent"""
+    """a run folder, the file of an agent, or a policy of the box, e.g. box:AntDir"""
     family: Annotated[str | None, tyro.conf.arg(metavar=FILE)] = None
     """the run's family, where its file is elsewhere now, or code that you have not run yet"""
     split: Literal["test", "train", "ood"] = "test"
@@ -93,6 +94,7 @@ class Evaluate(Command):
         if self.task and len(tasks) > 1:
             show(_each_task(result, family))
         show(_table(result))
+        say(conclusion(result, family, agent.trained_column))
         if self.json is not None:
             known = {} if changed is None else {"changed": changed}
             write_json(self.json, {**result.to_json(), **known})

@@ -21,7 +21,7 @@ class Render(Command):
     """`metarl render`."""
 
     run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """a run folder, or the file of an agent"""
+    """a run folder, the file of an agent, or a policy of the box, e.g. box:AntDir"""
     family: Annotated[str | None, tyro.conf.arg(metavar=FILE)] = None
     """the run's family, where its file is elsewhere now, or code that you have not run yet"""
     task: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
@@ -34,7 +34,7 @@ class Render(Command):
     (default: before and after the steps of training, or the episodes of a trial)"""
     out: tuple[Path, ...] = ()
     """what to write, one or several: .mp4, .gif, or .html to orbit and play in a browser (default: render.mp4
-    and replay.html in the run folder, or beside the file)"""
+    and replay.html in the run folder, or beside the file, or here)"""
     size: tuple[int, int] = (480, 360)
     """width and height of one picture, pixels"""
     live: bool = False

@@ -141,8 +141,8 @@ class Train(Command):
             if agent.iterations and not agent.fits(steps):
                 say(f"nothing is left to do of {steps} steps; give more with --steps")
             config = RunConfig(**{**vars(asked), "steps": steps, "family": agent.family_name})
+            agent.check_budget(steps)
             if unbegun:
-                agent.check_budget(steps)
                 folder.begin(config, agent)
             if folder.changed and agent.fits(steps):
                 write_sources(folder.path, agent.family, until=agent.num_timesteps)

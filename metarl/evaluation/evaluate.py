@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metarl.envs import BatchSim, InputError, TaskFamily
+from metarl.envs import BatchSim, InputError, Step, TaskFamily
 from metarl.envs.catalogue import as_family
 from metarl.evaluation.references import references_on
 from metarl.evaluation.statistics import bootstrap, iqm
@@ -28,6 +28,8 @@ class Evaluation:
         episode_returns: K x columns x E, of every episode.
         success: K x columns, share of a column's episodes that end at the goal; None where the family
             does not say what that is.
+        error: K x columns, how far from what is asked a column's episodes are, in the family's unit: mean
+            over the second half of an episode, or at its end if it ends before; None where it does not say.
         mean, iqm, ci95: per column, over tasks; the interval is a percentile bootstrap over tasks.
         gain, gain_ci95: per column, mean paired difference from the first one and its interval.
         average: K returns of a policy trained over the family that does not adapt; None where unknown.
@@ -57,6 +59,7 @@ class Evaluation:
     average: list[float] | None = None
     gain_over_average: list[float] | None = None
     gain_over_average_ci95: list[list[float]] | None = None
+    error: list[list[float]] | None = None
 
     def title(self, k: int) -> str:
         """When the episodes of column k are played, in words: "before adaptation", "episode 1"."""
@@ -116,12 +119,12 @@ def evaluate(
     order = sorted(range(len(tasks)), key=lambda k: repr(tasks[k]))
     place = np.argsort(order)  # of each task in the canonical order that everything is done in
     met = [tasks[k] for k in order]
-    sim = BatchSim(family, len(tasks) * n_episodes, n_threads)
+    sim = _Watched(family, len(tasks) * n_episodes, n_threads)
     sim.set_tasks([task for task in met for _ in range(n_episodes)])
     adapter.begin(met, policy)
     n_shared = n_episodes if adapter.shares_episodes else 1
     n_adapting = sim.n_sims // n_shared
-    columns, successes = [], []
+    columns, successes, errors = [], [], []
     used, total, counted = [], 0.0, 0  # steps of a task before each column and so far; steps in all so far
     with progress("evaluating", n_columns, shown=progress_bar) as bar:
         for column in range(n_columns):
@@ -129,6 +132,8 @@ def evaluate(
             columns.append(episodes.returns().reshape(len(tasks), n_episodes))
             if sim.succeeded is not None:
                 successes.append(sim.succeeded.reshape(len(tasks), n_episodes).mean(axis=1))
+            if sim.error is not None:
+                errors.append(sim.error.reshape(len(tasks), n_episodes).mean(axis=1))
             hidden = sim.n_steps - counted - episodes.n_steps  # simulated, and in no episode that is shown
             if hidden < 0:
                 raise InputError(
@@ -168,4 +173,29 @@ def evaluate(
         average=None if average is None else average[place].tolist(),
         gain_over_average=None if over is None else over.mean(axis=0).tolist(),
         gain_over_average_ci95=None if over is None else bootstrap(over).tolist(),
+        error=np.stack(errors, axis=1)[place].tolist() if errors else None,
     )
+
+
+class _Watched(BatchSim):
+    """Simulations that remember how far from what is asked they were.
+
+    Attributes:
+        error: (N,), mean over the second half of an episode, or of its last step if it ended before; None
+            where the family does not say.
+    """
+
+    error: np.ndarray | None = None
+
+    def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
+        """Advance, and look."""
+        step = super().step(action, mask)
+        now = self.family.error(self.readings, self.task_values)
+        if now is None:
+            return step
+        if self.error is None:
+            self.error = np.zeros(self.n_sims)
+        n_late = np.maximum(self.elapsed - self.family.horizon // 2, 1)  # steps in the mean, with this one
+        seen = ~step.failed if mask is None else mask & ~step.failed
+        np.copyto(self.error, self.error + (now - self.error) / n_late, where=seen)
+        return step

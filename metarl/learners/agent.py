@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from typing_extensions import Self, TypeIs
 
+from metarl.box import unboxed
 from metarl.envs import BatchSim, InputError, TaskFamily
 from metarl.envs.catalogue import absolute, as_family, load_recorded
 from metarl.errors import NotFiniteError
@@ -50,6 +51,7 @@ class Agent:
         total_timesteps: the budget of the last `learn`, for schedules.
         skipped: updates that were taken back because they were not finite.
         skipped_in_a_row: those since the last one that was kept.
+        acts_only: it came from a file that holds what acting needs, and cannot be trained.
         note: words that are shown beside the progress.
         prediction_rng: draws the actions of `predict(deterministic=False)`.
     """
@@ -80,7 +82,7 @@ class Agent:
         self.prediction_rng = np.random.default_rng(self.seed)
         self.num_timesteps = self.iterations = self.total_timesteps = 0
         self.skipped = self.skipped_in_a_row = 0
-        self.note = ""
+        self.acts_only, self.note = False, ""
         with plain_torch(), torch_threads(1):  # more of them make other last bits of orthogonal weights
             self.learner = self.build_learner()
         self._sim: BatchSim | None = None
@@ -174,7 +176,7 @@ class Agent:
             progress_bar: show one.
 
         Raises:
-            InputError: the budget does not hold a single iteration.
+            InputError: the budget does not hold a single iteration, or the agent can only act.
         """
         self.check_budget(total_timesteps)
         self.total_timesteps = total_timesteps = plain_value(total_timesteps)
@@ -223,7 +225,12 @@ class Agent:
         return self.num_timesteps + self.steps_per_iteration <= total_timesteps
 
     def check_budget(self, total_timesteps: int) -> None:
-        """Raise InputError if that is no budget, or too small for a fresh agent's first iteration."""
+        """Raise InputError if that is no budget, too small for a fresh agent, or the agent can only act."""
+        if self.acts_only:
+            raise InputError(
+                "this policy acts and cannot be trained: its file holds no optimiser; train one of your own: "
+                f"metarl train {self.family.name} --learner {self.name}"
+            )
         if not 0 <= total_timesteps < np.inf:
             raise InputError(f"{total_timesteps} steps are no budget; give a number, e.g. 2_000_000")
         if not self.iterations and total_timesteps < self.steps_per_iteration:
@@ -244,7 +251,8 @@ class Agent:
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed training needs to go on as if it had never stopped."""
         return {
-            "learner": self.learner.state_dict(),
+            "learner": self.learner.acting_state() if self.acts_only else self.learner.state_dict(),
+            "acts_only": self.acts_only,
             "rng": json.dumps(self.rng.bit_generator.state),
             "num_timesteps": self.num_timesteps,
             "iterations": self.iterations,
@@ -255,7 +263,9 @@ class Agent:
     @plain_torch()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        self.learner.load_state_dict(state["learner"])
+        self.acts_only = bool(state.get("acts_only"))  # not in files of before there was a box
+        load = self.learner.load_acting_state if self.acts_only else self.learner.load_state_dict
+        load(state["learner"])
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.num_timesteps, self.iterations = int(state["num_timesteps"]), int(state["iterations"])
         self.skipped = int(state.get("skipped", 0))  # not in files of before it was counted
@@ -270,9 +280,17 @@ class Agent:
             "config": asdict(self.config),
         }
 
-    def save(self, path: str | Path) -> None:
-        """Write the agent to one file, whole or not at all."""
-        content = {"format": FORMAT, **self.header(), "state": self.state_dict()}
+    def save(self, path: str | Path, acts_only: bool = False) -> None:
+        """Write the agent to one file, whole or not at all.
+
+        Args:
+            path: of the file.
+            acts_only: leave out what only training needs, four fifths of it.
+        """
+        state = self.state_dict()
+        if acts_only:
+            state |= {"learner": self.learner.acting_state(), "acts_only": True}
+        content = {"format": FORMAT, **self.header(), "state": state}
         whole = BytesIO()  # torch turns what a full disk says into an error of its own
         torch.save(content, whole)
         write_atomically(Path(path), lambda file: file.write(whole.getbuffer()))
@@ -284,7 +302,7 @@ class Agent:
         """Read an agent from a file, or from the checkpoint of a run folder.
 
         Args:
-            path: of the file, or of the run folder.
+            path: of the file, or of the run folder; or a policy that comes with metarl, as "box:AntDir".
             device: where the learner computes, "cpu" or "cuda".
             n_threads: physics threads, 0 for one per CPU.
             family: that it was trained on, where this is nobody's in the catalogue: a family's file is
@@ -293,7 +311,7 @@ class Agent:
         Raises:
             InputError: the file is missing, damaged, or of another learner; or its family is not trusted.
         """
-        path = Path(path)
+        path = unboxed(path)
         path = path / CHECKPOINT if path.is_dir() else path
         content = read_checkpoint(path)
         if content["learner"] != cls.name:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from metarl.box import unboxed
 from metarl.envs import InputError
 from metarl.envs.catalogue import absolute
 from metarl.files import check_writable, write_atomically
@@ -45,7 +46,7 @@ def write_report(
     if not folders:
         raise InputError("which runs? give one or more run folders")
     once: dict[Path, Path] = {}
-    for folder in folders:
+    for folder in map(unboxed, folders):
         once.setdefault(folder.resolve(), folder)
     runs: list[Run] = []
     parts, missing = [], []

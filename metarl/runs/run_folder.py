@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from metarl import __version__
+from metarl.box import unboxed
 from metarl.envs import InputError, TaskFamily
 from metarl.envs.catalogue import load_recorded
 from metarl.envs.task import SPLITS, Split
@@ -100,6 +101,18 @@ class RunFolder:
             ) from None
         finally:
             os.close(descriptor)
+
+    @property
+    def in_training(self) -> bool:
+        """Whether a training is at work in the folder."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     @contextmanager
     def made(self, begin: Callable[["RunFolder"], None], force: bool) -> Iterator[None]:
@@ -293,7 +306,7 @@ def load_agent(path: Path, n_threads: int, family: Family | None = None) -> tupl
     """The agent of a run, or in a file that one was saved in, and how its family has changed since training.
 
     Args:
-        path: the run folder, or the file, which may lie in the run folder.
+        path: the run folder, or the file, which may lie in it; or a policy of the box, as "box:AntDir".
         n_threads: physics threads.
         family: as in `RunFolder.load`.
 
@@ -303,6 +316,7 @@ def load_agent(path: Path, n_threads: int, family: Family | None = None) -> tupl
     Raises:
         InputError: there is neither, or it is damaged, foreign or not trusted.
     """
+    path = unboxed(path)
     if not path.is_file():
         folder = RunFolder(path)
         return folder.load("cpu", n_threads, family)[1], folder.changed

@@ -358,6 +358,15 @@ class MAMLLearner:
             "generator": self.generator.get_state(),
         }
 
+    def acting_state(self) -> dict[str, Any]:
+        """The part of it that acting and adapting need."""
+        return {k: self.state_dict()[k] for k in ("meta", "normaliser")}
+
+    def load_acting_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `acting_state` gave."""
+        copy_parameters(self.meta, state["meta"])
+        self.normaliser.load_state_dict(state["normaliser"])
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
         copy_parameters(self.meta, state["meta"])

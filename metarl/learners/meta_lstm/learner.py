@@ -275,6 +275,21 @@ class MetaLSTMLearner:
             "teacher": self.teacher and self.teacher.state_dict(),
         }
 
+    def acting_state(self) -> dict[str, Any]:
+        """The part of it that acting needs."""
+        return {
+            "params": {k: p.detach() for k, p in self._acting_params().items()},
+            "normaliser": self.normaliser.state_dict(),
+        }
+
+    def load_acting_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `acting_state` gave."""
+        copy_parameters(self._acting_params(), state["params"])
+        self.normaliser.load_state_dict(state["normaliser"])
+
+    def _acting_params(self) -> dict[str, Tensor]:
+        return {k: p for k, p in self.params.items() if not k.startswith("critic/")}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
         copy_parameters(self.params, state["params"])

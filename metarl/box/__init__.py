@@ -1,0 +1,34 @@
+"""The box: trained policies that come with metarl, each a run folder whose policy acts, and no more."""
+
+from pathlib import Path
+
+from metarl.errors import unknown
+
+MARK = "box:"
+FOLDER = Path(__file__).parent
+PREFERRED = "meta-lstm"  # of the learners that a family has a policy of
+
+
+def contents() -> list[str]:
+    """Names of the run folders in the box: a family's name, a dash, and the learner's."""
+    return sorted(path.name for path in FOLDER.iterdir() if (path / "config.json").is_file())
+
+
+def is_boxed(path: str | Path) -> bool:
+    """Whether somebody asks for a policy of the box: box:AntDir, box:AntDir-maml."""
+    return str(path).startswith(MARK)
+
+
+def unboxed(path: str | Path) -> Path:
+    """The run folder that is meant by box:AntDir or box:AntDir-maml; any other path as it is.
+
+    Raises:
+        InputError: there is no such policy in the box.
+    """
+    if not is_boxed(path):
+        return Path(path)
+    name = str(path).removeprefix(MARK)
+    for folder in (name, f"{name}-{PREFERRED}"):
+        if folder in contents():
+            return FOLDER / folder
+    raise unknown("policy of the box", name, contents())

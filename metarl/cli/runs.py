@@ -1,0 +1,104 @@
+"""List what has been trained."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from metarl.box import unboxed
+from metarl.cli.words import Command, say, show
+from metarl.envs import FAMILIES
+from metarl.envs.recipe import Recipe
+from metarl.errors import InputError, plain
+from metarl.learners import LEARNERS
+from metarl.runs.logs import SECONDS, STEP, logged
+from metarl.runs.run_folder import CONFIG, RunConfig, RunFolder
+from metarl.runs.validation import RETURN, SCORE
+
+DEEPEST = 4  # folders below the given one
+FINISHED = 0.95  # of the budget, which the last iteration of a training may not fill
+COLUMNS: dict[str, Literal["left", "right"]] = {  # and how each is set
+    "run": "left",
+    "family": "left",
+    "learner": "left",
+    "seed": "right",
+    "steps": "right",
+    "": "right",
+    "validation": "right",
+    "score": "right",
+    "min": "right",
+    "now": "left",
+    "settings": "left",
+}
+
+
+@dataclass
+class Runs(Command):
+    """`metarl runs`."""
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    """where to look, also in the folders below"""
+
+    def run(self) -> int:
+        """List them."""
+        folder = unboxed(self.folder)
+        if not folder.is_dir():
+            raise InputError(f"no folder {folder}; give one that holds runs (metarl train makes runs/...)")
+        table = Table(box=SIMPLE_HEAD)
+        for name, side in COLUMNS.items():
+            table.add_column(name, justify=side, no_wrap=True)
+        for path in find_runs(folder):
+            try:
+                table.add_row(*map(plain, _row(path)))
+            except InputError as error:
+                say(f"{path} is left out: {error}")
+        if not table.row_count:
+            raise InputError(f"no run in {folder}; metarl train makes one")
+        show(table)
+        return 0
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """Run folders in a folder, it being one itself or not, in the order of their names."""
+    for where, inner, files in os.walk(folder):
+        inner.sort()
+        if CONFIG in files:
+            yield Path(where)
+        if CONFIG in files or len(Path(where).relative_to(folder).parts) >= DEEPEST:
+            inner.clear()
+
+
+def _row(path: Path) -> list[str]:
+    asked = RunFolder(path).read_config()
+    logs = logged(path, sys.maxsize, STEP, SECONDS, RETURN, SCORE)
+    steps, seconds, value, score = (column[-1] if column else None for column in logs)
+    share = (steps or 0) / asked.steps
+    state = "stopped" if share < FINISHED else "done"
+    return [
+        str(path),
+        asked.family,
+        asked.learner,
+        str(asked.seed),
+        f"{(steps or 0) / 1e6:.2f} M",
+        f"{100 * share:.0f} %",
+        "" if value is None else f"{value:.1f}",
+        "" if score is None else f"{score:.2f}",
+        f"{(seconds or 0) / 60:.1f}",
+        "training" if RunFolder(path).in_training else state,
+        ", ".join(_unusual(asked)),
+    ]
+
+
+def _unusual(asked: RunConfig) -> list[str]:
+    """Settings that are not what a training without flags takes."""
+    kind = LEARNERS[asked.learner]
+    family = FAMILIES.get(asked.family)
+    recipe = family().recipe(asked.learner) if family else Recipe(asked.learner)
+    usual, own = vars(kind.config_class(**recipe.settings)), vars(kind.make_config(asked.config))
+    return [f"{name} {value}" for name, value in own.items() if value != usual[name]]

@@ -1,0 +1,80 @@
+"""What an evaluation found, in a few sentences."""
+
+import numpy as np
+
+from metarl.envs import Task, TaskFamily
+from metarl.evaluation.evaluate import Evaluation
+from metarl.evaluation.references import References, references_on, steps_to
+from metarl.learners.adapter import EPISODES
+
+SPLITS = {
+    "test": "held-out task",
+    "ood": "task out of distribution",
+    "train": "training task",
+    "given": "given task",
+}
+
+
+def conclusion(result: Evaluation, family: TaskFamily, column: int | None = None) -> str:
+    """What a person may take home from an evaluation.
+
+    Args:
+        result: the evaluation.
+        family: whose tasks it is on.
+        column: which counts; None for the last one.
+
+    Returns:
+        One to three sentences.
+    """
+    last = len(result.mean) - 1
+    column = last if column is None else min(column, last)
+    known = references_on(family, [Task(values) for values in result.tasks])
+    sentences = [_what(result, family, column), *([_worth(result, known, column)] if known else [])]
+    if known and known.scratch:
+        sentences.append(_scratch(result, known, column))
+    return " ".join(sentences)
+
+
+def _what(result: Evaluation, family: TaskFamily, column: int) -> str:
+    n, kind = len(result.tasks), SPLITS.get(result.split, "task")
+    of_memory = result.column == EPISODES
+    seconds = (result.episodes_used[column] + of_memory) * family.horizon * family.dt
+    when = result.title(column) if column or not of_memory else "episode 1"
+    paid = f"{seconds:.3g} s of robot time"
+    if of_memory:
+        start = f"In {when} ({paid} in all)"
+    elif column:
+        start = f"{when.capitalize()} ({result.episodes_used[column]} episodes, {paid})"
+    else:
+        start = when.capitalize()
+    start += f" on {n} {kind}{'s' * (n > 1)}"
+    first = f" ({result.title(0)}: {{}})" if column else ""
+    if result.error is not None:
+        off = np.mean(result.error, axis=0)
+        unit = family.error_unit
+        return f"{start} it is {off[column]:.2g} {unit} off on average{first.format(f'{off[0]:.2g} {unit}')}."
+    return f"{start} its mean return is {result.mean[column]:.4g}{first.format(f'{result.mean[0]:.4g}')}."
+
+
+def _worth(result: Evaluation, known: References, column: int) -> str:
+    oracle, score = np.mean(known.oracle), result.score[column]
+    return (
+        f"A return of {result.mean[column]:.4g}, where a policy that is told the task gets {oracle:.4g} and "
+        f"random actions {np.mean(known.random):.4g}: score {score:.2f}."
+    )
+
+
+def _scratch(result: Evaluation, known: References, column: int) -> str:
+    place = {Task(values): k for k, values in enumerate(result.tasks)}
+    needed = [
+        steps_to(curve, result.returns[place[Task(curve["task"])]][column])
+        for curve in known.scratch
+        if Task(curve["task"]) in place
+    ]
+    there = [steps for steps in needed if steps is not None]
+    if not needed:
+        return ""
+    most = max(curve["env_steps"][-1] for curve in known.scratch)
+    if len(there) <= len(needed) / 2:
+        return f"PPO from scratch on one such task does not get as much in {most / 1e6:.2g} million steps."
+    return f"PPO from scratch needs {np.median(there) / 1e6:.2g} million steps on one such task for as much."

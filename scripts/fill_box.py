@@ -1,0 +1,81 @@
+#!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
+"""Fill the box of trained policies from the trainings that `scripts/results.py` has made and measured.
+
+Of a family's and a learner's trainings the one goes in that did best on the validation tasks, with its
+settings, versions, curve, what it got on the held-out tasks, and a few episodes that a test plays again.
+"""
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from results import Training, rows_of
+
+from metarl.box import FOLDER
+from metarl.evaluation.evaluate import evaluate
+from metarl.files import write_json
+from metarl.learners import LEARNERS
+from metarl.learners.agent import Agent
+from metarl.runs.logs import PROGRESS
+from metarl.runs.run_folder import CONFIG, TASKS, VERSIONS, RunFolder, load_agent
+from metarl.runs.sources import SOURCES
+from metarl.runs.validation import RETURN
+
+MADE = "made.json"
+N_TASKS = 3  # that are played again
+
+
+@dataclass
+class Options:
+    """Where from."""
+
+    runs: Path = Path("runs/results")
+    """the run folders of `scripts/results.py`"""
+
+
+def validation(training: Training) -> float:
+    """What a training came to on the validation tasks."""
+    rows = csv.DictReader(training.record.with_suffix(".csv").open())
+    return [float(row[RETURN]) for row in rows if row.get(RETURN)][-1]
+
+
+def check(agent: Agent) -> list[list[float]]:
+    """Returns of a few held-out tasks, one trial of each, (N_TASKS, columns)."""
+    tasks, (columns, _) = agent.family.tasks("test")[:N_TASKS], agent.evaluation_size
+    return evaluate(agent, agent.family, tasks, columns, 1).returns
+
+
+def put(training: Training, runs: Path) -> None:
+    """Put the policy of a training into the box."""
+    run, into = runs / training.name, FOLDER / f"{training.family}-{training.learner}"
+    agent = RunFolder(run).load("cpu")[1]
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    for name in (CONFIG, TASKS, VERSIONS, SOURCES):
+        shutil.copy(run / name, into / name)
+    shutil.copy(training.record.with_suffix(".csv"), into / PROGRESS)
+    boxed = RunFolder(into)
+    agent.save(boxed.checkpoint, acts_only=True)
+    made = json.loads(training.record.read_text())
+    write_json(into / MADE, {**made, "check": check(load_agent(into, 0)[0])})
+    print(f"{training.name}: {sum(path.stat().st_size for path in into.iterdir()):,} bytes")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fill the box; returns the exit status."""
+    options = tyro.cli(Options, args=argv, description=__doc__)
+    for learner in LEARNERS:
+        for row in rows_of(learner):
+            there = [training for training in row.trainings if (options.runs / training.name).is_dir()]
+            if there:
+                put(max(there, key=validation), options.runs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
