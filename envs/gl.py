@@ -28,6 +28,12 @@ CURE = (
 )
 
 
+def has_display() -> bool:
+    """Whether somebody sits before this machine, as far as it knows."""
+    there = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform != "linux" or bool(there)
+
+
 def use_opengl() -> str:
     """Let `mujoco.Renderer` draw by the first backend that works, and return its name.
 
@@ -44,7 +50,7 @@ def use_opengl() -> str:
         return "the system's own"  # MuJoCo has chosen it at import
     if asked in ("egl", "osmesa"):
         order = [asked]
-    elif os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+    elif has_display():
         order = list(BACKENDS)
     else:
         order = ["egl", "osmesa"]

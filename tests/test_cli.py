@@ -329,8 +329,8 @@ def test_help_documents_every_flag(command, capsys):
         re.findall(r" --([a-z-]+)(?:, --no-[a-z-]+)?(?: [^a-z ]\S*| \{.*?\})* ([a-zA-Z0-9].*?) \(", text)
     )
     described = resolve_name(COMMANDS[command][0])
-    wanted = {f.name.replace("_", "-") for f in fields(described)} - {"named", "run-folder", "runs"}
-    if command == "check":
+    wanted = {f.name.replace("_", "-") for f in fields(described)} - {"named", "run-folder", "runs", "folder"}
+    if command in ("check", "demo"):
         wanted.remove("family")
     if command == "train":
         wanted |= {f.name.replace("_", "-") for f in fields(MetaLSTMConfig if learner else MAMLConfig)}

@@ -256,7 +256,7 @@ def test_the_order_of_the_tasks_changes_no_number(name):
     one = evaluate(agent.adapter(), family, tasks, 2, 4, n_threads=1).to_json()
     other = evaluate(agent.adapter(), family, [tasks[k] for k in order], 2, 4, n_threads=1).to_json()
     assert 0 < np.mean(one["success"]) < 1
-    for key in ("tasks", "returns", "episode_returns", "success"):
+    for key in ("tasks", "returns", "episode_returns", "success", "error"):
         one[key] = [one[key][k] for k in order]
     assert one == other
 

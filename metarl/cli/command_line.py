@@ -21,6 +21,10 @@ from metarl.errors import InputError, plain, unknown
 from metarl.extras import cure
 
 COMMANDS = {  # where each is, and what it is for
+    "demo": (
+        "metarl.cli.demo:Demo",
+        "Show a robot adapting, at once: a policy that comes with metarl, on tasks it was never trained on.",
+    ),
     "families": (
         "metarl.cli.families:Families",
         "List the task families: what varies, dimensions, horizon, and how fast they are simulated here.",

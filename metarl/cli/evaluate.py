@@ -1,6 +1,6 @@
 """Judge a trained policy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,8 +15,10 @@ from metarl.envs import Task, TaskFamily
 from metarl.errors import InputError, plain
 from metarl.evaluation.evaluate import Evaluation, evaluate
 from metarl.evaluation.probe import probe
+from metarl.evaluation.statistics import bootstrap
 from metarl.evaluation.words import conclusion
 from metarl.files import check_writable, write_json
+from metarl.learners import Agent
 from metarl.learners.meta_lstm.agent import MetaLSTM
 from metarl.runs.run_folder import load_agent
 
@@ -27,8 +29,8 @@ PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 class Evaluate(Command):
     """`metarl evaluate`."""
 
-    run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """a run folder, the file of an agent, or a policy of the box, e.g. box:AntDir"""
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """a run folder, the file of an agent, or a policy of the box, e.g. box:AntDir; several are compared"""
     family: Annotated[str | None, tyro.conf.arg(metavar=FILE)] = None
     """the run's family, where its file is elsewhere now, or code that you have not run yet"""
     split: Literal["test", "train", "ood"] = "test"
@@ -61,19 +63,57 @@ class Evaluate(Command):
         for flag, value in (("--columns", self.columns), ("--episodes", self.episodes)):
             if value is not None and not 1 <= value <= 10_000:
                 raise InputError(f"{flag} {value} is out of range; use 1 to 10000")
+        self._check_files()
+        if not self.runs:
+            raise InputError("which run? give a run folder, e.g. runs/vel, or a policy of the box, e.g. box:AntDir")
+        if len(self.runs) > 1:
+            found = [self._judge(path)[:2] for path in self.runs]
+            show(_beside(self.runs, found))
+            for words in _compared(self.runs, found):
+                say(words)
+            return 0
+        agent, result, changed = self._judge(self.runs[0])
+        if self.task and len(result.tasks) > 1:
+            show(_each_task(result, agent.family))
+        show(_table(result))
+        say(conclusion(result, agent.family, agent.trained_column))
+        if self.json is not None:
+            known = {} if changed is None else {"changed": changed}
+            write_json(self.json, {**result.to_json(), **known})
+        if self.plot is not None:
+            from metarl.evaluation.plots import plot_adaptation
+
+            plot_adaptation(result, agent.family, self.plot)
+        if self.probe is not None and isinstance(agent, MetaLSTM):
+            from metarl.evaluation.plots import plot_probe
+
+            tasks = [Task(values) for values in result.tasks]
+            title = f"{agent.family.name}, {agent.config.core}: {result.split} tasks"
+            plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
         for path in (self.json, self.plot, self.probe):
             if path is not None:
-                check_writable(path)
-        for flag, path in (("--plot", self.plot), ("--probe", self.probe)):
-            if path is not None and path.suffix.lower() not in PLOT_SUFFIXES:
+                say(f"wrote {path}")
+        return 0
+
+    def _check_files(self) -> None:
+        """Raise InputError unless all that is asked for can be written."""
+        for flag, path in (("--json", self.json), ("--plot", self.plot), ("--probe", self.probe)):
+            if path is None:
+                continue
+            if len(self.runs) > 1:
+                raise InputError(f"{flag} is of one run; several are compared by metarl report")
+            check_writable(path)
+            if flag != "--json" and path.suffix.lower() not in PLOT_SUFFIXES:
                 raise InputError(f"{flag} {path}: use a name that ends in {' '.join(PLOT_SUFFIXES)}")
         if self.plot is not None or self.probe is not None:
-            from metarl.evaluation import plots  # needs what may not be installed
-        agent, changed = load_agent(self.run_folder, self.n_threads, self.family)
+            import metarl.evaluation.plots  # noqa: F401 - needs what may not be installed
+
+    def _judge(self, path: Path) -> tuple[Agent, Evaluation, list[str] | None]:
+        """The agent of a run, its evaluation, and how its family has changed since training."""
+        agent, changed = load_agent(path, self.n_threads, self.family)
         if self.probe is not None and not isinstance(agent, MetaLSTM):
             raise InputError(f"--probe looks into a memory, and a {agent.name} policy has none")
         family = agent.family
-        split = "given" if self.task else self.split
         tasks = parse_tasks(family, self.task) if self.task else split_tasks(family, self.split, self.seed)
         columns, episodes = agent.evaluation_size
         adapter, learner = agent.adapter(), agent.name
@@ -86,27 +126,50 @@ class Evaluate(Command):
             self.columns or columns,
             self.episodes or episodes,
             learner,
-            split,
+            "given" if self.task else self.split,
             self.seed,
             self.n_threads,
             progress_bar=True,
         )
-        if self.task and len(tasks) > 1:
-            show(_each_task(result, family))
-        show(_table(result))
-        say(conclusion(result, family, agent.trained_column))
-        if self.json is not None:
-            known = {} if changed is None else {"changed": changed}
-            write_json(self.json, {**result.to_json(), **known})
-        if self.plot is not None:
-            plots.plot_adaptation(result, family, self.plot)
-        if self.probe is not None and isinstance(agent, MetaLSTM):
-            title = f"{family.name}, {agent.config.core}: {split} tasks"
-            plots.plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
-        for path in (self.json, self.plot, self.probe):
-            if path is not None:
-                say(f"wrote {path}")
-        return 0
+        return agent, result, changed
+
+
+def _beside(runs: Sequence[Path], found: Sequence[tuple[Agent, Evaluation]]) -> Table:
+    """Several runs, one a row, after the adaptation that each was trained for."""
+    rows = []
+    for path, (agent, result) in zip(runs, found, strict=True):
+        k = min(agent.trained_column, len(result.mean) - 1)
+        low, high = result.ci95[k]
+        rows.append(
+            {
+                "run": str(path),
+                "family": result.family,
+                "learner": result.learner,
+                "": result.title(k),
+                "episodes used": str(result.episodes_used[k]),
+                "return [95 % CI]": f"{result.mean[k]:.1f} [{low:.1f}, {high:.1f}]",
+                "gain": f"{result.gain[k]:+.1f}",
+                "score": "" if (score := result.score[k]) is None else f"{score:.2f}",
+            }
+        )
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return _filled(f"{len(runs)} runs, {found[0][1].split} tasks", columns)
+
+
+def _compared(runs: Sequence[Path], found: Sequence[tuple[Agent, Evaluation]]) -> Iterator[str]:
+    """Who is better on the same tasks, and how surely: the best of a family against each of the others."""
+    returns: dict[str, dict[Path, np.ndarray]] = {}
+    for path, (agent, result) in zip(runs, found, strict=True):
+        k = min(agent.trained_column, len(result.mean) - 1)
+        returns.setdefault(repr((result.family, result.tasks)), {})[path] = np.array(result.returns)[:, k]
+    for same in returns.values():
+        best, *others = sorted(same, key=lambda path: -same[path].mean())
+        for other in others:
+            gap = same[best] - same[other]
+            (low, high), *_ = bootstrap(gap[:, None])
+            sure = "is better than" if low > 0 else "may be no better than"
+            by = f"{gap.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+            yield f"{best} {sure} {other}: {by} on the same {len(gap)} tasks, more on {int((gap > 0).sum())}"
 
 
 def _table(result: Evaluation) -> Table:

@@ -285,7 +285,7 @@ class Agent:
 
         Args:
             path: of the file.
-            acts_only: leave out what only training needs, four fifths of it.
+            acts_only: leave out what only training needs, most of it.
         """
         state = self.state_dict()
         if acts_only:

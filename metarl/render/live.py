@@ -1,8 +1,6 @@
 """Live: a viewer in which the task can be changed while the policy adapts."""
 
-import os
 import socket
-import sys
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -11,6 +9,7 @@ from typing import Any
 import mujoco
 
 from metarl.envs import InputError, Task
+from metarl.envs.gl import has_display
 from metarl.envs.render import pose, viewing_model
 from metarl.learners.agent import Agent
 from metarl.render.session import Session
@@ -51,7 +50,7 @@ def run_live(
     if app is None:
         raise InputError("--live needs MuJoCo 4 and Python 3.11 or newer; write a clip or a page instead")
     session, asked = Session(agent, task, seed), SimpleQueue[Callable[[], None]]()
-    display = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    display = has_display()
     title = f"metarl: {agent.family.name}"
     config = viewer_protocol.ViewerConfig(title=title, gfx="" if display else "web")
     plugins = [app.App(), Panel(session, asked)]

@@ -91,6 +91,7 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
         returns=mean("returns"),
         episode_returns=np.concatenate([e.episode_returns for e in evaluations], axis=2).tolist(),
         success=None if one.success is None else mean("success"),
+        error=None if any(e.error is None for e in evaluations) else mean("error"),
         mean=mean("mean"),
         iqm=iqm(np.concatenate(returns)).tolist(),
         ci95=ci95(returns),

@@ -14,6 +14,7 @@ import numpy as np
 from metarl.envs import Param, Task, TaskFamily
 from metarl.evaluation.references import References, references_on, steps_to
 from metarl.evaluation.statistics import bootstrap, iqm, probability_of_improvement
+from metarl.evaluation.words import conclusion
 from metarl.report import figures as draw
 from metarl.report import html
 from metarl.report.clips import VIDEOS
@@ -106,6 +107,9 @@ def _family(part: Part, name: str) -> Iterator[str]:
 
 def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator[str]:
     references = {split: references_on(family, family.tasks(split)) for split in splits(family)}
+    for group in groups:
+        found = conclusion(group.results["test"], family, group.trained_column)
+        yield html.paragraph(f"{group.title}. {found}")
     yield html.heading(3, "Adaptation")
     caption = (
         f"Mean return on {_count(family.n_test, 'held-out test task')} against experience on the task. "

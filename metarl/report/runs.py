@@ -121,7 +121,11 @@ def read_evaluations(path: Path, number: int) -> Run:
         found = [Evaluation(**result) for result in results]
         one = found[0]
         same = {(e.family, e.learner, e.column, len(e.mean), e.episodes_per_column) for e in found}
-        whole = all(np.shape(e.returns) == (len(e.tasks), len(e.mean)) for e in found)
+        whole = all(
+            np.shape(numbers) == (len(e.tasks), len(e.mean))
+            for e in found
+            for numbers in (e.returns, *([] if e.error is None else [e.error]))
+        )
         words = all(isinstance(word, str) for word in (one.family, one.learner, one.column, *changed))
         if (
             len(same) > 1
