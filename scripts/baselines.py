@@ -1,28 +1,31 @@
 #!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
 """Measure what others get on a family's held-out tasks: random, average, oracle, and from scratch.
 
-Stable-Baselines3's PPO is trained over the family without a memory (average), told the task (oracle), and on
-a few of the held-out tasks alone (from scratch). The figures go to `envs/references/<family>.json`, where
-every evaluation finds them.
+Policies without a memory are trained by the PPO that trains teachers: over the family, without being told the
+task (average) and being told it (oracle), and on a few of the held-out tasks alone (from scratch). What they get
+goes to `envs/references/<family>.json`, where every evaluation finds it.
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 import tyro
-from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor
 
-from metarl.envs import InputError, TaskFamily, load_family
+from metarl import MetaLSTMConfig
+from metarl.envs import BatchSim, InputError, Task, TaskFamily, load_family
+from metarl.envs.told import task_features
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.references import ModelPolicy, RandomPolicy, References
+from metarl.learners.meta_lstm.learner import teaching
+from metarl.learners.pupil import LESSON
+from metarl.learners.teacher.learner import Teacher
+from metarl.progress import progress
 from metarl.runs.run_folder import versions
-from metarl.sb3 import FamilyVecEnv
-from metarl.threads import torch_threads
+from metarl.sampling.lessons import collect_lessons
 
 N_EPISODES = 10  # of each task in an evaluation
 
@@ -33,106 +36,109 @@ class Options:
 
     family: tyro.conf.Positional[str]
     """a name from `metarl families`"""
-    steps: float = 5e6
-    """environment steps of the average and of the oracle's training, each"""
-    scratch_steps: float = 2e6
+    steps: float = 8e6
+    """environment steps of the oracle's training"""
+    average_steps: float = 2e6
+    """environment steps of the average's"""
+    scratch_steps: float = 1.5e6
     """environment steps of each training from scratch"""
     scratch_tasks: int = 3
     """held-out tasks to train on from scratch, spread over their list"""
     seeds: int = 1
     """trainings of the average and of the oracle"""
-    n_envs: int = 64
-    """simulations side by side"""
     n_threads: int = 0
     """physics threads, 0 for one per CPU"""
 
 
-class Curve(BaseCallback):
-    """The mean return of the last episodes, after each rollout."""
+@dataclass(frozen=True)
+class Curve:
+    """The mean return of an iteration's episodes, by environment steps so far."""
 
-    def __init__(self):
-        super().__init__()
-        self.env_steps: list[int] = []
-        self.returns: list[float] = []
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        if self.model.ep_info_buffer:
-            self.env_steps.append(self.num_timesteps)
-            self.returns.append(float(np.mean([e["r"] for e in self.model.ep_info_buffer])))
-
-
-def ppo(env: VecNormalize, n_steps: int, seed: int) -> PPO:
-    """The PPO that references are trained with, n_steps of every environment an iteration."""
-    return PPO(
-        "MlpPolicy",
-        env,
-        learning_rate=lambda left: 1e-3 * left,
-        n_steps=n_steps,
-        batch_size=max(2, n_steps * env.num_envs // 8),
-        n_epochs=5,
-        gamma=0.98,
-        stats_window_size=env.num_envs,
-        policy_kwargs={"log_std_init": -0.5},
-        seed=seed,
-        device="cpu",
-    )
+    env_steps: list[int]
+    returns: list[float]
 
 
 def train(
-    options: Options, family: TaskFamily, steps: float, seed: int, **kwargs: Any
+    options: Options,
+    family: TaskFamily,
+    steps: float,
+    seed: int,
+    told: bool = False,
+    task: Task | None = None,
 ) -> tuple[ModelPolicy, Curve]:
-    """Train PPO on a family; the policy acts by its mode on observations normalised as in training.
+    """Train a policy without a memory on a family, or on one of its tasks.
 
     Args:
         options: sizes.
         family: to train on.
         steps: environment steps.
         seed: of everything.
-        kwargs: of `FamilyVecEnv`: which task, and whether it is told.
+        told: the policy is told the task.
+        task: the only one to train on; None for all.
     """
-    env = FamilyVecEnv(family, options.n_envs, n_threads=options.n_threads, seed=seed, **kwargs)
-    normalised = VecNormalize(env, gamma=0.98)
-    model = ppo(normalised, family.horizon, seed)
-    curve = Curve()
-    with torch_threads(1):
-        model.learn(int(steps), curve)
+    sim = BatchSim(family, max(1, round(LESSON / family.horizon)), options.n_threads)
+    rng, one = np.random.default_rng(seed), sim.n_sims * family.horizon
+    n_told = task_features(family, family.stack(family.sample(rng, 1))).shape[1] if told else 0
+    recipe = family.recipe("meta-lstm")
+    config = teaching(MetaLSTMConfig(**recipe.settings))
+    teacher, curve = Teacher(family.obs_dim, n_told, family.action_dim, config, seed), Curve([], [])
 
-    def act(obs: np.ndarray) -> np.ndarray:
-        return model.predict(normalised.normalize_obs(obs), deterministic=True)[0]
+    def act(obs: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return teacher.act(obs, values[:, :n_told])
 
-    return ModelPolicy(act, env.told), curve
+    with progress("training", int(steps), shown=True) as bar:
+        for done in range(0, max(1, int(steps) // one) * one, one):
+            sim.set_tasks([task] * sim.n_sims if task else family.sample(rng, sim.n_sims))
+            lessons = collect_lessons(sim, act, rng)
+            teacher.update(replace(lessons, told=lessons.told[:, :n_told]), done / steps)
+            curve.env_steps.append(done + one)
+            curve.returns.append(lessons.mean_return())
+            bar.update(done + one, f"return {curve.returns[-1]:.1f}")
+
+    def mean(obs: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(np.asarray(obs, np.float32))
+        seen, values = x.split([family.obs_dim, n_told], 1)
+        return teacher.show(seen.numpy(), values).numpy()
+
+    return ModelPolicy(mean, told), curve
+
+
+def judged(policy: ModelPolicy | RandomPolicy, family: TaskFamily, n_threads: int) -> dict[str, np.ndarray]:
+    """Returns and errors on the held-out tasks, then on those out of distribution, (tasks,) each."""
+    found: dict[str, list[float]] = {"returns": [], "errors": []}
+    for split in ("test", "ood") if family.has_ood else ("test",):
+        result = evaluate(policy, family, family.tasks(split), 1, N_EPISODES, n_threads=n_threads)
+        found["returns"] += [row[0] for row in result.returns]
+        found["errors"] += [row[0] for row in result.error or []]
+    return {name: np.array(values) for name, values in found.items()}
 
 
 def measure(options: Options) -> References:
     """Train and evaluate everything."""
     family = load_family(options.family)
-    tasks = family.tasks("test")
+    tasks = [*family.tasks("test"), *(family.tasks("ood") if family.has_ood else [])]
+    found = {"random": [judged(RandomPolicy(), family, options.n_threads)]}
+    for name, told, steps in (("average", False, options.average_steps), ("oracle", True, options.steps)):
+        policies = [train(options, family, steps, seed, told)[0] for seed in range(options.seeds)]
+        found[name] = [judged(policy, family, options.n_threads) for policy in policies]
+        means = [results["returns"][: family.n_test].mean() for results in found[name]]
+        print(f"{family.name}, {name}: {', '.join(f'{mean:.1f}' for mean in means)}", flush=True)
 
-    def returns(policy: ModelPolicy | RandomPolicy) -> np.ndarray:
-        result = evaluate(policy, family, tasks, 1, N_EPISODES, n_threads=options.n_threads)
-        return np.array(result.returns)[:, 0]
+    def mean(what: str) -> dict[str, list[float]]:
+        return {name: np.mean([each[what] for each in all_], axis=0).tolist() for name, all_ in found.items()}
 
-    found = {"random": returns(RandomPolicy())}
-    for name, told in (("average", False), ("oracle", True)):
-        policies = [
-            train(options, family, options.steps, seed, told=told)[0] for seed in range(options.seeds)
-        ]
-        found[name] = np.mean([returns(policy) for policy in policies], axis=0)
-        print(f"{name}: {found[name].mean():.1f} (random: {found['random'].mean():.1f})", flush=True)
     scratch = []
-    for k in np.linspace(0, len(tasks) - 1, min(options.scratch_tasks, len(tasks))).astype(int):
+    for k in np.linspace(0, family.n_test - 1, min(options.scratch_tasks, family.n_test)).astype(int):
         _, curve = train(options, family, options.scratch_steps, 0, task=tasks[k])
-        scratch.append({"task": dict(tasks[k]), "env_steps": curve.env_steps, "returns": curve.returns})
-        print(f"from scratch on {dict(tasks[k])}: {curve.returns[-1]:.1f}", flush=True)
+        scratch.append({"task": dict(tasks[k]), **vars(curve)})
+        print(f"{family.name}, from scratch on {dict(tasks[k])}: {curve.returns[-1]:.1f}", flush=True)
     return References(
         family=family.name,
         tasks=[dict(task) for task in tasks],
-        **{name: values.tolist() for name, values in found.items()},
+        **mean("returns"),
         scratch=scratch,
         made_by={"options": vars(options), "versions": versions()},
+        errors=mean("errors") if family.error_unit else {},
     )
 
 

@@ -90,14 +90,14 @@ def test_one_command_measures_them(family, tmp_path, monkeypatch):
     import baselines
 
     monkeypatch.setattr(References.save, "__defaults__", (tmp_path,))
-    flags = ["--steps", "1600", "--scratch-steps", "1600", "--scratch-tasks", "2", "--n-envs", "8"]
+    flags = ["--steps", "6400", "--scratch-steps", "6400", "--scratch-tasks", "2", "--average-steps", "6400"]
     assert baselines.main(["PointGoal", *flags, "--n-threads", "1"]) == 0
     found = References(**json.loads((tmp_path / "PointGoal.json").read_text()))
     assert found.tasks == [dict(task) for task in family.tasks("test")]
     for values in (found.random, found.average, found.oracle):
         assert len(values) == 20
         assert np.isfinite(values).all()
-    assert [curve["env_steps"][-1] for curve in found.scratch] == [1600, 1600]
+    assert [curve["env_steps"][-1] for curve in found.scratch] == [6400, 6400]
     assert found.made_by["options"]["family"] == "PointGoal"
     assert baselines.main(["PointGaol"]) == 2
     sys.modules.pop("baselines")

@@ -65,7 +65,7 @@ class Evaluate(Command):
                 raise InputError(f"{flag} {value} is out of range; use 1 to 10000")
         self._check_files()
         if not self.runs:
-            raise InputError("which run? give a run folder, e.g. runs/vel, or a policy of the box, e.g. box:AntDir")
+            raise InputError("which run? give a run folder, or a policy of the box, e.g. box:AntDir")
         if len(self.runs) > 1:
             found = [self._judge(path)[:2] for path in self.runs]
             show(_beside(self.runs, found))

@@ -1,4 +1,4 @@
-"""What a return is worth: random, average and oracle policies on a family's held-out tasks.
+"""What a return is worth: random, average and oracle policies on a family's fixed tasks.
 
 They are measured once by `scripts/baselines.py` and kept in `envs/references/<family>.json`, so that every
 evaluation can say how far between a random policy and one that is told the task it got.
@@ -6,7 +6,7 @@ evaluation can say how far between a random policy and one that is told the task
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -31,6 +31,7 @@ class References:
     Attributes:
         family: its name.
         tasks: K task values.
+            The held-out ones come first, then those out of distribution.
         random: K returns of uniformly random actions.
         average: K returns of a policy trained over the family that neither sees nor remembers the task;
             mean over trainings.
@@ -38,6 +39,8 @@ class References:
         scratch: learning curves of policies trained on one held-out task alone, each with "task",
             "env_steps" and "returns".
         made_by: the command, and the versions it ran with.
+        errors: by policy, K times how far it is from what is asked (`Evaluation.error`); nothing where the
+            family does not say.
     """
 
     family: str
@@ -47,6 +50,7 @@ class References:
     oracle: list[float]
     scratch: list[dict[str, Any]]
     made_by: dict[str, Any]
+    errors: dict[str, list[float]] = field(default_factory=dict)
 
     def save(self, folder: Path = FOLDER) -> Path:
         """Write them where `load_references` finds them."""
@@ -62,7 +66,8 @@ class References:
             return None
         index = [place[task] for task in tasks]
         chosen = {name: [getattr(self, name)[k] for k in index] for name in ("tasks", *POLICIES)}
-        return References(**{**vars(self), **chosen})
+        errors = {name: [values[k] for k in index] for name, values in self.errors.items()}
+        return References(**{**vars(self), **chosen, "errors": errors})
 
     def score(self, returns: np.ndarray) -> np.ndarray:
         """(return - random) / (oracle - random), of means over tasks, for returns (K, columns)."""

@@ -29,13 +29,13 @@ def conclusion(result: Evaluation, family: TaskFamily, column: int | None = None
     last = len(result.mean) - 1
     column = last if column is None else min(column, last)
     known = references_on(family, [Task(values) for values in result.tasks])
-    sentences = [_what(result, family, column), *([_worth(result, known, column)] if known else [])]
+    sentences = [_what(result, family, column, known), *([_worth(result, known, column)] if known else [])]
     if known and known.scratch:
         sentences.append(_scratch(result, known, column))
     return " ".join(sentences)
 
 
-def _what(result: Evaluation, family: TaskFamily, column: int) -> str:
+def _what(result: Evaluation, family: TaskFamily, column: int, known: References | None) -> str:
     n, kind = len(result.tasks), SPLITS.get(result.split, "task")
     of_memory = result.column == EPISODES
     seconds = (result.episodes_used[column] + of_memory) * family.horizon * family.dt
@@ -52,7 +52,11 @@ def _what(result: Evaluation, family: TaskFamily, column: int) -> str:
     if result.error is not None:
         off = np.mean(result.error, axis=0)
         unit = family.error_unit
-        return f"{start} it is {off[column]:.2g} {unit} off on average{first.format(f'{off[0]:.2g} {unit}')}."
+        told = ""
+        if known and known.errors:
+            told = f"; a policy that is told the task: {np.mean(known.errors['oracle']):.2g} {unit}"
+        before = first.format(f"{off[0]:.2g} {unit}")
+        return f"{start} it is {off[column]:.2g} {unit} off on average{before}{told}."
     return f"{start} its mean return is {result.mean[column]:.4g}{first.format(f'{result.mean[0]:.4g}')}."
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metarl.evaluation.evaluate import evaluate
-from metarl.evaluation.references import references_of
+from metarl.evaluation.references import references_on
 from metarl.learners.agent import Agent
 
 RETURN, SCORE = "eval/return", "eval/score"  # as they are logged, of all learners
@@ -38,6 +38,6 @@ def judge(agent: Agent) -> Judgement:
     n_episodes = agent.evaluation_size[1] if adapter.shares_episodes else N_TRIALS
     tasks = family.tasks("validation")
     found = evaluate(adapter, family, tasks, n_columns, n_episodes, seed=SEED, n_threads=agent.n_threads)
-    known, column = references_of(family), agent.trained_column
+    known, column = references_on(family, family.tasks("test")), agent.trained_column
     score = float(known.score(np.array(found.returns))[column]) if known else None
     return Judgement(found.mean[column], score)

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from statistics import median
 
 import numpy as np
-from baselines import ppo
+from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -133,6 +133,23 @@ def recurrent_ppo(seed: int, patience: float, n_envs: int) -> Found:
             device="cpu",
         )
         return train_sb3(model, GOAL, patience, episodes=2)
+
+
+def ppo(env: VecNormalize, n_steps: int, seed: int) -> PPO:
+    """Stable-Baselines3's PPO, n_steps of every environment an iteration."""
+    return PPO(
+        "MlpPolicy",
+        env,
+        learning_rate=lambda left: 1e-3 * left,
+        n_steps=n_steps,
+        batch_size=max(2, n_steps * env.num_envs // 8),
+        n_epochs=5,
+        gamma=0.98,
+        stats_window_size=env.num_envs,
+        policy_kwargs={"log_std_init": -0.5},
+        seed=seed,
+        device="cpu",
+    )
 
 
 def told_ppo(seed: int, patience: float) -> Found:
