@@ -2,8 +2,8 @@
 """Measure what others get on a family's held-out tasks: random, average, oracle, and from scratch.
 
 Policies without a memory are trained by the PPO that trains teachers: over the family, without being told the
-task (average) and being told it (oracle), and on a few of the held-out tasks alone (from scratch). What they get
-goes to `envs/references/<family>.json`, where every evaluation finds it.
+task (average) and being told it (oracle), and on a few of the held-out tasks alone (from scratch). Returns
+go to `envs/references/<family>.json`, where every evaluation finds them.
 """
 
 import sys

@@ -217,3 +217,23 @@ def _parts(inputs: Inputs) -> list[torch.Tensor]:
 
 def test_every_core_can_be_asked_for():
     assert get_args(get_type_hints(MetaLSTMConfig)["core"]) == tuple(CORES)
+
+
+@spans
+def test_a_slots_effect_is_what_its_never_being_written_does_to_the_action(forgetful):
+    policy = policy_of("lstm-memory", forgetful)
+    params, inputs = params_of(policy), inputs_of()
+    effect = policy.slot_effects(params, inputs)
+    assert effect.shape == (LENGTH, N, policy.core.n_slots)
+    mean = policy.unroll(params, inputs).mean
+    for slot in range(policy.core.n_slots):
+        shut = {**params, "memory/write_bias": params["memory/write_bias"].clone()}
+        shut["memory/write_bias"][slot] = -1e6  # its gate never opens
+        off = (policy.unroll(shut, inputs).mean - mean).square().mean(-1).sqrt()
+        torch.testing.assert_close(effect[..., slot], off, rtol=0, atol=1e-10)
+        assert off.max() > 1e-3
+
+
+def test_a_core_without_slots_has_no_slots_effects():
+    policy = policy_of("gru")
+    assert policy.slot_effects(params_of(policy), inputs_of()) is None

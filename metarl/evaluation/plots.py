@@ -57,32 +57,41 @@ def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
 
 
 def plot_probe(result: Probe, title: str, path: Path) -> None:
-    """Draw what the memory holds as a trial goes on: readout of the task, and attention over slots.
+    """Draw what the memory holds as a trial goes on: readout of the task, attention, and what slots do.
 
     Args:
         result: what was found.
         title: of the picture.
         path: of the PNG (or whatever the ending says).
     """
-    n_panels = 1 if result.attention is None else 2
-    figure = Figure(figsize=(8, 1 + 2.6 * n_panels), layout="constrained")
-    panels = figure.subplots(n_panels, 1, sharex=True, squeeze=False)[:, 0]
+    maps = []
+    if result.attention is not None and result.effect is not None:
+        task = ", ".join(f"{k} {np.round(v, 2)}" for k, v in result.example.items() if np.ndim(v) == 0)
+        maps = [
+            (result.attention, "attention", f"which slots are read: one trial{f', {task}' if task else ''}"),
+            (
+                result.effect,
+                "off by",
+                "how far actions would be off, were a slot never written: all trials",
+            ),
+        ]
+    figure = Figure(figsize=(8, 3.6 + 2.3 * len(maps)), layout="constrained")
+    panels = figure.subplots(1 + len(maps), 1, sharex=True, squeeze=False)[:, 0]
     for (part, r2), colour in zip(result.r2.items(), (BEFORE, AFTER, LATER), strict=False):
         low, high = result.r2_ci95[part].T
         panels[0].plot(result.time, r2, color=colour, label=f"read from: {part}")
         panels[0].fill_between(result.time, low, high, color=colour, alpha=0.25, linewidth=0)
+        untrained = result.untrained[part]
+        panels[0].plot(result.time, untrained, "--", color=colour, label="the same, untrained")
     panels[0].set_ylim(-0.1, 1.02)
     panels[0].set_ylabel("$R^2$ of the hidden task\n(linear readout, held-out tasks)")
-    panels[0].legend(frameon=False, loc="lower right")
-    if result.attention is not None:
-        task = ", ".join(f"{k} {np.round(v, 2)}" for k, v in result.example.items() if np.ndim(v) == 0)
-        image = panels[1].imshow(
-            result.attention.T, aspect="auto", cmap="Blues", vmin=0, interpolation="nearest"
-        )
-        figure.colorbar(image, ax=panels[1], label="attention", pad=0.01)
-        panels[1].set_ylabel("memory slot")
-        panels[1].set_yticks(range(result.attention.shape[1]))
-        panels[1].set_title(f"one trial{f', {task}' if task else ''}", fontsize=10)
+    panels[0].legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.25))
+    for panel, (values, label, words) in zip(panels[1:], maps, strict=True):
+        image = panel.imshow(values.T, aspect="auto", cmap="Blues", vmin=0, interpolation="nearest")
+        figure.colorbar(image, ax=panel, label=label, pad=0.01)
+        panel.set_ylabel("memory slot")
+        panel.set_yticks(range(values.shape[1]))
+        panel.set_title(words, fontsize=10)
     for panel in panels:
         for start in result.episodes[1:]:
             panel.axvline(start, color="0.3", linestyle=":", linewidth=1)

@@ -9,6 +9,8 @@ import torch
 from metarl.envs import BatchSim, Task
 from metarl.evaluation.statistics import interval, resamples
 from metarl.learners.meta_lstm.agent import MetaLSTM
+from metarl.policies.gaussian import Params
+from metarl.sampling.trajectories import Trials
 from metarl.sampling.trials import collect_trials
 from metarl.threads import plain_torch
 
@@ -25,8 +27,12 @@ class Probe:
         episodes: steps at which an episode of the example begins.
         r2: by part of the memory ("memory", "lstm", ...), (S,): how much of the held-out tasks' variance
             a linear readout explains, mean over the task's numbers; 1 is all, 0 or less is nothing.
+        untrained: the same of a policy that has learned nothing and sees what this one saw: what is in the
+            memory because it was seen, and not because keeping it was learned.
         r2_ci95: the same, (S, 2), bootstrap over held-out tasks.
         attention: (T, slots) of the example, mean over heads; None without an external memory.
+        effect: (T, slots), how far the mean action would be off, were a slot never written: root mean
+            square over its numbers, mean over the held-out trials; None without an external memory.
         example: the task of the example.
     """
 
@@ -34,7 +40,9 @@ class Probe:
     episodes: np.ndarray
     r2: dict[str, np.ndarray]
     r2_ci95: dict[str, np.ndarray]
+    untrained: dict[str, np.ndarray]
     attention: np.ndarray | None
+    effect: np.ndarray | None
     example: Task
 
 
@@ -53,33 +61,51 @@ def probe(
     rng = np.random.default_rng(seed)
     known = agent.family.sample(rng, n_fit)
     new = [task for task in tasks for _ in range(n_trials)]
-    (before, _), (after, episodes) = _watch(agent, known, rng), _watch(agent, new, rng)
-    length = agent.trial_length
+    before, after = _played(agent, known, rng), _played(agent, new, rng)
+    learner, length = agent.learner, agent.trial_length
+    fresh = learner.policy.init(torch.Generator().manual_seed(seed))
     time = np.union1d(np.arange(min(N_FIRST, length)), np.linspace(0, length - 1, N_TIMES).astype(int))
     truth, goal = _numbers(known), _numbers(new)
-    attention = after.pop("attention", None)
-    before.pop("attention", None)
-    r2, ci95 = {}, {}
-    for part, traces in before.items():
-        scores = [_score(traces[t], truth, after[part][t], goal, n_trials) for t in time]
-        r2[part], ci95[part] = (np.array(column) for column in zip(*scores, strict=True))
-    if attention is not None:
-        attention = attention[:, 0].mean(axis=1)
-    return Probe(time, episodes, r2, ci95, attention, new[0])
+
+    def read(params: Params) -> tuple[dict[str, list[tuple[float, np.ndarray]]], np.ndarray | None]:
+        """By part of the memory, the scores of its readouts; and the example's attention."""
+        fit, judged = _traces(agent, params, before), _traces(agent, params, after)
+        fit.pop("attention", None)
+        attention = judged.pop("attention", None)
+        scores = {
+            part: [_score(x[t], truth, judged[part][t], goal, n_trials) for t in time]
+            for part, x in fit.items()
+        }
+        return scores, None if attention is None else attention[:, 0].mean(axis=1)
+
+    (own, attention), (control, _) = read(learner.params), read(fresh)
+    with plain_torch(), torch.inference_mode():
+        effect = learner.policy.slot_effects(learner.params, learner.inputs(after))
+    return Probe(
+        time,
+        np.flatnonzero(after.episode_start[:, 0]),
+        {part: np.array([r2 for r2, _ in rows]) for part, rows in own.items()},
+        {part: np.array([ends for _, ends in rows]) for part, rows in own.items()},
+        {part: np.array([r2 for r2, _ in rows]) for part, rows in control.items()},
+        attention,
+        None if effect is None else effect.mean(1).cpu().numpy(),
+        new[0],
+    )
+
+
+def _played(agent: MetaLSTM, tasks: Sequence[Task], rng: np.random.Generator) -> Trials:
+    """A trial on each task."""
+    sim = BatchSim(agent.family, len(tasks), agent.n_threads)
+    sim.set_tasks(tasks)
+    return collect_trials(sim, agent.player(len(tasks)), rng, agent.trial_length, deterministic=True)
 
 
 @plain_torch()
-def _watch(
-    agent: MetaLSTM, tasks: Sequence[Task], rng: np.random.Generator
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What went on in the policy in a trial on each task, (T, N, ...), and the first one's episodes."""
-    sim = BatchSim(agent.family, len(tasks), agent.n_threads)
-    sim.set_tasks(tasks)
-    trials = collect_trials(sim, agent.player(len(tasks)), rng, agent.trial_length, deterministic=True)
-    learner = agent.learner
+def _traces(agent: MetaLSTM, params: Params, trials: Trials) -> dict[str, np.ndarray]:
+    """What goes on in a policy that sees these trials, (T, N, ...)."""
     with torch.inference_mode():
-        traces = learner.policy.inspect(learner.params, learner.inputs(trials))
-    return {k: x.cpu().numpy() for k, x in traces.items()}, np.flatnonzero(trials.episode_start[:, 0])
+        traces = agent.learner.policy.inspect(params, agent.learner.inputs(trials))
+    return {k: x.cpu().numpy() for k, x in traces.items()}
 
 
 def _numbers(tasks: Sequence[Task]) -> np.ndarray:

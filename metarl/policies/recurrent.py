@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import log, sqrt
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils._pytree import tree_map
 
-from metarl.policies.cores import CORES, Core
+from metarl.policies.cores import CORES, Core, LSTMMemory
 from metarl.policies.gaussian import Params, orthogonal
 from metarl.policies.inputs import Inputs
 from metarl.policies.told import through, two_layers
@@ -131,6 +132,22 @@ class RecurrentPolicy:
     def inspect(self, params: Params, inputs: Inputs) -> dict[str, Tensor]:
         """What goes on in the core in T steps of N whole trials, (T, N, ...) each."""
         return self._through(self.core.inspect, params, inputs)
+
+    def slot_effects(self, params: Params, inputs: Inputs) -> Tensor | None:
+        """How far the mean action would be off, were a slot of the external memory never written.
+
+        Returns:
+            Root mean square over the action's numbers, (T, N, slots); None where the core has no slots.
+        """
+        if not isinstance(self.core, LSTMMemory):
+            return None
+        mean = self.unroll(params, inputs).mean
+
+        def off(slot: int) -> Tensor:
+            out = self._through(partial(self.core.without, slot=slot), params, inputs)
+            return (self._decide(params, out, inputs.obs, None).mean - mean).square().mean(-1).sqrt()
+
+        return torch.stack([off(slot) for slot in range(self.core.n_slots)], -1)
 
     def _through(
         self, unroll: Callable[..., Any], params: Params, inputs: Inputs, memory: Memory | None = None

@@ -27,4 +27,4 @@ CORES: dict[str, type[Core]] = {
     "feedforward": Feedforward,
 }
 
-__all__ = ["CORES", "Core"]
+__all__ = ["CORES", "Core", "LSTMMemory"]

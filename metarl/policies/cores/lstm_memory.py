@@ -62,6 +62,12 @@ class LSTMMemory(Core):
         h, reading, contents = self._unroll(params, state, x)
         return {"lstm": h, "memory": contents, "attention": reading.attention}
 
+    def without(self, params: Params, state: State, x: Tensor, slot: int) -> Tensor:
+        """As `unroll`, were a slot never written: it holds what it begins with."""
+        h, _, contents = self._unroll(params, state, x)
+        contents[:, :, slot] = state["memory"][:, slot]
+        return torch.cat([h, self.memory.read(params, contents, h).content], -1)
+
     def _unroll(self, params: Params, state: State, x: Tensor) -> tuple[Tensor, Reading, Tensor]:
         h = self.lstm.unroll(params, state, x)
         return h, *self.memory.unroll(params, state["memory"], h, torch.cat([h, x], -1))
