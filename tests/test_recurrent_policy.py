@@ -231,7 +231,7 @@ def test_a_slots_effect_is_what_its_never_being_written_does_to_the_action(forge
         shut["memory/write_bias"][slot] = -1e6  # its gate never opens
         off = (policy.unroll(shut, inputs).mean - mean).square().mean(-1).sqrt()
         torch.testing.assert_close(effect[..., slot], off, rtol=0, atol=1e-10)
-        assert off.max() > 1e-3
+        assert off.max() > 1e-4
 
 
 def test_a_core_without_slots_has_no_slots_effects():

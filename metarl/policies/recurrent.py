@@ -139,15 +139,16 @@ class RecurrentPolicy:
         Returns:
             Root mean square over the action's numbers, (T, N, slots); None where the core has no slots.
         """
-        if not isinstance(self.core, LSTMMemory):
+        core = self.core
+        if not isinstance(core, LSTMMemory):
             return None
         mean = self.unroll(params, inputs).mean
 
         def off(slot: int) -> Tensor:
-            out = self._through(partial(self.core.without, slot=slot), params, inputs)
+            out = self._through(partial(core.without, slot=slot), params, inputs)
             return (self._decide(params, out, inputs.obs, None).mean - mean).square().mean(-1).sqrt()
 
-        return torch.stack([off(slot) for slot in range(self.core.n_slots)], -1)
+        return torch.stack([off(slot) for slot in range(core.n_slots)], -1)
 
     def _through(
         self, unroll: Callable[..., Any], params: Params, inputs: Inputs, memory: Memory | None = None
