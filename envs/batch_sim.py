@@ -306,6 +306,10 @@ class BatchSim:
         """Which simulations are at their goal now, (N,) bool, where the family defines it."""
         return self.family.success(self._readings, self._task_values)
 
+    def error(self) -> np.ndarray | None:
+        """How far each simulation is from what is asked now, (N,), where the family says so."""
+        return self.family.error(self._readings, self._task_values) if self.family.says_error else None
+
     def _keep(self, failed: np.ndarray, action: np.ndarray) -> None:
         """Count failures, and remember the first ones."""
         self.n_failures += int(failed.sum())

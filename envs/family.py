@@ -93,7 +93,10 @@ class TaskFamily:
         return None
 
     def error(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """How far each simulation is from what is asked, (N,) in `error_unit`; None if nobody can say."""
+        """How far each simulation is from what is asked, (N,) in `error_unit`; None if nobody can say.
+
+        A class that states its own `params` does not inherit this: what is asked is another thing there.
+        """
         return None
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
@@ -106,6 +109,16 @@ class TaskFamily:
     def name(self) -> str:
         """The class's name, under which the catalogue lists it."""
         return type(self).__name__
+
+    @cached_property
+    def says_error(self) -> bool:
+        """Whether `error` is about this family's own tasks."""
+        kinds = type(self).__mro__
+        own, tasks = (
+            next((k for k, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
+            for name in ("error", "params")
+        )
+        return own <= tasks
 
     @cached_property
     def model(self) -> mujoco.MjModel:

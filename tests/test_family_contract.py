@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from metarl.envs import FAMILIES, BatchSim, InputError, Readings, TaskFamily, load_family
+from metarl.envs import FAMILIES, BatchSim, InputError, Param, Readings, TaskFamily, Uniform, load_family
 
 STEPS = 30
 
@@ -410,3 +410,19 @@ def test_every_number_of_every_dynamics_parameter_changes_the_motion(family):
         if unfelt == expected:
             break
     assert unfelt == expected
+
+
+def test_what_is_off_is_a_number_with_a_unit_for_every_simulation(family):
+    sim = batch(family, 5)
+    sim.step(np.zeros((5, family.action_dim)))
+    error = sim.error()
+    assert (error is None) == (not family.error_unit)
+    assert error is None or (error.shape == (5,) and (error >= 0).all())
+
+
+def test_a_family_of_other_tasks_does_not_inherit_what_is_off():
+    class Elsewhere(load_family("SparsePointGoal").__class__):
+        params = (Param("angle", "rad", Uniform(3, 4)),)
+
+    assert load_family("SparsePointGoal").says_error and not Elsewhere().says_error
+    assert batch(Elsewhere(), 2).error() is None

@@ -74,6 +74,7 @@ def test_a_rollout_is_the_policys_own_doing(agents):
         obs = step.obs
         np.testing.assert_allclose(sim.state[0, 1:3], state[1:3], atol=1e-4)  # time, then qpos
         assert step.reward[0] == pytest.approx(reward, abs=1e-4)
+    np.testing.assert_allclose(before.error, -before.reward, atol=1e-6)  # PointGoal: the distance to the goal
 
 
 def test_the_episodes_of_a_trial_follow_each_other_and_show_what_was_read(agents):

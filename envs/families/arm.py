@@ -164,6 +164,7 @@ class ArmReach(FetchArm):
     """
 
     params = tuple(Param(f"goal_{axis}", "m", Uniform(-RANGE, RANGE)) for axis in "xyz")
+    error = FetchArm.error
     recipes = (Recipe("meta-lstm", 1_500_000, {"teacher": 0.3, "change_input": "all"}),)
 
 
@@ -254,6 +255,7 @@ class ArmPushRandParams(ArmPush):
         ),
         Param("response", "", Uniform(0.7, 1.3), field="actuator_gainprm", axis=0, alone=True),
     )
+    error = ArmPush.error
 
 
 def fetch_assets() -> Path:

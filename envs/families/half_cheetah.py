@@ -130,6 +130,7 @@ class HalfCheetahVelGap(HalfCheetahVel):
             test=Uniform(0.5, 2.5),
         ),
     )
+    error = HalfCheetahVel.error
 
 
 class HalfCheetahForward(HalfCheetah):

@@ -132,8 +132,8 @@ def evaluate(
             columns.append(episodes.returns().reshape(len(tasks), n_episodes))
             if sim.succeeded is not None:
                 successes.append(sim.succeeded.reshape(len(tasks), n_episodes).mean(axis=1))
-            if sim.error is not None:
-                errors.append(sim.error.reshape(len(tasks), n_episodes).mean(axis=1))
+            if sim.off is not None:
+                errors.append(sim.off.reshape(len(tasks), n_episodes).mean(axis=1))
             hidden = sim.n_steps - counted - episodes.n_steps  # simulated, and in no episode that is shown
             if hidden < 0:
                 raise InputError(
@@ -181,21 +181,21 @@ class _Watched(BatchSim):
     """Simulations that remember how far from what is asked they were.
 
     Attributes:
-        error: (N,), mean over the second half of an episode, or of its last step if it ended before; None
+        off: (N,), mean over the second half of an episode, or of its last step if it ended before; None
             where the family does not say.
     """
 
-    error: np.ndarray | None = None
+    off: np.ndarray | None = None
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance, and look."""
         step = super().step(action, mask)
-        now = self.family.error(self.readings, self.task_values)
+        now = self.error()
         if now is None:
             return step
-        if self.error is None:
-            self.error = np.zeros(self.n_sims)
+        if self.off is None:
+            self.off = np.zeros(self.n_sims)
         n_late = np.maximum(self.elapsed - self.family.horizon // 2, 1)  # steps in the mean, with this one
         seen = ~step.failed if mask is None else mask & ~step.failed
-        np.copyto(self.error, self.error + (now - self.error) / n_late, where=seen)
+        np.copyto(self.off, self.off + (now - self.off) / n_late, where=seen)
         return step

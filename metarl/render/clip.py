@@ -24,6 +24,7 @@ except ImportError:
 
 CLIPS = (".mp4", ".gif")
 MAX_FPS = 50  # of a clip; faster robots are shown in real time by leaving frames out
+LATELY = 0.5  # s, over which what is off is averaged
 HOLD = 1.0  # s, how long the last frame stays
 BAR, STRIP, GAP = 30, 44, 4  # px: a caption's height, that of a strip of attention, and between panels
 GIF_WIDTH = 720  # px, at most
@@ -143,6 +144,9 @@ class Film:
         canvas.paste(Image.fromarray(self._picture(rollout, now)), (left, top))
         middle = top + self.height + BAR / 2
         value = f"return {rollout.reward[:now].sum():.1f}"
+        if rollout.error is not None and now:
+            lately = rollout.error[max(0, now - round(LATELY / self.family.dt)) : now].mean()
+            value = f"{lately:.2f} {self.family.error_unit} off, {value}"
         draw.text((left + self.width - 8, middle), value, INK, _font(14), anchor="rm")
         room = self.width - 24 - draw.textlength(value, _font(14))
         state = f"{rollout.title}, {now * self.family.dt:.1f} s"

@@ -21,6 +21,7 @@ class Rollout:
         reward: (L,).
         terminated: whether the robot failed at the end.
         success: whether it ended at its goal; None where the family does not say what that is.
+        error: (L,) how far from what is asked, in the family's unit; None where it does not say.
         attention: (L, slots) how the external memory was read, mean over heads; None without one.
     """
 
@@ -30,6 +31,7 @@ class Rollout:
     reward: np.ndarray
     terminated: bool
     success: bool | None
+    error: np.ndarray | None = None
     attention: np.ndarray | None = None
 
     @property
@@ -39,18 +41,27 @@ class Rollout:
 
 
 class Recorder(BatchSim):
-    """Simulations that remember every state since their last reset, (T + 1, N, nstate) in `states`."""
+    """Simulations that remember what was since their last reset.
+
+    Attributes:
+        states: (T + 1, N, nstate).
+        errors: (T, N), how far from what is asked; empty where the family does not say.
+    """
 
     def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
         """Start new episodes, and a new recording."""
         obs = super().set_state(qpos, qvel, ids)
         self.states = [self.state.copy()]
+        self.errors: list[np.ndarray] = []
         return obs
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance, and remember what came of it."""
         step = super().step(action, mask)
         self.states.append(self.state.copy())
+        error = self.error()
+        if error is not None:
+            self.errors.append(error)
         return step
 
 
@@ -103,7 +114,7 @@ def record_rollouts(
         seen.append(adapter.collect(sim, rng))
         if column in columns:
             succeeded = None if sim.succeeded is None else sim.succeeded.copy()
-            taken[column] = adapter.title(column), sim.states, seen[-1], succeeded
+            taken[column] = adapter.title(column), sim.states, sim.errors, seen[-1], succeeded
         if column < columns[-1]:
             adapter.deterministic = False
             adapter.adapt(adapter.collect(explorer, explore_rng) if adapter.shares_episodes else seen[-1])
@@ -119,6 +130,7 @@ def _rollout(
     k: int,
     title: str,
     states: list[np.ndarray],
+    errors: list[np.ndarray],
     episodes: Trajectories,
     succeeded: np.ndarray | None,
     attention: np.ndarray | None,
@@ -131,5 +143,6 @@ def _rollout(
         reward=episodes.reward[:length, k],
         terminated=bool(episodes.terminated[:, k].any()),
         success=None if succeeded is None else bool(succeeded[k]),
+        error=np.stack([error[k] for error in errors[:length]]) if errors else None,
         attention=attention,
     )

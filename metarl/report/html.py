@@ -40,6 +40,16 @@ tbody th > div { width: 0; min-width: 100%; white-space: normal; }
 thead th { border-bottom: 1px solid var(--ink); }
 tbody + tbody th { border-top: 1px solid var(--rule); }
 tbody:last-child tr:last-child > td { border-bottom: 1px solid var(--ink); }
+@media (max-width: 40rem) {
+  body { padding-top: 1.25rem; }
+  table, tbody, tr, td, tbody th { display: block; min-width: 0 !important; }
+  thead { display: none; }
+  tr { padding: .35rem 0; border-bottom: 1px solid var(--rule); }
+  td { padding: 0 0 0 1rem; border: 0 !important; white-space: normal; overflow-wrap: anywhere; }
+  td.number { text-align: left; }
+  td:empty { display: none; }
+  td[data-label]::before { content: attr(data-label) ": "; color: var(--faint); }
+}
 a { color: inherit; }
 .number { text-align: right; }
 details { margin: .75rem 0; }
@@ -49,7 +59,7 @@ details details summary { font-weight: 400; }
 pre { font-size: .8rem; line-height: 1.4; padding: .75rem 1rem; background: var(--soft); overflow-x: auto; }
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"  # and nothing else
-LEGIBLE = 0.75  # of its size, down to which a drawing shrinks with the window; beyond that it scrolls
+LEGIBLE = 0.45  # of its size, down to which a drawing shrinks with the window; beyond that it scrolls
 Rows = Sequence[Sequence[str]]
 
 
@@ -100,9 +110,12 @@ def table(head: Sequence[str], blocks: Mapping[str, Rows] | Rows, n_words: int =
     """
 
     def row(kind: str, texts: Sequence[str]) -> str:
-        start = [f"<{kind}>", f'<{kind} class="number">']
         whole = [*texts, *[""] * (len(head) - len(texts))]
-        cells = [f"{start[k >= n_words]}{escape(text)}</{kind}>" for k, text in enumerate(whole)]
+        cells = []
+        for k, (text, name) in enumerate(zip(whole, head, strict=True)):
+            number = ' class="number"' * (k >= n_words)
+            label = f' data-label="{escape(name)}"' if kind == "td" and k and name and text else ""
+            cells.append(f"<{kind}{number}{label}>{escape(text)}</{kind}>")
         return f"<tr>{''.join(cells)}</tr>"
 
     lines = ['<div class="wide"><table>', f"<thead>{row('th', head)}</thead>"]
