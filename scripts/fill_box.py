@@ -16,7 +16,7 @@ from pathlib import Path
 import tyro
 from results import Training, rows_of
 
-from metarl.box import FOLDER
+from metarl.box import FOLDER, MADE
 from metarl.evaluation.evaluate import evaluate
 from metarl.files import write_json
 from metarl.learners import LEARNERS
@@ -26,7 +26,6 @@ from metarl.runs.run_folder import CONFIG, TASKS, VERSIONS, RunFolder, load_agen
 from metarl.runs.sources import SOURCES
 from metarl.runs.validation import RETURN
 
-MADE = "made.json"
 N_TASKS = 3  # that are played again
 
 

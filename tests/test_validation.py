@@ -1,14 +1,14 @@
 """Training that looks where it is going: validation tasks, the best policy so far, a target, and recipes."""
 
 import csv
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import pytest
 import torch
 from helpers import SMALL_MAML, SMALL_RECURRENT, TINY, TINY_STEPS
 
 import metarl.runs.train as training
-from metarl import MAML
+from metarl import MAML, MAMLConfig
 from metarl import train as train_in_python
 from metarl.cli import main
 from metarl.envs import FAMILIES, InputError, Recipe, load_family
@@ -155,19 +155,27 @@ def test_a_recipe_is_of_a_learner_and_names_its_settings(name):
 
 
 def test_a_recipe_is_taken_where_nobody_asks_otherwise_and_says_what_to_expect(monkeypatch, capsys):
-    recipe = Recipe(
-        "maml", 2 * TINY_STEPS, {"n_tasks": 2, "n_episodes": 3, "inner_steps": 1, "hidden": (4,)}, "-3", 1.5
-    )
+    settings = {"n_tasks": 2, "n_episodes": 3, "inner_steps": 1, "hidden": (4,)}
+    recipe = Recipe("maml", 2 * TINY_STEPS, settings)
+    before = {
+        "steps": recipe.steps,
+        "config": asdict(MAMLConfig(**settings)),
+        "evaluation": {"returns": [[-9.0, -2.5], [-8.0, -3.5]]},
+        "seconds": 90.0,
+        "cores": 1,
+    }
+    monkeypatch.setattr("metarl.cli.train.made", lambda *name: {("PointGoal", "maml"): before}.get(name))
     monkeypatch.setattr(PointGoal, "recipes", (recipe,))
     assert main(["train", "PointGoal", "--out", "run"]) == 0
     run = RunFolder("run").read_config()
     assert run.steps == 2 * TINY_STEPS and run.config["hidden"] == [4]
     said = capsys.readouterr().out
-    assert "480 steps, n_tasks 2, n_episodes 3, inner_steps 1, hidden (4,); reaches -3 in 1.5 min" in said
+    assert "480 steps, n_tasks 2, n_episodes 3, inner_steps 1, hidden (4,); so trained before: -3 on" in said
+    assert "on held-out tasks, in 2 min on one core" in said
     assert main(["train", "PointGoal", "--out", "mine", "--hidden", "6", "--steps", "240"]) == 0
     mine = RunFolder("mine").read_config()
     assert (mine.steps, mine.config["hidden"], mine.config["n_tasks"]) == (240, [6], 2)
-    assert "reaches" not in capsys.readouterr().out
+    assert "before" not in capsys.readouterr().out
 
 
 def test_a_line_of_progress_tells_the_speed_and_the_time_left(monkeypatch, capsys):

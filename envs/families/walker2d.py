@@ -21,8 +21,6 @@ class Walker2dRandParams(PlanarWalker):
             "meta-lstm",
             3_000_000,
             {"change_input": "all", "gamma": 0.99},
-            "528 in its first episode, 562 in its second (one seed)",
-            11,
         ),
     )
 

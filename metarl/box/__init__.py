@@ -1,9 +1,12 @@
 """The box: trained policies that come with metarl, each a run folder whose policy acts, and no more."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from metarl.errors import unknown
 
+MADE = "made.json"  # of a policy: the command, its settings, what it took, and what it gets
 MARK = "box:"
 FOLDER = Path(__file__).parent
 PREFERRED = "meta-lstm"  # of the learners that a family has a policy of
@@ -32,3 +35,9 @@ def unboxed(path: str | Path) -> Path:
         if folder in contents():
             return FOLDER / folder
     raise unknown("policy of the box", name, contents())
+
+
+def made(family: str, learner: str) -> dict[str, Any] | None:
+    """How the policy of the box was made for a family by a learner; None if there is none."""
+    path = FOLDER / f"{family}-{learner}" / MADE
+    return json.loads(path.read_text()) if path.is_file() else None

@@ -7,12 +7,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
+import numpy as np
 import tyro
 
+from metarl.box import made
 from metarl.cli.unheeded import unheeded_output
 from metarl.cli.words import FILE, Command, check_common, say
+from metarl.envs import FAMILIES
 from metarl.envs.catalogue import load_family
-from metarl.envs.recipe import Recipe
 from metarl.errors import InputError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
@@ -101,16 +103,8 @@ class Train(Command):
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
         folder = RunFolder(self.out or default)
         with folder.made(lambda new: new.begin(RunConfig.of(agent, steps), agent), self.force):
-            say(self._plan(agent, steps, recipe))
+            say(_plan(agent, steps))
             return self._train(agent, folder, steps)
-
-    def _plan(self, agent: Agent, steps: int, recipe: Recipe) -> str:
-        """What is going to be done: what differs from the learner's defaults, and what to expect."""
-        values, usual = asdict(agent.config), asdict(agent.config_class())
-        words = [f"{steps:,} steps", *(f"{k} {v}" for k, v in values.items() if v != usual[k])]
-        own = self.given & {"steps", *values} or "recipes" not in vars(type(agent.family))
-        promise = recipe.promise if not own else ""
-        return f"{agent.family.name}, {agent.name}: {', '.join(words)}" + (f"; {promise}" if promise else "")
 
     def _resume(self, path: Path) -> int:
         if self.family is not None or self.out is not None or self.force:
@@ -161,6 +155,20 @@ class Train(Command):
             return 0
         say(f"interrupted; go on with: metarl train --resume {folder.path}")
         return 130
+
+
+def _plan(agent: Agent, steps: int) -> str:
+    """What is going to be done: what differs from the learner's defaults, and what came of it before."""
+    family, values, usual = agent.family, asdict(agent.config), asdict(agent.config_class())
+    words = [f"{steps:,} steps", *(f"{k} {v}" for k, v in values.items() if v != usual[k])]
+    plan = f"{family.name}, {agent.name}: {', '.join(words)}"
+    before = made(family.name, agent.name) if FAMILIES.get(family.name) is type(family) else None
+    if before is None or (before["steps"], agent.make_config(before["config"])) != (steps, agent.config):
+        return plan
+    mean = np.mean(before["evaluation"]["returns"], axis=0)[agent.trained_column]
+    cores = "one core" if before["cores"] == 1 else f"{before['cores']} cores"
+    minutes = before["seconds"] / 60
+    return f"{plan}; so trained before: {mean:.4g} on held-out tasks, in {minutes:.0f} min on {cores}"
 
 
 def _value(words: Sequence[str], flag: str) -> str | None:
