@@ -112,7 +112,7 @@ class Training:
         run(command, cores)
         evaluation = folder / "evaluation.json"
         run(["metarl", "evaluate", str(folder), "--json", str(evaluation)], cores)
-        rows = list(csv.DictReader((folder / PROGRESS).open()))
+        rows = list(csv.DictReader((folder / PROGRESS).read_text().splitlines()))
         found = json.loads(evaluation.read_text())
         MEASURED.mkdir(exist_ok=True)
         self._write_curve(rows)
@@ -163,8 +163,12 @@ def machine() -> str:
     return f"{models[0] if models else 'unknown processor'}, {os.cpu_count()} cores"
 
 
-def measure(options: Options) -> None:
-    """Make the trainings that are missing, a few side by side, each on its share of the cores."""
+def measure(options: Options) -> bool:
+    """Make the trainings that are missing, a few side by side, each on its share of the cores.
+
+    Returns:
+        Whether all could be made.
+    """
     todo = [
         Training(family, learner, seed)
         for seed in options.seeds
@@ -176,18 +180,20 @@ def measure(options: Options) -> None:
     for k in range(options.jobs):
         shares.put(set(cores[k :: options.jobs]))
 
-    def one(training: Training) -> None:
+    def one(training: Training) -> bool:
         share = shares.get()
         try:
             training.measure(options.runs, share)
             print(f"{training.name}: measured", flush=True)
+            return True
         except InputError as error:
             print(error, file=sys.stderr, flush=True)
+            return False
         finally:
             shares.put(share)
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(one, [training for training in todo if not training.is_done()]))
+        return all(list(pool.map(one, [training for training in todo if not training.is_done()])))
 
 
 class Measured:
@@ -208,15 +214,26 @@ class Measured:
         self.references = references_on(load_family(self.training.family), tasks)
 
     @property
+    def family(self) -> str:
+        """Its name, and whether the family would be trained otherwise today."""
+        same = all(map(self.training.is_default, self.records))
+        return self.training.family + ("" if same else " (by an earlier recipe)")
+
+    @property
     def columns(self) -> list[int]:
         """Which are shown: before adaptation and after three steps, or the first and the last episode."""
         n = self.returns.shape[2]
         return [0, n - 1] if self.evaluations[0]["column"] == EPISODES else list(range(min(n, 4)))
 
+    @cached_property
+    def intervals(self) -> np.ndarray:
+        """Of the mean, (2, columns)."""
+        return stratified_bootstrap(self.returns, lambda drawn: drawn.mean(axis=(0, 1)))
+
     def cell(self, column: int) -> str:
         """Mean return, its interval over tasks and trainings, and the trainings' own means."""
         seeds = self.returns.mean(axis=1)[:, column]
-        low, high = stratified_bootstrap(self.returns, lambda drawn: drawn.mean(axis=(0, 1)))[:, column]
+        low, high = self.intervals[:, column]
         digits = 0 if np.abs(seeds).max() >= 20 else 1
         mean, low, high, *seeds = (f"{value:.{digits}f}" for value in (seeds.mean(), low, high, *seeds))
         return f"{mean} [{low}, {high}]" + (f" ({', '.join(seeds)})" if len(seeds) > 1 else "")
@@ -265,7 +282,7 @@ def memory_table() -> str:
     heads = ["family", "episode 1", "last episode", "success", "score", "oracle", "steps", COST]
     rows = [
         [
-            row.training.family,
+            row.family,
             *map(row.cell, row.columns),
             row.success(-1),
             " and ".join(filter(None, map(row.score, row.columns))),
@@ -292,7 +309,7 @@ def gradient_table() -> str:
     ]
     rows = [
         [
-            row.training.family,
+            row.family,
             *map(row.cell, row.columns),
             row.score(row.columns[-1]),
             row.oracle,
@@ -315,7 +332,7 @@ def summary_table() -> str:
     ]
     rows = [
         [
-            row.training.family,
+            row.family,
             row.training.learner,
             *(f"{row.returns.mean(axis=(0, 1))[k]:.3g}" for k in (row.columns[0], row.columns[-1])),
             row.score(row.columns[-1]),
@@ -346,14 +363,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         ):
             for wrong in sorted(set(given) - set(known)):
                 raise unknown(name, wrong, known)
-        if not options.write_only:
-            measure(options)
+        whole = options.write_only or measure(options)
     except InputError as error:
         print(f"results: {error}", file=sys.stderr)
         return 2
     for page in PAGES:
         page.write_text(written(page.read_text()))
-    return 0
+    return 0 if whole else 1
 
 
 if __name__ == "__main__":

@@ -185,8 +185,14 @@ def _quiet_threads() -> Iterator[None]:
 
 @contextmanager
 def _asked_to_stop() -> Iterator[Stop]:
-    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a wish to stop; a second one interrupts at once."""
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a wish to stop; a second one interrupts at once.
+
+    Only the main thread can be asked so.
+    """
     stop, asking = Stop(), [signal.SIGINT, signal.SIGTERM]
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
         asking.append(signal.SIGHUP)
 
