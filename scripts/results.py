@@ -38,8 +38,8 @@ from metarl.runs.validation import RETURN
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "docs" / "results" / "measured"
 CURVE_ROWS = 150
-COST = "minutes, cores"
-KEPT = ("tasks", "column", "episodes_used", "returns", "success")  # of an evaluation
+COST, ORACLE = "minutes, cores", "oracle, a step"
+KEPT = ("tasks", "column", "episodes_used", "returns", "success", "error")  # of an evaluation
 MARK = re.compile(r"(<!-- (\w+) of scripts/results.py -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -141,7 +141,7 @@ class Training:
 
 
 def run(command: Sequence[str], cores: set[int]) -> None:
-    """Run a command of metarl on these cores, its words into the log beside the run.
+    """Run a command of metarl on these cores; of its words only those of a failure are heard.
 
     Raises:
         InputError: it failed.
@@ -176,6 +176,8 @@ def measure(options: Options) -> bool:
         for family in options.families
     ]
     cores = sorted(os.sched_getaffinity(0))
+    if not 1 <= options.jobs <= len(cores):
+        raise InputError(f"--jobs {options.jobs}: use 1 to {len(cores)}, a core or more for each")
     shares: SimpleQueue[set[int]] = SimpleQueue()
     for k in range(options.jobs):
         shares.put(set(cores[k :: options.jobs]))
@@ -234,8 +236,7 @@ class Measured:
         """Mean return, its interval over tasks and trainings, and the trainings' own means."""
         seeds = self.returns.mean(axis=1)[:, column]
         low, high = self.intervals[:, column]
-        digits = 0 if np.abs(seeds).max() >= 20 else 1
-        mean, low, high, *seeds = (f"{value:.{digits}f}" for value in (seeds.mean(), low, high, *seeds))
+        mean, low, high, *seeds = map(shown, (seeds.mean(), low, high, *seeds))
         return f"{mean} [{low}, {high}]" + (f" ({', '.join(seeds)})" if len(seeds) > 1 else "")
 
     def success(self, column: int) -> str:
@@ -250,8 +251,11 @@ class Measured:
 
     @property
     def oracle(self) -> str:
-        """Mean return of the policy that is told the task."""
-        return f"{np.mean(self.references.oracle):.4g}" if self.references else ""
+        """Mean return of the policy that is told the task, and how much that is a step."""
+        if not self.references:
+            return ""
+        mean = np.mean(self.references.oracle)
+        return f"{mean:.4g}, {mean / load_family(self.training.family).horizon:.2g}"
 
     @property
     def cost(self) -> list[str]:
@@ -271,6 +275,11 @@ def rows_of(learner: str) -> list[Measured]:
     return [Measured(found[family]) for family in FAMILIES if family in found]
 
 
+def shown(value: float) -> str:
+    """A return with three digits, or what there is before its point."""
+    return f"{value:.{1 if abs(value) < 20 else 0}f}"
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """As Markdown has it."""
     lines = [heads, ["---"] * len(heads), *rows]
@@ -279,7 +288,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def memory_table() -> str:
     """Of the Meta-LSTM."""
-    heads = ["family", "episode 1", "last episode", "success", "score", "oracle", "steps", COST]
+    heads = ["family", "episode 1", "last episode", "success", "score", ORACLE, "steps", COST]
     rows = [
         [
             row.family,
@@ -296,17 +305,7 @@ def memory_table() -> str:
 
 def gradient_table() -> str:
     """Of MAML."""
-    heads = [
-        "family",
-        "before",
-        "after 1 step",
-        "after 2",
-        "after 3",
-        "score",
-        "oracle",
-        "steps",
-        "minutes, cores",
-    ]
+    heads = ["family", "before", *(f"after {k}" for k in (1, 2, 3)), "score", ORACLE, "steps", COST]
     rows = [
         [
             row.family,
@@ -322,20 +321,14 @@ def gradient_table() -> str:
 
 def summary_table() -> str:
     """Of both, in short."""
-    heads = [
-        "family",
-        "learner",
-        "before, or first episode",
-        "after, or last episode",
-        "score",
-        "minutes, cores",
-    ]
+    heads = ["family", "learner", "before, or episode 1", "after, or last episode", "score", ORACLE, COST]
     rows = [
         [
             row.family,
             row.training.learner,
-            *(f"{row.returns.mean(axis=(0, 1))[k]:.3g}" for k in (row.columns[0], row.columns[-1])),
+            *(shown(row.returns.mean(axis=(0, 1))[k]) for k in (row.columns[0], row.columns[-1])),
             row.score(row.columns[-1]),
+            row.oracle,
             row.cost[1],
         ]
         for learner in ("meta-lstm", "maml")

@@ -105,4 +105,4 @@ def test_a_training_that_fails_is_said_and_the_others_are_made(tiny, monkeypatch
     assert results.main(words) == 1
     assert capsys.readouterr().err.count("no luck") == 1
     assert [path.name for path in (folder / "measured").glob("*.json")] == ["PointGoal-meta-lstm-1.json"]
-    assert results.main(["PointGaol"]) == 2
+    assert results.main(["PointGaol"]) == results.main([*words, "--jobs", "1000"]) == 2

@@ -124,7 +124,7 @@ def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator
     for split, known in references.items():
         if there := [group for group in groups if split in group.results]:
             yield html.heading(3, f"Returns on {SPLITS[split]}")
-            yield _returns(there, split, known)
+            yield _returns(there, split, known, family.horizon)
     first = dict.fromkeys(words_of_column(group.results["test"], 0) for group in groups)
     words = [
         "In brackets: 95 % bootstrap intervals.",
@@ -150,7 +150,7 @@ def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator
     yield _against_task(groups, family, name)
 
 
-def _returns(groups: Sequence[Group], split: str, references: References | None) -> str:
+def _returns(groups: Sequence[Group], split: str, references: References | None, horizon: int) -> str:
     """A row for each column of each result, and one for each reference."""
     results = [group.results[split] for group in groups]
     digits = _digits([x for result in results for x in result.mean])
@@ -176,7 +176,12 @@ def _returns(groups: Sequence[Group], split: str, references: References | None)
             rows.append(row)
     if references:
         blocks["policies that do not adapt"] = [
-            [f"{name}: {words}", "", "", *_reference(references, getattr(references, name), digits)]
+            [
+                f"{name}: {words}, {np.mean(getattr(references, name)) / horizon:.2g} a step",
+                "",
+                "",
+                *_reference(references, getattr(references, name), digits),
+            ]
             for name, words in POLICIES.items()
         ]
     return html.table(head + ["score"] * scores + ["success"] * successes, blocks)
