@@ -1,5 +1,6 @@
 """The box: trained policies that come with metarl, and what commands make of them."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from metarl.envs import FAMILIES, InputError, Task
 from metarl.runs.run_folder import RunFolder, load_agent, versions
 
 MADE = {name: json.loads((FOLDER / name / "made.json").read_text()) for name in contents()}
+
+
+def logs(name: str) -> list[dict[str, str]]:
+    """The curve of a policy of the box."""
+    return list(csv.DictReader((FOLDER / name / "progress.csv").read_text().splitlines()))
 
 
 @pytest.mark.parametrize("name", contents())
@@ -103,7 +109,7 @@ def test_the_demo_leaves_a_page_a_picture_and_a_clip(tmp_path, capsys, monkeypat
     assert main(["demo", "PointGoal"]) == 0
     said = capsys.readouterr().out
     assert sorted(path.suffix for path in Path("demo").iterdir()) == [".html", ".mp4", ".png"]
-    assert "0.95" in said and "in the box: " in said and not opened
+    assert "PointGoal, meta-lstm. In episode 2" in said and "in the box: " in said and not opened
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr("metarl.envs.gl._works", lambda backend: False)
     assert main(["demo", "PointGoal"]) == 0
@@ -131,4 +137,6 @@ def test_runs_lists_what_was_trained_and_what_is_at_it(tmp_path, capsys, monkeyp
     assert "runs/b is left out" in said
     assert main(["runs", "box:PointGoal"]) == 0
     row = capsys.readouterr().out.splitlines()[3]
-    assert row.split()[-4:] == ["-2.1", "0.99", "3.5", "done"]
+    (last,) = [row for row in logs("PointGoal-meta-lstm") if row["eval/score"]][-1:]
+    value, score, minutes = (float(last[k]) for k in ("eval/return", "eval/score", "time/seconds"))
+    assert row.split()[-4:] == [f"{value:.1f}", f"{score:.2f}", f"{minutes / 60:.1f}", "done"]

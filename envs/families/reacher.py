@@ -35,7 +35,7 @@ class ReacherGoal(GymnasiumRobot):
     )
     n_test = 40
     error_unit = "m"
-    recipes = (Recipe("meta-lstm", 1_500_000, {"teacher": 0.3, "change_input": "all"}),)
+    recipes = (Recipe("meta-lstm", 1_500_000, {"change_input": "all"}),)
     derived = ("xpos",)
 
     def build_model(self) -> mujoco.MjModel:
