@@ -15,6 +15,7 @@ from metarl.envs.families.point import PointGoal, SparsePointGoal
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.references import load_references
 from metarl.evaluation.statistics import bootstrap
+from metarl.evaluation.words import conclusion
 from metarl.sampling.trajectories import Trajectories
 
 STEP = 0.1  # m
@@ -302,3 +303,20 @@ def test_the_interval_is_scipys_percentile_bootstrap(n):
         width = theirs.high - theirs.low
         assert low == pytest.approx(theirs.low, abs=0.08 * width)
         assert high == pytest.approx(theirs.high, abs=0.08 * width)
+
+
+def test_an_evaluation_is_told_in_words_with_what_is_known():
+    family = load_family("PointGoal")
+    result = evaluate(MAML(family, TINY, n_threads=1), family, family.tasks("test")[:4], 3, 2)
+    off, words = np.mean(result.error, axis=0), conclusion(result, family, 1)
+    start = "After 1 gradient step (2 episodes, 4 s of robot time) on 4 held-out tasks it is "
+    assert words.startswith(f"{start}{off[1]:.2g} m off on average (before adaptation: {off[0]:.2g} m)")
+    assert f"score {result.score[1]:.2f}" in words
+    assert conclusion(result, family).startswith("After 2 gradient steps (4 episodes")
+    assert conclusion(result, family, 0).startswith("Before adaptation on 4 held-out tasks")
+    again = load_family("HalfCheetahDir")
+    memory = MetaLSTM(again, MetaLSTMConfig(n_trials=2, width=4), n_threads=1)
+    found = evaluate(memory, again, again.tasks("test"), 1, 1)
+    assert conclusion(found, again).startswith(
+        "In episode 1 (10 s of robot time in all) on 2 training tasks its"
+    )

@@ -36,7 +36,7 @@ def conclusion(result: Evaluation, family: TaskFamily, column: int | None = None
 
 
 def _what(result: Evaluation, family: TaskFamily, column: int, known: References | None) -> str:
-    n, kind = len(result.tasks), SPLITS.get(result.split, "task")
+    n, kind = len(result.tasks), SPLITS.get(result.split if family.disjoint else "train", "task")
     of_memory = result.column == EPISODES
     seconds = (result.episodes_used[column] + of_memory) * family.horizon * family.dt
     when = result.title(column) if column or not of_memory else "episode 1"
