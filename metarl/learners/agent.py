@@ -96,7 +96,10 @@ class Agent:
         return 0
 
     def build_learner(self) -> Any:
-        """The learner, with `state_dict` and `load_state_dict`."""
+        """The learner, with `state_dict` and `load_state_dict`.
+
+        And, where it is to be saved to act only, with `acting_state` and `load_acting_state`.
+        """
         raise NotImplementedError
 
     @property
