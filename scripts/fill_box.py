@@ -23,7 +23,7 @@ from metarl.learners import LEARNERS
 from metarl.learners.agent import Agent
 from metarl.runs.logs import PROGRESS
 from metarl.runs.run_folder import CONFIG, TASKS, VERSIONS, RunFolder, load_agent
-from metarl.runs.sources import SOURCES
+from metarl.runs.sources import write_sources
 from metarl.runs.validation import RETURN
 
 N_TASKS = 3  # that are played again
@@ -55,8 +55,9 @@ def put(training: Training, runs: Path) -> None:
     agent = RunFolder(run).load("cpu")[1]
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
-    for name in (CONFIG, TASKS, VERSIONS, SOURCES):
+    for name in (CONFIG, TASKS, VERSIONS):
         shutil.copy(run / name, into / name)
+    write_sources(into, agent.family)
     shutil.copy(training.record.with_suffix(".csv"), into / PROGRESS)
     boxed = RunFolder(into)
     agent.save(boxed.checkpoint, acts_only=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.util import cache_from_source, source_hash
 from pathlib import Path
 
+import mujoco
 import pytest
 import torch
 from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
@@ -500,3 +501,24 @@ def test_a_run_folder_that_is_compared_says_what_it_knows(made):
     assert folder.changed is None
     folder.load("cpu", 1)
     assert folder.changed == []
+
+
+def test_a_robot_is_the_same_wherever_its_files_lie(tmp_path):
+    """Their paths take room in the compiled model, which is not counted."""
+    triangle = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\nf 1 3 4\nf 2 3 4\n"
+    xml = (
+        '<mujoco><asset><mesh name="m" file="m.obj"/></asset><worldbody><body><freejoint/>'
+        '<geom type="mesh" mesh="m"/></body></worldbody></mujoco>'
+    )
+    models = []
+    for folder in (tmp_path, tmp_path / ("deeper" * 30)):
+        folder.mkdir(exist_ok=True)
+        (folder / "m.obj").write_text(triangle)
+        (folder / "robot.xml").write_text(xml)
+        models.append(mujoco.MjModel.from_xml_path(str(folder / "robot.xml")))
+    families = [type("There", (PointGoal,), {"build_model": lambda _, m=m: m})() for m in models]
+    sources.write_sources(tmp_path, families[0])
+    assert models[0].nbuffer != models[1].nbuffer
+    assert sources.changes(tmp_path, families[1]) == []
+    models[1].geom_size[0, 0] += 1
+    assert sources.changes(tmp_path, families[1]) == ["the robot"]

@@ -96,7 +96,8 @@ def _changed_world(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for name in dict.fromkeys([*before, *after])
         if before.get(name) != after.get(name)
     ]
-    if then["compiler"] == now["compiler"] and then["model"] != now["model"]:
+    key = "robot" if "robot" in then else "model"  # of versions that counted the room for paths, too
+    if then["compiler"] == now["compiler"] and then[key] != now[key]:
         words.append("the robot")
     return words
 
@@ -108,18 +109,19 @@ def _known_of(family: TaskFamily, files: dict[str, Path]) -> dict[str, Any]:
         "files": {name: sha256(file) for name, file in files.items()},
         "numbers": {name: None if number is None else int(number) for name, number in numbers.items()},
         "params": {p.name: _range(p) for p in family.params},
-        "model": _hash_of_model(family.model),
+        "robot": _hash_of_model(family.model, "_|nbuffer|.*path"),
+        "model": _hash_of_model(family.model, "_|.*path"),
         "compiler": f"MuJoCo {mujoco.__version__}, {platform.machine()}",  # others give other bits
     }
 
 
-def _hash_of_model(model: mujoco.MjModel) -> str:
-    """Of all numbers and names, but for where files were found: a robot may move."""
+def _hash_of_model(model: mujoco.MjModel, but: str) -> str:
+    """Of all numbers and names but some, such as where files were found: a robot may move."""
     digest = hash_of()
     for part in (model, model.opt):
         for name in sorted(dir(part)):
             value = getattr(part, name)
-            if isinstance(value, np.ndarray | int | float | bytes) and not re.match("_|.*path", name):
+            if isinstance(value, np.ndarray | int | float | bytes) and not re.match(but, name):
                 digest.update(np.asarray(value).tobytes())
     return digest.hexdigest()
 
