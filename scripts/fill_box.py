@@ -5,7 +5,6 @@ Of a family's and a learner's trainings the one goes in that did best on the val
 settings, versions, curve, what it got on the held-out tasks, and a few episodes that a test plays again.
 """
 
-import csv
 import json
 import shutil
 import sys
@@ -21,7 +20,7 @@ from metarl.evaluation.evaluate import evaluate
 from metarl.files import write_json
 from metarl.learners import LEARNERS
 from metarl.learners.agent import Agent
-from metarl.runs.logs import PROGRESS
+from metarl.runs.logs import PROGRESS, logged
 from metarl.runs.run_folder import CONFIG, TASKS, VERSIONS, RunFolder, load_agent
 from metarl.runs.sources import write_sources
 from metarl.runs.validation import RETURN
@@ -37,10 +36,10 @@ class Options:
     """the run folders of `scripts/results.py`"""
 
 
-def validation(training: Training) -> float:
+def validation(run: Path) -> float:
     """What a training came to on the validation tasks."""
-    rows = csv.DictReader(training.record.with_suffix(".csv").read_text().splitlines())
-    return [float(row[RETURN]) for row in rows if row.get(RETURN)][-1]
+    (values,) = logged(run, sys.maxsize, RETURN)
+    return values[-1]
 
 
 def check(agent: Agent) -> list[list[float]]:
@@ -73,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for row in rows_of(learner):
             there = [training for training in row.trainings if (options.runs / training.name).is_dir()]
             if there:
-                put(max(there, key=validation), options.runs)
+                put(max(there, key=lambda training: validation(options.runs / training.name)), options.runs)
     return 0
 
 

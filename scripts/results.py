@@ -31,7 +31,7 @@ from metarl.evaluation.statistics import stratified_bootstrap
 from metarl.files import write_json
 from metarl.learners import LEARNERS
 from metarl.learners.adapter import EPISODES
-from metarl.runs.logs import PROGRESS, SECONDS, STEP
+from metarl.runs.logs import PROGRESS, SECONDS, STEP, read_rows
 from metarl.runs.run_folder import CONFIG, VERSIONS
 from metarl.runs.validation import RETURN
 
@@ -112,7 +112,7 @@ class Training:
         run(command, cores)
         evaluation = folder / "evaluation.json"
         run(["metarl", "evaluate", str(folder), "--json", str(evaluation)], cores)
-        rows = list(csv.DictReader((folder / PROGRESS).read_text().splitlines()))
+        rows, _ = read_rows(folder / PROGRESS)
         found = json.loads(evaluation.read_text())
         MEASURED.mkdir(exist_ok=True)
         self._write_curve(rows)

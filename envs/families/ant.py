@@ -20,9 +20,6 @@ HEALTHY = 0.2, 1.0  # m, of z
 LEGS = {"aux_4": (0, 1), "aux_1": (2, 3), "aux_2": (4, 5), "aux_3": (6, 7)}
 
 
-TEACHER = {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.15, "gamma": 0.99}
-
-
 class Ant(GymnasiumRobot):
     """The robot: state, initial noise and health as Gymnasium's Ant-v5.
 
@@ -34,7 +31,13 @@ class Ant(GymnasiumRobot):
     frame_skip = 5
     horizon = 200
     n_test = 30
-    recipes = (Recipe("meta-lstm", 7_000_000, TEACHER),)
+    recipes = (
+        Recipe(
+            "meta-lstm",
+            7_000_000,
+            {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.15, "gamma": 0.99},
+        ),
+    )
     view = View(distance=4.5, elevation=-25.0)
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +96,6 @@ class AntDir(Ant):
     """
 
     params = (Param("direction", "rad", Uniform(0, 2 * pi)),)
-    recipes = (Recipe("meta-lstm", 7_000_000, TEACHER),)
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]

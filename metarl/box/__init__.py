@@ -17,18 +17,13 @@ def contents() -> list[str]:
     return sorted(path.name for path in FOLDER.iterdir() if (path / "config.json").is_file())
 
 
-def is_boxed(path: str | Path) -> bool:
-    """Whether somebody asks for a policy of the box: box:AntDir, box:AntDir-maml."""
-    return str(path).startswith(MARK)
-
-
 def unboxed(path: str | Path) -> Path:
     """The run folder that is meant by box:AntDir or box:AntDir-maml; any other path as it is.
 
     Raises:
         InputError: there is no such policy in the box.
     """
-    if not is_boxed(path):
+    if not str(path).startswith(MARK):
         return Path(path)
     name = str(path).removeprefix(MARK)
     for folder in (name, f"{name}-{PREFERRED}"):

@@ -134,11 +134,16 @@ class Evaluate(Command):
         return agent, result, changed
 
 
+def _adapted(agent: Agent, result: Evaluation) -> int:
+    """The column that training has worked for, or the last one there is."""
+    return min(agent.trained_column, len(result.mean) - 1)
+
+
 def _beside(runs: Sequence[Path], found: Sequence[tuple[Agent, Evaluation]]) -> Table:
     """Several runs, one a row, after the adaptation that each was trained for."""
     rows = []
     for path, (agent, result) in zip(runs, found, strict=True):
-        k = min(agent.trained_column, len(result.mean) - 1)
+        k = _adapted(agent, result)
         low, high = result.ci95[k]
         rows.append(
             {
@@ -160,7 +165,7 @@ def _compared(runs: Sequence[Path], found: Sequence[tuple[Agent, Evaluation]]) -
     """Who is better on the same tasks, and how surely: the best of a family against each of the others."""
     returns: dict[str, dict[Path, np.ndarray]] = {}
     for path, (agent, result) in zip(runs, found, strict=True):
-        k = min(agent.trained_column, len(result.mean) - 1)
+        k = _adapted(agent, result)
         returns.setdefault(repr((result.family, result.tasks)), {})[path] = np.array(result.returns)[:, k]
     for same in returns.values():
         best, *others = sorted(same, key=lambda path: -same[path].mean())

@@ -48,16 +48,17 @@ def _what(result: Evaluation, family: TaskFamily, column: int, known: References
     else:
         start = when.capitalize()
     start += f" on {n} {kind}{'s' * (n > 1)}"
-    first = f" ({result.title(0)}: {{}})" if column else ""
-    if result.error is not None:
-        off = np.mean(result.error, axis=0)
-        unit = family.error_unit
-        told = ""
+    told = ""
+    if result.error is None:
+        of, end = "its mean return is", ""
+        words = [f"{value:.4g}" for value in result.mean]
+    else:
+        of, end, unit = "it is", " off on average", family.error_unit
+        words = [f"{off:.2g} {unit}" for off in np.mean(result.error, axis=0)]
         if known and known.errors:
             told = f"; a policy that is told the task: {np.mean(known.errors['oracle']):.2g} {unit}"
-        before = first.format(f"{off[0]:.2g} {unit}")
-        return f"{start} it is {off[column]:.2g} {unit} off on average{before}{told}."
-    return f"{start} its mean return is {result.mean[column]:.4g}{first.format(f'{result.mean[0]:.4g}')}."
+    before = f" ({result.title(0)}: {words[0]})" if column else ""
+    return f"{start} {of} {words[column]}{end}{before}{told}."
 
 
 def _worth(result: Evaluation, known: References, column: int) -> str:

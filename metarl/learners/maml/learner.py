@@ -360,7 +360,8 @@ class MAMLLearner:
 
     def acting_state(self) -> dict[str, Any]:
         """The part of it that acting and adapting need."""
-        return {k: self.state_dict()[k] for k in ("meta", "normaliser")}
+        state = self.state_dict()
+        return {k: state[k] for k in ("meta", "normaliser")}
 
     def load_acting_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `acting_state` gave."""
