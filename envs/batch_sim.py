@@ -13,11 +13,15 @@ import numpy as np
 from mujoco.batch import Batch
 
 from metarl.envs import variation
+from metarl.envs.actions import Direct
 from metarl.envs.catalogue import as_family
+from metarl.envs.events import Events
 from metarl.envs.family import TaskFamily
 from metarl.envs.mjlog import no_warnings
 from metarl.envs.readings import Readings
+from metarl.envs.sensors import Sensing
 from metarl.envs.task import Task
+from metarl.envs.told import commands, task_features
 from metarl.errors import InputError, NotFiniteError
 from metarl.ranges import whole
 
@@ -111,12 +115,12 @@ class BatchSim:
         # Where each simulation's last step has ended, at the goal or not; None if the family has none.
         defined = type(self.family).success is not TaskFamily.success
         self.succeeded = np.zeros(n_sims, bool) if defined else None
-        # action in [-1, 1] -> ctrl = centre + half * action
-        model = self.family.model
-        low, high = model.actuator_ctrlrange.T
-        limited = model.actuator_ctrllimited.astype(bool)
-        self._centre = np.where(limited, (low + high) / 2, 0.0)
-        self._half = np.where(limited, (high - low) / 2, 1.0)
+        family = self.family
+        self._controls, self._rest = family.controls, _late_controls(family)
+        self._events = Events(family.params, family.pushes, n_sims, family.dt, family.horizon)
+        self._sensing = Sensing(family.sensors, family.parts, n_sims, family.dt) if family.sensors else None
+        self._seen = np.zeros((n_sims, family.obs_dim), np.float32)
+        self._given: dict[str, np.ndarray] = {}  # the tasks' numbers, where `_task_values` are those of now
         self._start_engine()
 
     def _start_engine(self) -> None:
@@ -155,7 +159,14 @@ class BatchSim:
     def _arrays(self) -> list[np.ndarray]:
         """What steps and observations go by, live; the fields of MjData follow from the state."""
         r = self._readings
-        return [self.batch.state, self.batch.warning, r.qpos_before, *r.before.values()]
+        return [
+            self.batch.state,
+            self.batch.warning,
+            r.qpos_before,
+            r.action,
+            r.action_before,
+            *r.before.values(),
+        ]
 
     @property
     def state(self) -> np.ndarray:
@@ -169,8 +180,20 @@ class BatchSim:
 
     @property
     def task_values(self) -> dict[str, np.ndarray]:
-        """The tasks' numbers by parameter, (N,) or (N, size), live and not to be written to."""
+        """The tasks' numbers now by parameter, (N,) or (N, size), live and not to be written to."""
         return self._task_values
+
+    def task_now(self, i: int) -> Task:
+        """Simulation i's task as it is now, where numbers change within an episode."""
+        if not self._events.changing:
+            return self.tasks[i]
+        return Task({name: value[i] for name, value in self._task_values.items()})
+
+    def told(self) -> np.ndarray:
+        """What may be known in training: the hidden numbers now, and what is privileged, (N, n) float32."""
+        features = task_features(self.family, self._task_values)
+        more = self.family.privileged(self._readings)
+        return features if more is None else np.concatenate([features, more], axis=1, dtype=np.float32)
 
     def model_of(self, i: int) -> mujoco.MjModel:
         """A copy of simulation i's model, with its task's dynamics, for rendering and checks."""
@@ -193,16 +216,17 @@ class BatchSim:
             raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
         new = self.family.stack(tasks)
         for param in self.family.params:
-            param.check(new[param.name])
+            numbers = new[param.name]
+            self.family.check_numbers(param, numbers if numbers.ndim > 1 else numbers[:, None])
         if not self.tasks:
             self.tasks = [tasks[0]] * self.n_sims
-            self._task_values = self.family.stack(self.tasks)
+            self._task_values, self._given = self.family.stack(self.tasks), self.family.stack(self.tasks)
             if len(ids) < self.n_sims:
                 self._vary(np.arange(self.n_sims), self._task_values)
         for i, task in zip(ids, tasks, strict=True):
             self.tasks[i] = task
         for name, value in new.items():
-            self._task_values[name][ids] = value
+            self._task_values[name][ids] = self._given[name][ids] = value
         self._vary(ids, new)
 
     def _vary(self, ids: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
@@ -226,16 +250,36 @@ class BatchSim:
         Returns:
             obs (N, obs_dim) float32 of all simulations.
         """
-        qpos, qvel = self.family.initial_state(rng, self.n_sims)
+        family = self.family
+        wanted = {"task": self._given} if "initial_state" in family.asks_task else {}
+        qpos, qvel = family.initial_state(rng, self.n_sims, **wanted)
         ids = np.arange(self.n_sims) if mask is None else np.flatnonzero(mask)
-        return self.set_state(qpos[ids], qvel[ids], ids)
+        return self.set_state(qpos[ids], qvel[ids], ids, rng)
 
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
-        """Start new episodes of simulations `ids` from given qpos (n, nq) and qvel (n, nv)."""
+    def set_state(
+        self,
+        qpos: np.ndarray,
+        qvel: np.ndarray,
+        ids: np.ndarray | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> np.ndarray:
+        """Start new episodes of simulations `ids` from given qpos (n, nq) and qvel (n, nv).
+
+        What happens in them and how sensors are off is drawn from `rng`; None draws the same each time.
+        """
         ids = np.arange(self.n_sims) if ids is None else np.asarray(ids)
-        r = self._readings
+        r, rng = self._readings, rng or np.random.default_rng(0)
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
         r.qpos[ids], r.qvel[ids] = qpos, qvel
+        r.action[ids] = r.action_before[ids] = 0.0
+        if self._rest is not None:
+            self._ctrl[ids] = self._controls.middle
+            self.batch.bind("history")[ids] = self._rest
+        if self._events and self.tasks:
+            self._events.begin(rng, ids, self._given)
+            self._change(ids, self._nominal(ids))
+        if self._sensing is not None:
+            self._sensing.restart(rng)
         self.elapsed[ids] = 0
         if self.succeeded is not None:
             self.succeeded[ids] = False
@@ -251,7 +295,44 @@ class BatchSim:
             self.batch.forward(ids, stage=self._stage)
         for name, value in r.before.items():
             value[ids] = r.field(name)[ids]
-        return self.family.observe(r).astype(np.float32)
+        truth = self.family.seen(r)
+        if self._sensing is not None:
+            truth = truth.copy()
+            truth[ids] = self._sensing.begin(truth, ids)
+        self._seen[ids] = self._with_commands(truth)[ids]
+        return self._seen.copy()
+
+    def _with_commands(self, seen: np.ndarray) -> np.ndarray:
+        """Observations, (N, obs_dim) float32: what is seen, (N, n), and what is told."""
+        if not self.family.told:
+            return seen.astype(np.float32)
+        n_told = self.family.obs_dim - seen.shape[1]
+        told = commands(self.family, self._task_values) if self.tasks else np.zeros((self.n_sims, n_told))
+        return np.concatenate([seen, told], axis=1, dtype=np.float32)
+
+    def _nominal(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """With which numbers episodes of these simulations begin, of the parameters that change in them."""
+        begin = {}
+        for param in self._events.changing:
+            numbers = self._given[param.name][ids]
+            if param.change:
+                numbers = np.broadcast_to(self.family.nominal(param), numbers.shape)
+            begin[param.name] = numbers
+        return begin
+
+    def _change(self, ids: np.ndarray, numbers: Mapping[str, np.ndarray]) -> None:
+        """Give tasks of simulations `ids` other numbers for the time being."""
+        for name, value in numbers.items():
+            self._task_values[name][ids] = value
+        if any(name in self.family.variations for name in numbers):
+            self._vary(ids, {name: value[ids] for name, value in self._task_values.items()})
+
+    def _let_happen(self, mask: np.ndarray | None) -> None:
+        """What happens just before this step."""
+        for name, (ids, numbers) in self._events.due_numbers(self.elapsed, mask).items():
+            self._change(ids, {name: numbers})
+        for push, ids, velocity in self._events.due_pushes(self.elapsed, mask):
+            self._readings.qvel[np.ix_(ids, push.dofs(self.family.model))] += velocity
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance simulations by one step of `frame_skip` physics substeps.
@@ -277,16 +358,22 @@ class BatchSim:
             )
         action = np.clip(action, -1.0, 1.0)
         where = True if mask is None else mask[:, None]
+        if self._events:
+            self._let_happen(mask)
+        np.copyto(r.action_before, r.action, where=where)
+        np.copyto(r.action, action, where=where)
         for name, value in r.before.items():
             now = r.field(name)
             np.copyto(value, now, where=True if mask is None else mask.reshape(-1, *[1] * (now.ndim - 1)))
         np.copyto(r.qpos_before, r.qpos, where=where)
-        np.copyto(self._ctrl, self._centre + self._half * action, where=where)
+        np.copyto(self._ctrl, self._controls.of(action, self._ctrl), where=where)
         np.copyto(self._state_before, self.batch.state)
         self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
         self.n_steps += self.n_sims if mask is None else int(np.count_nonzero(mask))
-        obs = family.observe(r).astype(np.float32)
+        truth = family.seen(r)
+        seen = truth if self._sensing is None else self._sensing.step(truth, mask)
+        obs = self._with_commands(seen)
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)
             terms = {name: np.array(term, float) for name, term in terms.items()}  # ours, not views
@@ -298,7 +385,9 @@ class BatchSim:
             self._keep(failed if mask is None else failed & mask, action)
             for array in (obs, reward, *terms.values()):
                 array[failed] = 0.0
-        terminated = family.terminated(r) | failed
+        np.copyto(self._seen, obs, where=where)
+        wanted = {"task": self._task_values} if "terminated" in family.asks_task else {}
+        terminated = family.terminated(r, **wanted) | failed
         truncated = (self.elapsed >= family.horizon) & ~terminated
         return Step(obs, reward, terms, terminated, truncated, failed)
 
@@ -315,7 +404,7 @@ class BatchSim:
         self.n_failures += int(failed.sum())
         for i in np.flatnonzero(failed)[: KEPT_FAILURES - len(self.failures)]:
             elapsed = int(self.elapsed[i]) - 1
-            self.failures.append(Failure(self.tasks[i], self._state_before[i], action[i], elapsed))
+            self.failures.append(Failure(self.task_now(i), self._state_before[i], action[i], elapsed))
 
     def take_failures(self, other: "BatchSim") -> None:
         """Count as ours what has failed in other simulations of the family, which begin anew."""
@@ -328,6 +417,23 @@ class BatchSim:
         # any count since the episode began means failed.
         fatal = self.batch.warning[:, FATAL_WARNINGS, 1].any(axis=1)
         return fatal | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)
+
+
+def _late_controls(family: TaskFamily) -> np.ndarray | None:
+    """What actuators remember when an episode begins: the controls of action 0; None if that is nothing new.
+
+    Returns:
+        (nhistory,), the same for all simulations.
+    """
+    model, middle = family.model, family.controls.middle
+    if not (middle.any() and (model.nhistory or not isinstance(family.action, Direct))):
+        return None
+    data = mujoco.MjData(model)
+    for i in range(model.nu):
+        samples = model.actuator_history[i, 0]
+        if samples:
+            mujoco.mj_initCtrlHistory(model, data, i, None, np.full((samples, 1), middle[i]))
+    return data.history.copy()
 
 
 _RUNNING: WeakSet[BatchSim] = WeakSet()

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -99,6 +99,54 @@ def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Tri
     return Trial(agent, returns, lengths, means, sim.n_failures, lengths.sum() / seconds)
 
 
+def remarks(family: TaskFamily) -> Iterator[str]:
+    """What is no law, and an engineer would ask about this robot."""
+    trial, seconds = try_agent(family.quiet(), "zero", 16), family.dt
+    lasts = trial.lengths.mean()
+    if lasts < 0.5 * family.horizon:
+        yield (
+            f"with zero actions an episode ends after {lasts:.0f} of {family.horizon} steps, "
+            f"{lasts * seconds:.2g} s: if the robot should stand or hover, let actions be around a pose, "
+            "action = Around('home', 0.4)"
+        )
+    if not 0.002 <= seconds <= 0.2:
+        yield f"{1 / seconds:.3g} actions a second: few robots take more than 500 or less than 5"
+    model = family.model
+    if model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC and model.opt.impratio > 10:
+        yield (
+            f"contacts are elliptic with impratio {model.opt.impratio:g}: pyramidal ones with 1 step up to 3 "
+            "times as fast; change them in `edit`"
+        )
+    yield from _pose_remarks(family)
+
+
+def _pose_remarks(family: TaskFamily) -> Iterator[str]:
+    """What is odd about where episodes begin, and what it takes to stay there."""
+    model, data = family.model, mujoco.MjData(family.model)
+    for j in np.flatnonzero(model.jnt_limited):
+        low, high = model.jnt_range[j]
+        at = family.home[model.jnt_qposadr[j]]
+        if (
+            model.jnt_type[j] in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+            and not low <= at <= high
+        ):
+            name = _name(model, mujoco.mjtObj.mjOBJ_JOINT, int(j))
+            yield f"joint {name} begins at {at:.3g}, outside its range {low:.3g} to {high:.3g}"
+    controls = family.controls
+    beyond = (controls.middle < controls.low) | (controls.middle > controls.high)
+    for i in np.flatnonzero(beyond):
+        name = _name(model, mujoco.mjtObj.mjOBJ_ACTUATOR, int(i))
+        low, high = controls.low[i], controls.high[i]
+        yield f"action 0 asks {name} for {controls.middle[i]:.3g}, outside {low:.3g} to {high:.3g}"
+    data.qpos[:], data.ctrl[:] = family.home, controls.middle
+    mujoco.mj_forward(model, data)
+    limited = model.actuator_forcelimited.astype(bool)
+    most = np.abs(model.actuator_forcerange).max(axis=1)
+    for i in np.flatnonzero(limited & (np.abs(data.actuator_force) >= most) & (most > 0)):
+        name = _name(model, mujoco.mjtObj.mjOBJ_ACTUATOR, int(i))
+        yield f"at the pose where an episode begins, {name} is at its limit of {most[i]:.3g}"
+
+
 # The checks: None, or what is wrong.
 
 
@@ -121,9 +169,6 @@ def _shapes(family: TaskFamily) -> str | None:
     for name, value in (("qpos", qpos), ("qvel", qvel)):
         if np.shape(value) != wanted[name]:
             return f"initial_state gives {name} of shape {np.shape(value)}, not {wanted[name]}"
-    obs = family.observe(r)
-    if np.ndim(obs) != 2 or len(obs) != N:
-        return f"observe gives shape {np.shape(obs)}: it must be (N, numbers), here N = {N}"
     terms = family.reward(r, zero, sim.task_values)
     if not isinstance(terms, dict) or not terms:
         return f"reward gives {type(terms).__name__}, not a dict of named terms whose sum is the reward"
@@ -132,7 +177,7 @@ def _shapes(family: TaskFamily) -> str | None:
             return (
                 f"reward term {name!r} has shape {np.shape(term)}: it must be ({N},), one number a simulation"
             )
-    ended = family.terminated(r)
+    ended = _ended(family, sim)
     if np.shape(ended) != (N,) or np.asarray(ended).dtype != bool:
         return f"terminated must give ({N},) bool, not {np.shape(ended)} {np.asarray(ended).dtype}"
     success = family.success(r, sim.task_values)
@@ -172,10 +217,11 @@ def _pure(family: TaskFamily) -> str | None:
         family.dt,
         live.known,
     )
+    r.action, r.action_before = locked(live.action), locked(live.action_before)
     r.qpos_before, r.before = locked(live.qpos_before), {k: locked(v) for k, v in live.before.items()}
     task = {name: locked(value) for name, value in sim.task_values.items()}
     try:
-        family.observe(r), family.reward(r, locked(_zeros(family, N)), task), family.terminated(r)
+        family.observe(r), family.reward(r, locked(_zeros(family, N)), task), _ended(family, sim, r, task)
         family.success(r, task)
     except ValueError as error:
         if "read-only" in str(error):
@@ -185,8 +231,9 @@ def _pure(family: TaskFamily) -> str | None:
 
 
 def _alone(family: TaskFamily) -> str | None:
+    family = _still(family)
     together, alone = _started(family), BatchSim(family, 1, 1)
-    alone.set_tasks([together.tasks[N - 1]])
+    alone.set_tasks([together.task_now(N - 1)])
     alone.state[0] = together.state[N - 1]
     alone.refresh()
     for action in _actions(family)[:5]:
@@ -200,6 +247,7 @@ def _alone(family: TaskFamily) -> str | None:
 
 def _hidden(family: TaskFamily) -> str | None:
     first, second = _two_tasks(family)
+    second = family.task({**second, **{p.name: first[p.name] for p in family.told}})
     obs = [_same_start(family, task)[1] for task in (first, second)]
     if np.abs(obs[0] - obs[1]).max() > SAME:
         i = int(np.abs(obs[0] - obs[1]).max(axis=0).argmax())
@@ -231,8 +279,8 @@ def _every_parameter(family: TaskFamily) -> str | None:
         if np.abs(seen[0] - seen[1]).max() <= SAME:
             what = "dynamics that act" if param.kind == "dynamics" else "use it in reward"
             return (
-                f"{param.name} changes nothing in {STEPS} steps of random actions: {what}, or leave it out ("
-                "a mass that never moves; of two geoms that touch, the larger friction counts)"
+                f"{param.name} changes nothing in {len(seen[0])} steps of random actions: {what}, or leave "
+                "it out (a mass that never moves; of two geoms that touch, the larger friction counts)"
             )
     return None
 
@@ -311,14 +359,39 @@ def _started(family: TaskFamily) -> BatchSim:
 
 
 def _actions(family: TaskFamily) -> np.ndarray:
-    """Random ones, of which half go on as they began, (STEPS, N, action_dim)."""
-    actions = np.random.default_rng(1).uniform(-1, 1, (STEPS, N, family.action_dim))
+    """Random ones, of which half go on as they began, (T, N, action_dim), until all has changed that will."""
+    last = max(
+        (p.when[1] / family.dt if p.when else family.horizon / 2 for p in family.params if p.change),
+        default=0,
+    )
+    steps = STEPS + min(int(last), family.horizon)
+    actions = np.random.default_rng(1).uniform(-1, 1, (steps, N, family.action_dim))
     actions[:, ::2] = actions[0, ::2]
     return actions
 
 
 def _zeros(family: TaskFamily, n: int) -> np.ndarray:
     return np.zeros((n, family.action_dim))
+
+
+def _ended(
+    family: TaskFamily,
+    sim: BatchSim,
+    r: Readings | None = None,
+    task: dict[str, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Which simulations have failed, by what is read of them now."""
+    known = {"task": task or sim.task_values} if "terminated" in family.asks_task else {}
+    return family.terminated(r or sim.readings, **known)
+
+
+def _still(family: TaskFamily) -> TaskFamily:
+    """The same family without anything that is drawn within an episode."""
+    still = family.quiet()
+    still.params = tuple(replace(p, every=None, change=None, when=None) for p in family.params)  # type: ignore[misc]
+    for derived in ("variations", "told", "hidden"):
+        vars(still).pop(derived, None)
+    return still
 
 
 def _two_tasks(family: TaskFamily) -> tuple[Task, Task]:
@@ -342,7 +415,7 @@ def _same_start(family: TaskFamily, task: Task) -> tuple[BatchSim, np.ndarray]:
 
 
 def _play(sim: BatchSim, actions: np.ndarray) -> np.ndarray:
-    """Observations and rewards of all steps, (STEPS, N, obs_dim + 1)."""
+    """Observations and rewards of all steps, (T, N, obs_dim + 1)."""
     steps = [sim.step(action) for action in actions]
     return np.stack([np.concatenate([s.obs, s.reward[:, None]], axis=1) for s in steps]).astype(float)
 

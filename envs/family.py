@@ -1,20 +1,26 @@
 """TaskFamily: a robot, and what its tasks mean."""
 
+import copy
+import inspect
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
 
+from metarl.envs.actions import ActionMap, Controls, Direct, keyframe
+from metarl.envs.events import Push
 from metarl.envs.markers import Marker, View
 from metarl.envs.mjcf import load_mjcf
 from metarl.envs.mjlog import no_log_file
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
+from metarl.envs.robot import compile_robot, has_clothes
+from metarl.envs.sensors import Sensor
 from metarl.envs.task import SPLITS, Split, Task
 from metarl.envs.variation import Variation
 from metarl.errors import InputError, unknown
@@ -24,12 +30,17 @@ class TaskFamily:
     """A robot, and tasks for it that differ in goals or dynamics.
 
     A family states its class attributes and says in four small batched functions what the task
-    means. Every function is pure, takes all N simulations at once and never sees a task in `observe`.
-    Actions are in [-1, 1] and are mapped onto the actuators' control ranges.
+    means. Every function is pure, takes all N simulations at once and never sees a task in `observe`; what
+    is `told` of the task (see `Param`) the simulator appends to what is observed.
+    `initial_state` and `terminated` are given the task if they have an argument `task`, as `reward` has.
 
     Attributes:
-        mjcf: path of the robot's MJCF file (or override `build_model`).
+        mjcf: path of the robot's MJCF file (or override `build_spec`).
         params: what varies.
+        action: what actions in [-1, 1] are to the actuators; by default, their control ranges.
+        sensors: how parts of the observation are measured that are not seen as they are.
+        pushes: kicks that the robot gets.
+        contacts: pairs of geoms or bodies whose touching is read.
         frame_skip: physics substeps per step.
         horizon: steps until an episode is truncated.
         n_train: size of the fixed list of training tasks; None draws fresh ones for ever.
@@ -45,6 +56,10 @@ class TaskFamily:
 
     mjcf: ClassVar[str | Path]
     params: ClassVar[tuple[Param, ...]]
+    action: ClassVar[ActionMap] = Direct()
+    sensors: ClassVar[tuple[Sensor, ...]] = ()
+    pushes: ClassVar[tuple[Push, ...]] = ()
+    contacts: ClassVar[tuple[tuple[str, str], ...]] = ()
     frame_skip: ClassVar[int] = 1
     horizon: ClassVar[int] = 200
     n_train: ClassVar[int | None] = None
@@ -58,19 +73,43 @@ class TaskFamily:
     error_unit: ClassVar[str] = ""
     view: ClassVar[View | None] = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.contacts and "sensordata" not in cls.derived:
+            cls.derived = (*cls.derived, "sensordata")
+
     # What a family defines.
 
-    def build_model(self) -> mujoco.MjModel:
-        """Compile the robot."""
+    def build_spec(self) -> mujoco.MjSpec:
+        """Read the robot's MJCF. Default: that of the file `mjcf`."""
         return load_mjcf(self.mjcf)
 
-    def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw n initial states: qpos (n, nq), qvel (n, nv). Default: the model's own, at rest."""
-        return np.tile(self.model.qpos0, (n, 1)), np.zeros((n, self.model.nv))
+    def edit(self, spec: mujoco.MjSpec) -> None:
+        """Change the robot's MJCF before it is compiled: servos, time step, contacts. Default: nothing."""
 
-    def observe(self, r: Readings) -> np.ndarray:
-        """What the policy sees, (N, obs_dim). Never the task. Default: all of qpos and qvel."""
+    def build_model(self, visual: bool = False) -> mujoco.MjModel:
+        """Compile the robot, with or without the meshes that are there for the eye only."""
+        spec = self.build_spec()
+        self.edit(spec)
+        return compile_robot(spec, self.params, self.contacts, visual)
+
+    def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw n initial states: qpos (n, nq), qvel (n, nv). Default: `home`, at rest."""
+        return np.tile(self.home, (n, 1)), np.zeros((n, self.model.nv))
+
+    def observe(self, r: Readings) -> np.ndarray | dict[str, np.ndarray]:
+        """What the policy sees, (N, n), or its parts by name, (N, any) each. Never the task.
+
+        Default: qpos and qvel.
+        """
         return np.concatenate([r.qpos, r.qvel], axis=1)
+
+    def privileged(self, r: Readings) -> np.ndarray | None:
+        """What only they see who may know the task in training, (N, n), of about 1 in size: teacher, critic.
+
+        Default: nothing.
+        """
+        return None
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
@@ -126,6 +165,53 @@ class TaskFamily:
         no_log_file()
         return self.build_model()
 
+    @cached_property
+    def portrait(self) -> mujoco.MjModel:
+        """The robot for pictures: the same states, with the meshes that are there for the eye only."""
+        if "visual" not in inspect.signature(self.build_model).parameters:
+            return self.model
+        spec = self.build_spec()
+        self.edit(spec)
+        return self.build_model(visual=True) if has_clothes(spec) else self.model
+
+    @cached_property
+    def home(self) -> np.ndarray:
+        """Coordinates that an episode begins around, (nq,): the keyframe "home", or the model's own."""
+        key = keyframe(self.model, "home")
+        return (self.model.qpos0 if key is None else self.model.key_qpos[key]).copy()
+
+    @cached_property
+    def controls(self) -> Controls:
+        """The action map, for this robot."""
+        return self.action.controls(self.model)
+
+    @cached_property
+    def asks_task(self) -> frozenset[str]:
+        """Those of `initial_state` and `terminated` that want to know the task."""
+        known = ("initial_state", "terminated")
+        return frozenset(n for n in known if "task" in inspect.signature(getattr(self, n)).parameters)
+
+    @cached_property
+    def told(self) -> tuple[Param, ...]:
+        """The parameters that the policy is told."""
+        return tuple(p for p in self.params if p.told)
+
+    @cached_property
+    def hidden(self) -> tuple[Param, ...]:
+        """The parameters that it is not told."""
+        return tuple(p for p in self.params if not p.told)
+
+    @property
+    def moves(self) -> bool:
+        """Whether what is true of a task changes within an episode, or is read from the robot."""
+        return any(p.changes for p in self.hidden) or type(self).privileged is not TaskFamily.privileged
+
+    def quiet(self) -> "TaskFamily":
+        """The same family, whose robot senses perfectly and is not pushed."""
+        quiet: Any = copy.copy(self)
+        quiet.sensors, quiet.pushes = (), ()
+        return quiet
+
     @property
     def dt(self) -> float:
         """Seconds per step."""
@@ -137,17 +223,36 @@ class TaskFamily:
         return self.model.nu
 
     @cached_property
-    def obs_dim(self) -> int:
-        """Length of an observation."""
+    def parts(self) -> dict[str, slice]:
+        """Where each named part is in what is observed; "observation" is all of it where none is named."""
         data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, data)
-        return self.observe(Readings.of_data(self.model, data, self.dt, self.derived)).shape[1]
+        seen = self.observe(Readings.of_data(self.model, data, self.dt, self.derived))
+        named = seen if isinstance(seen, dict) else {"observation": seen}
+        ends = np.cumsum([0, *(np.shape(part)[-1] for part in named.values())])
+        return {name: slice(int(a), int(b)) for name, a, b in zip(named, ends, ends[1:], strict=False)}
+
+    @cached_property
+    def obs_dim(self) -> int:
+        """Length of an observation, with what is told of the task."""
+        return max(part.stop for part in self.parts.values()) + sum(map(self.size, self.told))
+
+    def seen(self, r: Readings) -> np.ndarray:
+        """All that is observed, (N, n), one part after the other, without what is told."""
+        seen = self.observe(r)
+        parts = list(seen.values()) if isinstance(seen, dict) else [seen]
+        for part in parts:
+            if np.ndim(part) != 2 or len(part) != len(r.qpos):
+                raise InputError(
+                    f"observe gives shape {np.shape(part)}: it must be (N, numbers), here N = {len(r.qpos)}"
+                )
+        return np.concatenate(parts, axis=1) if isinstance(seen, dict) else parts[0]
 
     @cached_property
     def variations(self) -> dict[str, Variation]:
         """Where each dynamics parameter writes, by name."""
         return {
-            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each, p.axis, p.alone)
+            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each, p.axis, p.alone, p.groups)
             for p in self.params
             if p.field is not None
         }
@@ -187,7 +292,7 @@ class TaskFamily:
     def _number(self, param: Param, value: float | Sequence[float] | None) -> float | np.ndarray:
         size = self.size(param)
         if value is None:
-            neutral = self.variations[param.name].neutral if param.kind == "dynamics" else None
+            neutral = self.nominal(param)
             if neutral is None:
                 raise InputError(f"{self.name} needs {param.name}, e.g. {param.name}={param.train.low:g}")
             return self._shape(param, neutral)
@@ -199,8 +304,16 @@ class TaskFamily:
             raise InputError(f"{param.name} takes {size} number(s), not {array.size}")
         if not np.isfinite(array).all():
             raise InputError(f"{param.name}={value} is not finite; use {param.train}")
-        param.check(array)
+        self.check_numbers(param, array)
         return self._shape(param, np.broadcast_to(array, (size,)))
+
+    def check_numbers(self, param: Param, numbers: np.ndarray) -> None:
+        """Raise `InputError` unless a split draws such numbers, (size,) or (N, size), or they are nominal."""
+        param.check(numbers, self.nominal(param))
+
+    def nominal(self, param: Param) -> np.ndarray | None:
+        """Numbers, (size,), that leave the model as it is; None if none do, or the parameter is a goal."""
+        return self.variations[param.name].neutral if param.kind == "dynamics" else None
 
     def _shape(self, param: Param, row: np.ndarray) -> float | np.ndarray:
         return row if self.size(param) > 1 else float(row[0])

@@ -1,5 +1,6 @@
 """Param: one thing that varies between the tasks of a family."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,13 @@ class Param:
     What follows a field (inertia follows mass, a servo's bias its gain) stays as it is if it is varied by a
     parameter of its own, or if the field is to vary `alone`: a velocity servo's gain alone is how fast it
     goes when it is told to, and with its bias how strong it is.
+    Parts that share a number are `groups`: the motors of a leg, with a number a leg.
     Held-out tasks are drawn as training tasks are, unless `test` says otherwise.
+
+    What is `told` is seen by the policy, appended to its observation: a command. All else is hidden. A number
+    may change within an episode: it is drawn anew `every` so many seconds, from and to, or it has a
+    `change="once"`, in which case the robot is as in the model file until, some time between `when` (seconds,
+    from and to; by default in the second quarter of the episode), it becomes what the task says.
     """
 
     name: str
@@ -35,19 +42,44 @@ class Param:
     each: bool = False
     axis: int | None = None
     alone: bool = False
+    groups: Mapping[str, Sequence[str]] | None = None
+    told: bool = False
+    every: tuple[float, float] | None = None
+    change: Literal["once"] | None = None
+    when: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        if self.change not in (None, "once"):
+            raise InputError(f"{self.name}: change={self.change!r} is unknown; use 'once'")
+        if self.change and (self.every or self.field is None):
+            raise InputError(f"{self.name}: what changes once has a `field` of the model, and no `every`")
+        if self.when and not self.change:
+            raise InputError(f"{self.name}: `when` needs change='once'")
+        if self.groups is not None and (self.field is None or self.objects is not None or self.each):
+            raise InputError(f"{self.name}: `groups` take the place of `objects` and of `each`, of a `field`")
+        for name in ("every", "when"):
+            if getattr(self, name) is not None:
+                check_span(self.name, name, getattr(self, name))
+
+    @property
+    def changes(self) -> bool:
+        """Whether its numbers change within an episode."""
+        return bool(self.every or self.change)
 
     @property
     def kind(self) -> Literal["goal", "dynamics"]:
         """Whether the parameter changes the reward or the physics."""
         return "goal" if self.field is None else "dynamics"
 
-    def check(self, value: np.ndarray) -> None:
-        """Raise `InputError` unless every number lies where one of the splits can draw it."""
+    def check(self, value: np.ndarray, nominal: np.ndarray | None = None) -> None:
+        """Raise `InputError` unless every number lies where a split can draw it, or is the model's own."""
         given = {"train": self.train, "test": self.test, "out of distribution": self.ood}
         known = {name: dist for name, dist in given.items() if dist is not None}
         legal = np.any([dist.contains(value) for dist in known.values()], axis=0)
+        if nominal is not None:
+            legal = legal | (np.asarray(value) == nominal)
         if not np.all(legal):
-            bad = np.asarray(value)[~legal].flat[0]
+            bad = np.broadcast_to(value, legal.shape)[~legal].flat[0]
             words = (
                 [f"{dist} ({name})" for name, dist in known.items()] if len(known) > 1 else [str(self.train)]
             )
@@ -69,4 +101,26 @@ class Param:
         return f"{self.name} {low if low == high else f'{low} to {high}'} {self.unit}".rstrip()
 
     def __str__(self) -> str:
-        return f"{self.name} {self.sign}{self.train} {self.unit}".rstrip()
+        return f"{self.name} {self.sign}{self.train} {self.unit}".rstrip() + self._manner()
+
+    def _manner(self) -> str:
+        """How the policy meets it, where that is out of the ordinary."""
+        words = ["told"] if self.told else []
+        if self.every:
+            words.append("anew every {:g} to {:g} s".format(*self.every))
+        if self.change:
+            words.append(
+                "from {:g} to {:g} s on".format(*self.when) if self.when else "in the midst of an episode"
+            )
+        return f" ({', '.join(words)})" if words else ""
+
+
+def check_span(of: str, name: str, span: object) -> None:
+    """Raise `InputError` unless a span is two positive numbers of seconds, the smaller first."""
+    try:
+        low, high = span  # type: ignore[misc]
+        fine = 0 < low <= high < np.inf
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
+        raise InputError(f"{of}: {name}={span!r} must be two positive numbers of seconds, the smaller first")

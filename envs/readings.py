@@ -5,7 +5,9 @@ from collections.abc import Callable, Collection
 import mujoco
 import numpy as np
 
-from metarl.errors import InputError
+from metarl.envs.rotations import matrices
+from metarl.envs.touch import touch_sensor
+from metarl.errors import InputError, unknown
 
 STATE = frozenset(("qpos", "qvel", "act", "ctrl", "time", "mocap_pos", "mocap_quat", "eq_active", "userdata"))
 
@@ -16,6 +18,8 @@ class Readings:
     Attributes:
         qpos, qvel: (N, nq), (N, nv) now.
         qpos_before: (N, nq) before the step just taken.
+        action, action_before: (N, nu) of the step just taken, in [-1, 1], and of the one before; zero before
+            the first.
         before: fields that the family lists in `remembered`, before the step just taken.
         dt: seconds per step.
         known: fields that may be read: the state's own, and those that the family lists in `derived`.
@@ -33,6 +37,7 @@ class Readings:
         self.model, self.qpos, self.qvel, self.dt = model, qpos, qvel, dt
         self.known = STATE | {*derived}
         self.qpos_before = qpos.copy()
+        self.action, self.action_before = (np.zeros((len(qpos), model.nu)) for _ in range(2))
         self.before: dict[str, np.ndarray] = {}
         self._field = field
 
@@ -67,3 +72,68 @@ class Readings:
     def site_position(self, name: str) -> np.ndarray:
         """World position of a site, (N, 3) m. The family lists "site_xpos" in `derived`."""
         return self.field("site_xpos")[:, self.model.site(name).id]
+
+    def sensor(self, name: str) -> np.ndarray:
+        """What a sensor of the MJCF file reads, (N, its size). The family lists "sensordata" in `derived`.
+
+        Forces and accelerations are those of a physics substep ago.
+
+        Raises:
+            InputError: the robot has no such sensor.
+        """
+        known = [self.model.sensor(i).name for i in range(self.model.nsensor)]
+        if name not in known:
+            raise unknown("sensor", name, known)
+        sensor = self.model.sensor(name)
+        first = int(sensor.adr[0])
+        return self.field("sensordata")[:, first : first + int(sensor.dim[0])]
+
+    def contact(self, a: str, b: str) -> np.ndarray:
+        """Whether two geoms or bodies touch, (N,) bool. The family lists the pair in `contacts`, too."""
+        return self.sensor(touch_sensor(a, b))[:, 0] > 0
+
+    def up(self, body: str) -> np.ndarray:
+        """The world's upward direction in a body's frame, (N, 3): (0, 0, 1) where it stands upright.
+
+        A body that moves freely needs nothing else; for others the family lists "xmat" in `derived`.
+        """
+        return self._turn(body)[:, 2]
+
+    def local_velocity(self, body: str) -> np.ndarray:
+        """How fast the origin of a body's frame moves, in that frame, (N, 3) m/s.
+
+        A body that moves freely needs nothing else; for others the family lists "xmat", "xpos", "cvel" and
+        "subtree_com" in `derived`.
+        """
+        free = self._free(body)
+        if free is not None:
+            return self._into(body, self.qvel[:, free[1] : free[1] + 3])
+        i = self.model.body(body).id
+        about = self.field("subtree_com")[:, self.model.body_rootid[i]]
+        spin, velocity = self.field("cvel")[:, i, :3], self.field("cvel")[:, i, 3:]
+        return self._into(body, velocity + np.cross(spin, self.field("xpos")[:, i] - about))
+
+    def local_spin(self, body: str) -> np.ndarray:
+        """How fast a body turns about its frame's axes, (N, 3) rad/s; it needs what `local_velocity` does."""
+        free = self._free(body)
+        if free is not None:
+            return self.qvel[:, free[1] + 3 : free[1] + 6]
+        return self._into(body, self.field("cvel")[:, self.model.body(body).id, :3])
+
+    def _into(self, body: str, vector: np.ndarray) -> np.ndarray:
+        """The world's vectors, (N, 3), in a body's frame."""
+        return (vector[:, None] @ self._turn(body))[:, 0]
+
+    def _turn(self, body: str) -> np.ndarray:
+        """A body's axes in the world, the columns of (N, 3, 3)."""
+        free = self._free(body)
+        if free is None:
+            return self.field("xmat")[:, self.model.body(body).id].reshape(-1, 3, 3)
+        return matrices(self.qpos[:, free[0] + 3 : free[0] + 7])
+
+    def _free(self, body: str) -> tuple[int, int] | None:
+        """Where a body that moves freely is in qpos and in qvel."""
+        joint = self.model.body(body).jntadr[0]
+        if joint < 0 or self.model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_FREE:
+            return None
+        return int(self.model.jnt_qposadr[joint]), int(self.model.jnt_dofadr[joint])

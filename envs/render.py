@@ -28,7 +28,7 @@ class FrameRenderer:
     def __init__(self, family: TaskFamily, width: int = 480, height: int = 480):
         use_opengl()
         self.family = family
-        model = copy.copy(family.model)  # the off-screen buffer grows here and not in the simulated model
+        model = copy.copy(family.portrait)  # the off-screen buffer grows here and not in the simulated model
         model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
         model.vis.global_.offheight = max(height, model.vis.global_.offheight)
         self._renderer = mujoco.Renderer(model, height, width)
@@ -77,7 +77,7 @@ def add_markers(scene: mujoco.MjvScene, markers: Iterable[Marker]) -> None:
 
 def viewing_model(family: TaskFamily) -> mujoco.MjModel:
     """A copy of a family's robot that viewers look at from where pictures are taken."""
-    model = copy.copy(family.model)
+    model = copy.copy(family.portrait)
     camera = _camera(family, model)
     if camera.type == mujoco.mjtCamera.mjCAMERA_FIXED:
         model.vis.global_.cameraid = camera.fixedcamid

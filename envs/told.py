@@ -1,15 +1,18 @@
-"""A task as numbers that a network can take in: what an oracle is told."""
+"""A task as numbers that a network can take in: what an oracle is told, and what a policy is told."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import mujoco
 import numpy as np
 
 from metarl.envs.distributions import LogUniform
 from metarl.envs.family import TaskFamily
+from metarl.envs.param import Param
+from metarl.envs.readings import Readings
 
 
 def task_features(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What an oracle is told: all numbers of N tasks, scaled so that training draws lie in [-1, 1].
+    """What an oracle is told: the hidden numbers of N tasks, scaled so that training draws lie in [-1, 1].
 
     Args:
         family: whose tasks.
@@ -18,8 +21,25 @@ def task_features(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.nd
     Returns:
         (N, n) float32, the parameters in the family's order; of a `LogUniform` one, the logarithms.
     """
-    columns = []
-    for param in family.params:
+    return _scaled(family.hidden, values)
+
+
+def known_of(family: TaskFamily) -> int:
+    """How many numbers may be known of a task in training, those of `BatchSim.told`."""
+    data = mujoco.MjData(family.model)
+    mujoco.mj_forward(family.model, data)
+    more = family.privileged(Readings.of_data(family.model, data, family.dt, family.derived))
+    return sum(map(family.size, family.hidden)) + (0 if more is None else more.shape[1])
+
+
+def commands(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What a policy is told, the numbers that are not hidden, likewise: (N, n) float32."""
+    return _scaled(family.told, values)
+
+
+def _scaled(params: Iterable[Param], values: Mapping[str, np.ndarray]) -> np.ndarray:
+    columns = [np.zeros((len(next(iter(values.values()))), 0), np.float32)]
+    for param in params:
         scale = np.log if isinstance(param.train, LogUniform) else np.asarray
         low, high = scale(param.train.low), scale(param.train.high)
         half = (high - low) / 2 or 1.0  # a range of one value

@@ -1,24 +1,34 @@
-"""The one table of MjModel fields that a dynamics parameter may vary, and how.
+"""The one table of what a dynamics parameter may vary of a model, and how.
 
-A varied field is one row here. Scaling starts from the value in the model file, so applying a task
-twice is applying it once. `Variation.writes` turns a parameter's numbers into field values.
+A varied field is one row here. Parameters that vary the same numbers go one after the other, always from the
+value in the model file, so that applying a task twice is applying it once.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from metarl.envs.rotations import matrices, quaternions
 from metarl.errors import InputError, unknown
 
 
 @dataclass(frozen=True)
 class Field:
-    """One row of the table: which objects index the field, and what has to follow it."""
+    """One row of the table: which objects index the field, and what has to follow it.
 
-    objects: mujoco.mjtObj
-    along: str | None = None  # whose rows take the scale of this one's first column (but see `Param.alone`)
+    Attributes:
+        objects: MuJoCo's kind; None where the robot has only one, as of its gravity.
+        along: the field whose rows take the scale of this one's first column (but see `Param.alone`).
+        stored: the fields of the model that it stands for, each with its columns (None: all), which are
+            scaled together; none where it is a field itself.
+    """
+
+    objects: mujoco.mjtObj | None
+    along: str | None = None
+    stored: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
 
 
 BODY, JOINT, GEOM, ACTUATOR = (
@@ -40,20 +50,62 @@ FIELDS: dict[str, Field] = {
     "actuator_gear": Field(ACTUATOR),  # transmission ratio
     "actuator_gainprm": Field(ACTUATOR, along="actuator_biasprm"),  # gain parameters: kp of a servo
     "actuator_biasprm": Field(ACTUATOR),  # bias parameters: 0, -kp, -kv of a servo
+    "actuator_forcerange": Field(ACTUATOR),  # N or N m, least and most
+    "actuator_delay": Field(ACTUATOR),  # s, from a control to its effect
+    "opt.gravity": Field(None),  # m/s^2
+    "opt.wind": Field(None),  # m/s; the medium has a density (kg/m^3)
 }
+PAYLOAD, PLACE, FLOOR = "payload", "payload_pos", "floor_friction"
+TOGETHER: dict[str, Field] = {
+    # all that a motor or servo does, at any speed, and the most it can do
+    "motor_strength": Field(
+        ACTUATOR, stored={"actuator_gainprm": None, "actuator_biasprm": None, "actuator_forcerange": None}
+    ),
+    "servo_gain": Field(ACTUATOR, stored={"actuator_gainprm": (0,), "actuator_biasprm": (1,)}),  # kp alone
+    FLOOR: Field(
+        GEOM, stored={"geom_friction": None}
+    ),  # of geoms whose friction counts whatever touches them
+    # A point of so many kg on a body, and where it is from the body's centre of mass, m in the body's frame.
+    PAYLOAD: Field(
+        BODY, stored={"body_mass": None, "body_inertia": None, "body_ipos": None, "body_iquat": None}
+    ),
+    PLACE: Field(
+        BODY, stored={"body_mass": None, "body_inertia": None, "body_ipos": None, "body_iquat": None}
+    ),
+}
+ROWS = FIELDS | TOGETHER
+
+
+@dataclass(frozen=True)
+class Target:
+    """Elements of a field of the model that a parameter writes.
+
+    Attributes:
+        field: its name.
+        index: (n,) flat indices into it.
+        number: (n,) which of the parameter's numbers each element takes.
+    """
+
+    field: str
+    index: np.ndarray
+    number: np.ndarray
 
 
 class Variation:
     """Where one dynamics parameter writes in the model, resolved against a compiled model.
 
     Attributes:
+        field: a row of the table.
+        rows: (m,) objects that are varied, in the field's order.
         width: numbers that the field has for an object.
         index: (n,) flat indices into the field, of the elements that are varied.
         nominal: (n,) their values in the model file.
         alone: what follows the field elsewhere stays as it is.
-        size: how many numbers the parameter takes: n if each element has its own, else 1.
+        size: how many numbers the parameter takes: n if each element has its own, else 1, or one a group.
         labels: (size,) names of the numbers, for people.
         neutral: (size,) numbers that leave the model as it is; None if no single number does.
+        number: (n,) which of the parameter's numbers each element takes.
+        targets: what is written.
     """
 
     def __init__(
@@ -65,42 +117,149 @@ class Variation:
         each: bool,
         axis: int | None = None,
         alone: bool = False,
+        groups: Mapping[str, Sequence[str]] | None = None,
     ):
-        if field not in FIELDS:
-            raise unknown("model field", field, FIELDS)
+        if field not in ROWS:
+            raise unknown("model field", field, ROWS)
         if mode not in ("set", "scale", "add"):
             raise unknown("mode", mode, ("set", "scale", "add"))
-        self.field, self.mode, self.alone = field, mode, alone
-        value = getattr(model, field)
+        self.field, self.mode, self.alone, self.axis = field, mode, alone, axis
+        self._stored = ROWS[field].stored
+        names, self.rows, number = _grouped(model, field, objects, groups)
+        value = self._value(model)
         self.width = width = int(np.prod(value.shape[1:], dtype=int))
-        names, rows = _rows(model, field, objects)
-        if axis is not None and not 0 <= axis < width:
+        if field not in TOGETHER and axis is not None and not 0 <= axis < width:
             raise InputError(f"{field} has no axis {axis}; use 0 to {width - 1}")
-        columns = np.arange(width) if axis is None else np.array([axis])
-        index = (rows[:, None] * width + columns).ravel()
+        columns = np.arange(width) if axis is None or field in TOGETHER else np.array([axis])
+        index = (self.rows[:, None] * width + columns).ravel()
         labels = [n if width == 1 else f"{n}.{i}" for n in names for i in columns]
         keep = np.ones(len(index), bool)
         if mode == "scale":  # scaling a zero changes nothing: such elements are not a parameter
             keep = value.ravel()[index] != 0
             if not keep.any():
                 raise InputError(f"scaling {field} of {objects or 'all'} changes nothing: it is zero")
-        self.index = index[keep]
-        self.nominal = value.ravel()[self.index].copy()
-        self.size = len(self.index) if each else 1
-        self.labels = [label for label, k in zip(labels, keep, strict=True) if k] if each else [field]
+        self.index, self.nominal = index[keep], value.ravel()[index[keep]].copy()
+        if groups:
+            self.number, self.labels = np.repeat(number, len(columns))[keep], list(groups)
+        else:
+            kept = [label for label, k in zip(labels, keep, strict=True) if k]
+            self.number = np.arange(len(kept)) if each else np.zeros(len(kept), int)
+            self.labels = kept if each else [field]
+        self.size = len(self.labels)
         self.neutral = self._neutral()
+        self.targets = self._targets(model)
+
+    def _value(self, model: mujoco.MjModel) -> np.ndarray:
+        """What is varied, over all objects: the field, or a factor or a sum for what stands for several."""
+        if self.field not in TOGETHER:
+            return value_of(model, self.field)
+        adds = self.field in (PAYLOAD, PLACE)
+        if self.mode != ("add" if adds else "scale"):
+            raise InputError(
+                f"{self.field} stands for several fields: its mode is {'add' if adds else 'scale'!r}"
+            )
+        if (self.field == PLACE) != (self.axis in (0, 1, 2)):
+            raise InputError(
+                f"{PLACE} needs an axis, 0 to 2, and of what stands for several fields nothing else"
+            )
+        return np.full(int(self.rows.max()) + 1, 0.0 if adds else 1.0)
 
     def _neutral(self) -> np.ndarray | None:
         if self.mode != "set":
             return np.full(self.size, 1.0 if self.mode == "scale" else 0.0)
-        same = self.size == len(self.nominal) or np.ptp(self.nominal) == 0
-        return self.nominal[: self.size] if same else None
+        parts = [self.nominal[self.number == k] for k in range(self.size)]
+        return None if any(np.ptp(part) for part in parts) else np.array([part[0] for part in parts])
+
+    def _targets(self, model: mujoco.MjModel) -> list[Target]:
+        if self.field not in TOGETHER:
+            return [Target(self.field, self.index, self.number)]
+        if self.field in (PAYLOAD, PLACE):
+            return []  # see `add_payloads`
+        targets = []
+        for name, columns in self._stored.items():
+            width = int(np.prod(getattr(model, name).shape[1:], dtype=int))
+            chosen = np.arange(width) if columns is None else np.array(columns)
+            index = (self.index[:, None] * width + chosen).ravel()
+            targets.append(Target(name, index, np.repeat(self.number, len(chosen))))
+        return targets
 
     def values(self, numbers: np.ndarray) -> np.ndarray:
         """Field values, (N, n), of the varied elements for the numbers of N tasks, (N, size)."""
+        return self._changed(self.nominal, numbers[:, self.number])
+
+    def _changed(self, value: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         if self.mode == "set":
-            return np.broadcast_to(numbers, (len(numbers), len(self.index)))
-        return self.nominal * numbers if self.mode == "scale" else self.nominal + numbers
+            return np.broadcast_to(numbers, np.broadcast_shapes(value.shape, numbers.shape))
+        return value * numbers if self.mode == "scale" else value + numbers
+
+    def write(self, batch: Batch, ids: np.ndarray, numbers: np.ndarray, own: set[str]) -> None:
+        """Change what the simulations `ids` have now, by the numbers of their tasks, (N, size).
+
+        Args:
+            batch: the simulations.
+            ids: (N,) sorted.
+            numbers: (N, size).
+            own: fields that have a parameter of their own, and follow no other.
+        """
+        for target in self.targets:
+            live = flat(batch, target.field)
+            where = np.ix_(ids, target.index)
+            before = live[where]
+            after = live[where] = self._changed(before, numbers[:, target.number])
+        along = ROWS[self.field].along
+        if along and along not in own and not self.alone:
+            self._scale_rows(batch, along, ids, before, after)
+
+    def _scale_rows(
+        self, batch: Batch, field: str, ids: np.ndarray, before: np.ndarray, after: np.ndarray
+    ) -> None:
+        """Scale rows of `field` by what became of the first column of this one's, of the same objects."""
+        rows, column = np.divmod(self.index, self.width)
+        leads = (column == 0) & getattr(batch.model, field)[rows].any(axis=1)
+        if not leads.any():  # as with motors, which have no bias
+            return
+        rows, before, after = rows[leads], before[:, leads], after[:, leads]
+        ratio = np.divide(after, before, out=np.ones_like(after), where=before != 0)  # (N, n)
+        batch.expand(field)[np.ix_(ids, rows)] *= ratio[:, :, None]
+
+
+def value_of(model: mujoco.MjModel, field: str) -> np.ndarray:
+    """A field of the model, or of its options, one row an object."""
+    if field.startswith("opt."):
+        return np.array(getattr(model.opt, field.removeprefix("opt."))).reshape(1, -1)
+    return getattr(model, field)
+
+
+def flat(batch: Batch, field: str) -> np.ndarray:
+    """A field's values in every simulation, (N, all of them), live."""
+    live = batch.expand(field)
+    return live.reshape(live.shape[0], -1)
+
+
+def fields_of_row(name: str | None) -> list[str]:
+    """The fields of the model that a row of the table writes; none for what is no row of it."""
+    if name not in ROWS:
+        return []
+    row = ROWS[name]
+    return (list(row.stored) or [name]) + ([row.along] if row.along else [])
+
+
+def _grouped(
+    model: mujoco.MjModel,
+    field: str,
+    objects: tuple[str, ...] | None,
+    groups: Mapping[str, Sequence[str]] | None,
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names and rows of the objects in a field, and of which group each is."""
+    if not groups:
+        names, rows = _rows(model, field, objects)
+        return names, rows, np.zeros(len(rows), int)
+    parts = [_rows(model, field, tuple(group)) for group in groups.values()]
+    rows = np.concatenate([rows for _, rows in parts])
+    if len(set(rows)) < len(rows):
+        raise InputError(f"{field}: an object is in two of the groups {', '.join(groups)}")
+    number = np.concatenate([np.full(len(rows), k) for k, (_, rows) in enumerate(parts)])
+    return [name for names, _ in parts for name in names], rows, number
 
 
 def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) -> tuple[list[str], np.ndarray]:
@@ -108,7 +267,11 @@ def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) ->
 
     The world, body 0, is not among all bodies: it has no mass and never moves.
     """
-    kind = FIELDS[field].objects
+    kind = ROWS[field].objects
+    if kind is None:
+        if objects:
+            raise InputError(f"{field} is the whole robot's: leave its objects out")
+        return [field], np.zeros(1, int)
     count = {BODY: model.nbody, JOINT: model.njnt, GEOM: model.ngeom, ACTUATOR: model.nu}[kind]
     first = 1 if kind is BODY else 0
     known = [mujoco.mj_id2name(model, kind, i) or f"#{i}" for i in range(count)]
@@ -123,7 +286,9 @@ def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) ->
     return names, np.concatenate(list(dofs.values()))
 
 
-def apply(batch: Batch, variations: list[Variation], numbers: list[np.ndarray], ids: np.ndarray) -> None:
+def apply(
+    batch: Batch, variations: Sequence[Variation], numbers: Sequence[np.ndarray], ids: np.ndarray
+) -> None:
     """Write the dynamics of N tasks into the simulations `ids`, and what follows from them.
 
     Args:
@@ -132,30 +297,46 @@ def apply(batch: Batch, variations: list[Variation], numbers: list[np.ndarray], 
         numbers: for each, (N, size) task values.
         ids: (N,) simulations, sorted.
     """
+    if not variations:
+        return
+    for name in {name for v in variations for name in fields_of_row(v.field)}:
+        if batch.expanded(name) is not None:
+            flat(batch, name)[ids] = value_of(batch.model, name).ravel()
     own = {v.field for v in variations}
     for variation, number in zip(variations, numbers, strict=True):
-        value = variation.values(number)
-        _write(batch, variation.field, ids, variation.index, value)
-        along = FIELDS[variation.field].along
-        if along and along not in own and not variation.alone:
-            _scale_rows(batch, along, ids, variation, value)
-    if variations:
-        batch.set_const(ids)
+        variation.write(batch, ids, number, own)
+    add_payloads(batch, variations, numbers, ids)
+    batch.set_const(ids)
 
 
-def _write(batch: Batch, field: str, ids: np.ndarray, index: np.ndarray, value: np.ndarray) -> None:
-    live = batch.expand(field)
-    live.reshape(live.shape[0], -1)[np.ix_(ids, index)] = value
+def add_payloads(
+    batch: Batch, variations: Sequence[Variation], numbers: Sequence[np.ndarray], ids: np.ndarray
+) -> None:
+    """Put points of mass on bodies: mass, centre of mass and inertia become those of body and load together.
 
-
-def _scale_rows(batch: Batch, field: str, ids: np.ndarray, lead: Variation, value: np.ndarray) -> None:
-    """Scale the rows of `field` by what `lead` did to the first column of its field, of the same objects."""
-    rows, column = np.divmod(lead.index, lead.width)
-    leads = (column == 0) & getattr(batch.model, field)[rows].any(axis=1)
-    if not leads.any():  # as with motors, which have no bias
-        return
-    rows, value, base = rows[leads], value[:, leads], lead.nominal[leads]
-    nominal = getattr(batch.model, field)[rows]  # (n, width)
-    ratio = np.divide(value, base, out=np.ones_like(value), where=base != 0)  # (N, n)
-    live = batch.expand(field)
-    live[np.ix_(ids, rows)] = nominal * ratio[:, :, None]
+    With M and m the masses and o where the load is from the body's centre of mass, the common one moves by
+    o m / (M + m), and the inertia about it grows by M m / (M + m) (|o|^2 1 - o o^T) (parallel axes).
+    """
+    loads: dict[int, np.ndarray] = {}  # body: (N, 4), kg and m
+    for variation, number in zip(variations, numbers, strict=True):
+        if variation.field in (PAYLOAD, PLACE):
+            column = 0 if variation.field == PAYLOAD else 1 + int(variation.axis or 0)
+            for body, k in zip(variation.index, variation.number, strict=True):
+                loads.setdefault(int(body), np.zeros((len(ids), 4)))[:, column] += number[:, k]
+    for body, load in loads.items():
+        mass, offset = load[:, :1], load[:, 1:]
+        own = batch.expand("body_mass")[ids, body][:, None]
+        both = own + mass
+        share = np.divide(mass, both, out=np.zeros_like(mass), where=both > 0)
+        turn = matrices(batch.expand("body_iquat")[ids, body])
+        principal = batch.expand("body_inertia")[ids, body]
+        inertia = np.einsum("nij,nj,nkj->nik", turn, principal, turn)
+        square = np.square(offset).sum(axis=1)[:, None, None]
+        inertia += (own * share)[:, :, None] * (square * np.eye(3) - offset[:, :, None] * offset[:, None])
+        principal, turn = np.linalg.eigh(inertia)
+        turn[:, :, 2] *= np.sign(np.linalg.det(turn))[:, None]  # a rotation, no reflection
+        moved = (load != 0)[:, 0] & (offset != 0).any(axis=1)  # else the numbers stay as they are
+        batch.expand("body_mass")[ids, body] = both[:, 0]
+        batch.expand("body_ipos")[ids, body] += share * offset
+        batch.expand("body_inertia")[ids[moved], body] = principal[moved]
+        batch.expand("body_iquat")[ids[moved], body] = quaternions(turn[moved])

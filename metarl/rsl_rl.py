@@ -9,7 +9,6 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from metarl.envs import FamilyVectorEnv, InputError, TaskFamily
-from metarl.envs.told import task_features
 
 
 class FamilyVecEnv(VecEnv):
@@ -18,7 +17,7 @@ class FamilyVecEnv(VecEnv):
         OnPolicyRunner(FamilyVecEnv("HalfCheetahVel", 256), config).learn(100)
 
     Observations come in two groups: "policy" (N, obs_dim), what a robot senses, and "task" (N, n), the task's
-    numbers as `task_features` gives them: for a critic that is told, or an oracle. Episodes that end begin
+    numbers as `BatchSim.told` gives them: for a critic that is told, or an oracle. Episodes that end begin
     anew in the same step; those that the horizon has ended are in `extras["time_outs"]`.
 
     Args:
@@ -61,7 +60,7 @@ class FamilyVecEnv(VecEnv):
 
     def get_observations(self) -> TensorDict:
         """What the last step, or the beginning, has shown."""
-        told = task_features(self.family, self._batch.sim.task_values)
+        told = self._batch.sim.told()
         groups = {"policy": self._tensor(self._obs), "task": self._tensor(told)}
         return TensorDict(groups, batch_size=[self.num_envs], device=self.device)
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from metarl.envs import BatchSim, FamilyVectorEnv, InputError, Task, TaskFamily
-from metarl.envs.told import task_features
+from metarl.envs.told import known_of
 from metarl.learners.adapter import EPISODES
 from metarl.sampling.episodes import play
 from metarl.sampling.trajectories import Trajectories
@@ -37,7 +37,7 @@ class FamilyVecEnv(VecEnv):
         n_envs: number of simulations, N.
         task: one task for all.
         tasks: N tasks, one each. With neither, every episode draws a training task.
-        told: whether observations end with the task's numbers, as `task_features` gives them: what an
+        told: whether observations end with the task's numbers, as `BatchSim.told` gives them: what an
             oracle sees.
         n_threads: physics threads; 0 is one per CPU. The numbers are the same with any.
         seed: of everything drawn, as `seed(seed)` before the first reset.
@@ -66,12 +66,11 @@ class FamilyVecEnv(VecEnv):
         self._batch = FamilyVectorEnv(family, n_envs, task, tasks, n_threads, render_mode, width, height)
         self.family, self.sim, self.told = self._batch.family, self._batch.sim, told
         self.render_mode = render_mode  # the base class asks for it
-        n = self.family.obs_dim + told * sum(map(self.family.size, self.family.params))
+        n = self.family.obs_dim + (known_of(self.family) if told else 0)
         space = Box(-np.inf, np.inf, (n,), np.float32)
         super().__init__(n_envs, space, self._batch.single_action_space)
         self.metadata["render_fps"] = self._batch.metadata["render_fps"]
         self._return = np.zeros(n_envs)  # of each episode so far
-        self._features = np.empty((n_envs, 0), np.float32)  # what is told of each task
         self._created = time.perf_counter()
         if seed is not None:
             self.seed(seed)
@@ -165,11 +164,9 @@ class FamilyVecEnv(VecEnv):
         self._return[ids] = 0.0
         for i in ids:
             self.reset_infos[i] = {"task": dict(self.sim.tasks[i])}
-        if self.told:
-            self._features = task_features(self.family, self.sim.task_values)
 
     def _seen(self, obs: np.ndarray) -> np.ndarray:
-        return np.concatenate([obs, self._features], axis=1) if self.told else obs
+        return np.concatenate([obs, self.sim.told()], axis=1) if self.told else obs
 
 
 class PolicyAdapter:
@@ -206,13 +203,13 @@ class PolicyAdapter:
         Raises:
             InputError: the model is of another robot.
         """
-        family, told = sim.family, self._told(sim)
+        family, tells = sim.family, self._tells(sim)
         out = Trajectories.empty(family.horizon, sim.n_sims, family.obs_dim, family.action_dim)
         state: Any = None
         with torch_threads(1), torch.random.fork_rng():  # the model draws from the one that all share
             torch.manual_seed(int(self.rng.integers(2**31)))
             for t, _ in play(sim, out, rng):
-                seen: Any = np.concatenate([out.obs[t], told], axis=1)
+                seen: Any = np.concatenate([out.obs[t], sim.told()], axis=1) if tells else out.obs[t]
                 if self.normalize is not None:
                     seen = self.normalize.normalize_obs(seen)
                 start = out.episode_start[t]
@@ -222,18 +219,16 @@ class PolicyAdapter:
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing is learned."""
 
-    def _told(self, sim: BatchSim) -> np.ndarray:
-        """What the model sees of each task beyond the observation, (N, n)."""
-        features, shape = task_features(sim.family, sim.task_values), self.model.observation_space.shape
-        blind = sim.family.obs_dim
-        if shape == (blind,):
-            return features[:, :0]
-        if shape != (blind + features.shape[1],):
+    def _tells(self, sim: BatchSim) -> bool:
+        """Whether the model sees more than the observation: what may be known of the task."""
+        shape, blind = self.model.observation_space.shape, sim.family.obs_dim
+        known = blind + sim.told().shape[1]
+        if shape not in ((blind,), (known,)):
             raise InputError(
                 f"the model sees {shape}, and {sim.family.name} gives ({blind},), or with the task told "
-                f"({blind + features.shape[1]},); judge it on the family that it was trained on"
+                f"({known},); judge it on the family that it was trained on"
             )
-        return features
+        return shape != (blind,)
 
 
 def _shared(options: list[dict[str, Any]]) -> dict[str, Any] | None:

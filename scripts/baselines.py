@@ -17,7 +17,7 @@ from torch import Tensor
 
 from metarl import MetaLSTMConfig
 from metarl.envs import BatchSim, InputError, Task, TaskFamily, load_family
-from metarl.envs.told import task_features
+from metarl.envs.told import known_of
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.references import ModelPolicy, RandomPolicy, References
 from metarl.learners.meta_lstm.learner import teaching
@@ -78,7 +78,7 @@ def train(
     """
     sim = BatchSim(family, max(1, round(LESSON / family.horizon)), options.n_threads)
     rng, one = np.random.default_rng(seed), sim.n_sims * family.horizon
-    n_told = task_features(family, family.stack(family.sample(rng, 1))).shape[1] if told else 0
+    n_told = known_of(family) if told else 0
     recipe = family.recipe("meta-lstm")
     config = teaching(MetaLSTMConfig(**recipe.settings))
     teacher, curve = Teacher(family.obs_dim, n_told, family.action_dim, config, seed), Curve([], [])
@@ -90,7 +90,12 @@ def train(
         for done in range(0, max(1, int(steps) // one) * one, one):
             sim.set_tasks([task] * sim.n_sims if task else family.sample(rng, sim.n_sims))
             lessons = collect_lessons(sim, act, rng)
-            teacher.update(replace(lessons, told=lessons.told[:, :n_told]), done / steps)
+            teacher.update(
+                replace(
+                    lessons, told=lessons.told[..., :n_told], told_after=lessons.told_after[..., :n_told]
+                ),
+                done / steps,
+            )
             curve.env_steps.append(done + one)
             curve.returns.append(lessons.mean_return())
             bar.update(done + one, f"return {curve.returns[-1]:.1f}")

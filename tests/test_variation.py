@@ -6,11 +6,11 @@ import pytest
 from mujoco.batch import Batch
 
 from metarl.envs import InputError
-from metarl.envs.variation import FIELDS, Variation, apply
+from metarl.envs.variation import FIELDS, PAYLOAD, PLACE, ROWS, Variation, apply, value_of
 
 XML = """
 <mujoco>
-  <option timestep="0.005"/>
+  <option timestep="0.005" gravity="{gravity}" wind="{wind}" density="{density}"/>
   <worldbody>
     <geom name="floor" type="plane" size="5 5 .1" friction="{friction}"/>
     <body name="arm" pos="0 0 1">
@@ -29,12 +29,18 @@ XML = """
     </body>
   </worldbody>
   <actuator>
-    <general name="motor" joint="shoulder" gear="{gear}" gainprm="{gain}"/>
+    <general name="motor" joint="shoulder" gear="{gear}" gainprm="{gain}" nsample="8" delay="{delay}"
+             forcerange="{force}"/>
     <general name="servo" joint="shoulder" gainprm="{kp}" biastype="affine" biasprm="{bias}"/>
   </actuator>
 </mujoco>
 """
 NOMINAL = {
+    "gravity": "0 0 -9.81",
+    "wind": "1 0 0",
+    "density": "1.2",
+    "delay": ".01",
+    "force": "-1 1",
     "friction": ".6 .01 .001",
     "damping": "0.2",
     "armature": "0.02",
@@ -79,7 +85,7 @@ def trajectory(m: mujoco.MjModel) -> np.ndarray:
 
 def arrays(m: mujoco.MjModel) -> dict[str, np.ndarray]:
     names = ["body_subtreemass", "dof_invweight0", "body_invweight0", "dof_M0", "actuator_acc0"]
-    return {name: getattr(m, name).copy() for name in [*names, *FIELDS]}
+    return {name: value_of(m, name).copy() for name in [*names, *FIELDS]}
 
 
 # The one number of each variation, and the same said in XML.
@@ -102,11 +108,19 @@ SAID = [
     ("actuator_gainprm", ("servo",), "scale", 2.0, {"kp": "1", "bias": "0 -1 -.2"}),
     ("actuator_gainprm", None, "scale", 2.0, {"gain": "3", "kp": "1", "bias": "0 -1 -.2"}),
     ("actuator_biasprm", ("servo",), "scale", 2.0, {"bias": "0 -1 -.2"}),
+    ("actuator_forcerange", ("motor",), "scale", 0.5, {"force": "-.5 .5"}),
+    ("actuator_delay", ("motor",), "set", 0.03, {"delay": ".03"}),
+    ("opt.gravity", None, "scale", 0.5, {"gravity": "0 0 -4.905"}),
+    ("opt.wind", None, "scale", 8.0, {"wind": "8 0 0"}),
+    ("motor_strength", ("motor",), "scale", 0.5, {"gain": ".75", "force": "-.5 .5"}),
+    ("motor_strength", ("servo",), "scale", 2.0, {"kp": "1", "bias": "0 -1 -.2"}),
+    ("servo_gain", ("servo",), "scale", 2.0, {"kp": "1", "bias": "0 -1 -.1"}),
+    ("floor_friction", ("floor",), "scale", 0.5, {"friction": ".3 .005 .0005"}),
 ]
 
 
 def test_every_row_of_the_table_is_tried_below():
-    assert {field for field, *_ in SAID} == set(FIELDS)
+    assert {field for field, *_ in SAID} == set(ROWS) - {PAYLOAD, PLACE}
 
 
 @pytest.mark.parametrize(("field", "objects", "mode", "number", "xml"), SAID)
@@ -259,3 +273,41 @@ def test_unknown_names_are_answered_with_the_closest_match(arguments, said):
     with pytest.raises(InputError) as error:
         Variation(model(), *arguments, each=False)
     assert str(error.value).startswith(said) and "\n" not in str(error.value)
+
+
+def test_a_payload_is_what_a_welded_body_of_the_same_mass_would_be():
+    load = Variation(model(), PAYLOAD, ("hand",), "add", each=False)
+    places = [Variation(model(), PLACE, ("hand",), "add", False, axis) for axis in range(3)]
+    offset = np.array([0.03, -0.02, 0.05])
+    batch = Batch(model(density="0"), 1, 1)  # in a medium two bodies meet another drag than one
+    apply(batch, [load, *places], [np.array([[x]]) for x in (0.3, *offset)], np.array([0]))
+    spec = mujoco.MjSpec.from_string(XML.format(**NOMINAL | {"density": "0"}))
+    welded = spec.body("hand").add_body(pos=np.array([0.05, 0, 0.01]) + offset)
+    welded.mass, welded.inertia, welded.explicitinertial = 0.3, [1e-9] * 3, True
+    moved = trajectory(batch.get_model(0))
+    np.testing.assert_allclose(moved, trajectory(spec.compile()), rtol=1e-3, atol=1e-3)
+    assert np.abs(moved - trajectory(model(density="0"))).max() > 1e-2
+
+
+def test_a_group_shares_a_number_and_parameters_of_the_same_field_go_one_after_the_other():
+    groups = {"all": ("motor", "servo")}
+    strength = Variation(model(), "motor_strength", None, "scale", False, groups=groups)
+    gain = Variation(model(), "servo_gain", ("servo",), "scale", each=False)
+    assert strength.size == 1 and strength.labels == ["all"]
+    both = varied((strength, [0.5]), (gain, [3.0]), times=2).get_model(0)
+    np.testing.assert_allclose(both.actuator("motor").gainprm[0], 0.75)
+    np.testing.assert_allclose(both.actuator("servo").gainprm[0], 0.75)
+    np.testing.assert_allclose(both.actuator("servo").biasprm[:3], [0, -0.75, -0.05])
+
+
+def test_groups_that_share_an_object_and_modes_that_make_no_sense_are_refused():
+    for wrong in (
+        {"field": "motor_strength", "mode": "scale", "groups": {"a": ("motor",), "b": ("motor", "servo")}},
+        {"field": "motor_strength", "mode": "set"},
+        {"field": PAYLOAD, "mode": "scale"},
+        {"field": PLACE, "mode": "add"},
+        {"field": "opt.gravity", "mode": "scale", "objects": ("hand",)},
+    ):
+        given = {"objects": None, "each": False, **wrong}
+        with pytest.raises(InputError):
+            Variation(model(), **given)

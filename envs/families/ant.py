@@ -1,6 +1,7 @@
 """Ant (Gymnasium's MJCF): a four-legged robot with hidden velocities, directions, goals or damage."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import cos, pi, sin
 
 import mujoco
@@ -202,3 +203,13 @@ class AntDamage(Ant):
         """The weak leg."""
         weak = [leg for leg, motors in LEGS.items() if any(task["strength"][m] < 1 for m in motors)]
         return tuple(Marker("sphere", tuple(data.body(leg).xpos), (0.12,), colour=HARM) for leg in weak)
+
+
+class AntBreaks(AntDamage):
+    """Run forward until a leg breaks in the midst of the episode, hidden which: v_x + 1 - 0.5 ||a||^2.
+
+    As AntDamage, whose leg is weak from the beginning; here all are sound at first, and between a quarter and
+    a half of the episode the motors of one keep a fraction ~ U(0, 1) of their strength.
+    """
+
+    params = (replace(AntDamage.params[0], change="once"),)

@@ -15,7 +15,7 @@ ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 class GymnasiumRobot(TaskFamily):
     """A family on a robot that Gymnasium ships; `mjcf` is the file's name there."""
 
-    def build_model(self) -> mujoco.MjModel:
-        """Compile the robot; what MuJoCo remarks about Gymnasium's files is nobody's news."""
+    def build_spec(self) -> mujoco.MjSpec:
+        """Read the robot; what MuJoCo remarks about Gymnasium's files is nobody's news."""
         with no_console():
             return load_mjcf(ASSETS / self.mjcf)

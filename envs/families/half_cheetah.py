@@ -1,6 +1,7 @@
 """HalfCheetah (Gymnasium's MJCF): run at a hidden velocity, or in a hidden direction."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -175,6 +176,16 @@ class HalfCheetahDamage(HalfCheetahForward):
         """The joint of the weak motor."""
         weak = [name for name, strength in zip(MOTORS, task["strength"], strict=True) if strength < 1]
         return tuple(Marker("sphere", tuple(data.body(name).xpos), (0.08,), colour=HARM) for name in weak)
+
+
+class HalfCheetahBreaks(HalfCheetahDamage):
+    """Run forward until a motor breaks in the midst of the episode, hidden which: v_x - 0.05 ||a||^2.
+
+    As HalfCheetahDamage, whose motor is weak from the beginning; here all are sound at first, and between a
+    quarter and a half of the episode one keeps a fraction ~ U(0, 1) of its strength.
+    """
+
+    params = (replace(HalfCheetahDamage.params[0], change="once"),)
 
 
 class HalfCheetahPayload(HalfCheetahForward):

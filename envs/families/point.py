@@ -59,9 +59,9 @@ class PointGoal(TaskFamily):
     horizon = 20
     n_test = 20
 
-    def build_model(self) -> mujoco.MjModel:
-        """Compile the point."""
-        return mujoco.MjModel.from_xml_string(POINT)
+    def build_spec(self) -> mujoco.MjSpec:
+        """The point."""
+        return mujoco.MjSpec.from_string(POINT)
 
     def observe(self, r: Readings) -> np.ndarray:
         """Position, (N, 2) m."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from metarl.cli.words import Command, say, show
 from metarl.envs import load_family
-from metarl.envs.check import Trial, check, try_agent
+from metarl.envs.check import Trial, check, remarks, try_agent
 from metarl.errors import plain
 
 
@@ -32,6 +32,8 @@ class Check(Command):
                 say(f"      {finding.problem}")
         wrong = sum(finding.problem is not None for finding in findings)
         if not wrong:
+            for remark in remarks(family):
+                say(f"note  {remark}")
             show(_trials([try_agent(family, agent) for agent in ("zero", "random")]))
         say(f"{family.name}: {wrong or 'nothing'} wrong")
         return 2 if wrong else 0

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from metarl.envs import FAMILIES, BatchSim, Task, TaskFamily
-from metarl.envs.told import task_features
 from metarl.files import write_json
 from metarl.learners.adapter import EPISODES
 from metarl.sampling.episodes import play
@@ -147,8 +146,7 @@ class ModelPolicy:
         """One episode in each simulation."""
         if not self.told:
             return _play(sim, self.act, rng)
-        features = task_features(sim.family, sim.task_values)
-        return _play(sim, lambda obs: self.act(np.concatenate([obs, features], axis=1)), rng)
+        return _play(sim, lambda obs: self.act(np.concatenate([obs, sim.told()], axis=1)), rng)
 
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing is learned."""

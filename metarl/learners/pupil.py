@@ -4,11 +4,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import torch
-
 from metarl.envs import BatchSim
-from metarl.envs.told import task_features
+from metarl.envs.told import known_of
 from metarl.learners.agent import TEACHER, Agent
 from metarl.sampling.lessons import collect_lessons
 
@@ -44,12 +41,7 @@ class Pupil(Agent):
     @property
     def n_told(self) -> int:
         """Numbers in which a task is told, to whoever may know it in training."""
-        tasks = self.family.sample(np.random.default_rng(0), 1)
-        return task_features(self.family, self.family.stack(tasks)).shape[1]
-
-    def told(self) -> torch.Tensor:
-        """The tasks of the training simulations, (N, n_told)."""
-        return torch.from_numpy(task_features(self.family, self.sim.task_values))
+        return known_of(self.family)
 
     @property
     def steps_per_iteration(self) -> int:

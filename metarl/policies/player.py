@@ -17,12 +17,12 @@ class Player:
         params: its parameters, on the CPU.
         normaliser: of its inputs; not updated.
         n: trials.
-        told: (N, n_told), what the critic is told of their tasks; None where nobody asks what it expects.
 
     Attributes:
         memory: the policy's memory now.
         last: of the step before, "obs" (N, obs_dim), "action" (N, action_dim), "reward" (N,), and the
             "first" (N,) of an episode or not; and the "reward_before" (N,) it.
+        told: (N, n_told), what the critic is told of their tasks now; None where nobody asks what it expects.
     """
 
     def __init__(
@@ -31,9 +31,9 @@ class Player:
         params: Params,
         normaliser: InputNormaliser,
         n: int,
-        told: Tensor | None = None,
     ):
-        self.policy, self.params, self.normaliser, self.told = policy, params, normaliser, told
+        self.policy, self.params, self.normaliser = policy, params, normaliser
+        self.told: Tensor | None = None
         self.memory = policy.start(params, n)
         self.last = {
             "obs": torch.zeros(n, policy.obs_dim),

@@ -63,7 +63,7 @@ class Frame:
 
 def extent(rollout: Rollout, family: TaskFamily) -> Extent:
     """The room that a rollout takes."""
-    model = family.model
+    model = family.portrait
     data = mujoco.MjData(model)
     moving = np.flatnonzero(model.body_dofnum)
     root = moving[0] if len(moving) else 0

@@ -38,7 +38,7 @@ class Lane:
         self, scene: Any, name: str, rollout: Rollout, family: TaskFamily, extent: Extent, frame: Frame
     ):
         self.scene, self.name, self.rollout, self.family, self.frame = scene, name, rollout, family, frame
-        self.model = family.model
+        self.model = family.portrait
         self.data = mujoco.MjData(self.model)
         self.middle = 0.0, 0.0
         still = np.tile(frame.middle, (len(extent.path), 1))

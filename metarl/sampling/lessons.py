@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from metarl.envs import BatchSim
-from metarl.envs.told import task_features
 from metarl.policies.gaussian import log_prob
 from metarl.threads import torch_threads
 
@@ -21,7 +20,7 @@ class Lessons:
 
     Attributes:
         obs, obs_after: (T, N, obs_dim) float32, before each step and after it, before any reset.
-        told: (N, n_told) float32, the tasks.
+        told, told_after: (T, N, n_told) float32, what may be known of the tasks then.
         action: (T, N, action_dim) float32, as drawn (the simulator clips).
         log_std: (T, N, action_dim) float32, of the action when it was drawn.
         log_prob, reward: (T, N) float32.
@@ -31,6 +30,7 @@ class Lessons:
     obs: np.ndarray
     obs_after: np.ndarray
     told: np.ndarray
+    told_after: np.ndarray
     action: np.ndarray
     log_std: np.ndarray
     log_prob: np.ndarray
@@ -52,8 +52,8 @@ def collect_lessons(sim: BatchSim, act: Act, rng: np.random.Generator) -> Lesson
         rng: draws initial states and actions.
     """
     length, n, family = sim.family.horizon, sim.n_sims, sim.family
-    told = task_features(family, sim.task_values)
-    told_, space = torch.from_numpy(told), np.float32
+    first, space = sim.told(), np.float32
+    told, told_after = (np.zeros((length, *first.shape), space) for _ in range(2))
     obs_all, after = (np.zeros((length, n, family.obs_dim), space) for _ in range(2))
     log_std = torch.zeros(length, n, family.action_dim)
     mean = torch.zeros_like(log_std)
@@ -64,14 +64,16 @@ def collect_lessons(sim: BatchSim, act: Act, rng: np.random.Generator) -> Lesson
     with torch_threads(1), torch.inference_mode():
         obs = sim.reset(rng)
         for t in range(length):
-            obs_all[t] = obs
-            mean[t], log_std[t] = act(torch.from_numpy(obs), told_)
+            obs_all[t], told[t] = obs, sim.told()
+            mean[t], log_std[t] = act(torch.from_numpy(obs), torch.from_numpy(told[t]))
             np.add(mean[t].numpy(), log_std[t].exp().numpy() * noise[t], out=action[t])
             step = sim.step(action[t])
-            after[t], reward[t] = step.obs, step.reward
+            after[t], told_after[t], reward[t] = step.obs, sim.told(), step.reward
             terminated[t], truncated[t] = step.terminated, step.truncated
             ended = step.terminated | step.truncated
             obs = sim.reset(rng, ended) if ended.any() and t < length - 1 else step.obs
         truncated[-1] = ~terminated[-1]
         density = log_prob(mean, log_std, torch.from_numpy(action)).numpy()
-    return Lessons(obs_all, after, told, action, log_std.numpy(), density, reward, terminated, truncated)
+    return Lessons(
+        obs_all, after, told, told_after, action, log_std.numpy(), density, reward, terminated, truncated
+    )

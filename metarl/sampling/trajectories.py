@@ -77,7 +77,8 @@ class Trials(Trajectories):
     Attributes:
         value: (T + 1, N) float32, what the policy that acted expected of each obs, and in the last row of
             the state after the last step, in its own scaled reward.
-        told: (N, n_told) float32, the tasks in numbers, for what may know them in training; n_told may be 0.
+        told: (T, N, n_told) float32, the tasks in numbers at each step, for what may know them in training;
+            n_told may be 0.
         n_pieces: P, of equal length, in which a trial can be learned from.
         memory: what the policy remembered at the start of each, by name: (P, N, ...) tensors; empty where
             nobody asked.
@@ -103,7 +104,7 @@ class Trials(Trajectories):
     @classmethod
     def empty(cls, length: int, n: int, obs_dim: int, action_dim: int) -> "Trials":
         """Zeros for T = length steps of n trials, to be filled in place."""
-        value, told = np.zeros((length + 1, n), np.float32), np.zeros((n, 0), np.float32)
+        value, told = np.zeros((length + 1, n), np.float32), np.zeros((length, n, 0), np.float32)
         return cls(
             **cls._zeros(length, n, obs_dim, action_dim), value=value, told=told, n_pieces=1, memory={}
         )

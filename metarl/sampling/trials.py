@@ -20,6 +20,7 @@ def collect_trials(
     deterministic: bool = False,
     piece: int | None = None,
     n_quiet: int = 0,
+    knows: bool = False,
 ) -> Trials:
     """One trial in each simulation; a new episode begins wherever one has ended.
 
@@ -30,6 +31,7 @@ def collect_trials(
         length: steps of a trial, T.
         deterministic: act by the mean.
         n_quiet: trials, the first ones, that act by the mean.
+        knows: what may be known of the tasks in training is kept, and the critic is told it.
         piece: steps between two looks at what the policy remembers, which are kept; None keeps none.
     """
     n = sim.n_sims
@@ -37,6 +39,7 @@ def collect_trials(
     check_robot(sim, out)
     noise, memories = draw_noise(rng, out, deterministic), []
     noise[:, :n_quiet] = 0
+    told: list[np.ndarray] = []
     with torch_threads(1), torch.inference_mode():
         obs, ended = sim.reset(rng), np.ones(n, bool)
         out.trial_start[0] = out.valid[:] = True
@@ -44,6 +47,9 @@ def collect_trials(
             if piece and t % piece == 0:
                 memories.append(player.memory)
             out.obs[t], out.episode_start[t] = obs, ended
+            if knows:
+                told.append(sim.told() if sim.family.moves or not told else told[0])
+                player.told = torch.from_numpy(told[-1])
             decision = player.decide(obs, ended)
             std = decision.log_std.exp().numpy()
             np.add(decision.mean.numpy(), std * noise[t], out=out.action[t])
@@ -56,10 +62,10 @@ def collect_trials(
                 obs = sim.reset(rng, ended) if ended.any() else step.obs
         out.truncated[-1] = ~out.terminated[-1]
         out.value[-1] = player.decide(step.obs, np.zeros(n, bool)).value.numpy()
-        told = out.told if player.told is None else player.told.numpy()
         memory = {k: torch.stack([m[k] for m in memories]) for k in player.memory if memories}
     out.log_prob[:] = _log_density(noise, std)
-    return replace(out, told=told, n_pieces=max(1, len(memories)), memory=memory)
+    known = np.stack(told) if told else out.told
+    return replace(out, told=known, n_pieces=max(1, len(memories)), memory=memory)
 
 
 def collect_episode(

@@ -82,20 +82,22 @@ class MetaLSTM(Pupil):
         sim = self.sim
         sim.set_tasks(self.family.sample(self.rng, sim.n_sims))
         knows = self.config.critic == "told" or self.learner.taught
-        player = self.player(sim.n_sims, self.told() if knows else None)
+        player = self.player(sim.n_sims)
         # Whoever only imitates needs no noise; half of the trials have some, for what comes afterwards.
         n_quiet = sim.n_sims // 2 if self.learner.imitates(self.progress) == 1 else 0
-        trials = collect_trials(sim, player, self.rng, self.trial_length, piece=self.piece, n_quiet=n_quiet)
+        trials = collect_trials(
+            sim, player, self.rng, self.trial_length, piece=self.piece, n_quiet=n_quiet, knows=knows
+        )
         stats = self.learner.update(trials, self.progress)
         self.num_timesteps += trials.n_steps
         returns = trials.episode_returns(self.config.n_episodes).mean(axis=0)
         means = {f"return/episode_{e}": float(r) for e, r in enumerate(returns, start=1)}
         return {**means, **{f"learn/{k}": v for k, v in stats.items()}}
 
-    def player(self, n: int, told: torch.Tensor | None = None) -> Player:
-        """The policy at the start of n trials, of tasks of which the critic may be told (n, n_told)."""
+    def player(self, n: int) -> Player:
+        """The policy at the start of n trials."""
         learner = self.learner
-        return Player(learner.policy, learner.acting(), learner.normaliser, n, told)
+        return Player(learner.policy, learner.acting(), learner.normaliser, n)
 
     def adapter(self) -> "MetaLSTMAdapter":
         """This agent as the evaluator sees it."""

@@ -203,7 +203,7 @@ class MetaLSTMLearner:
             "value": value[:-1],
             "target": advantage + value[:-1],
             "advantage": (advantage - advantage.mean()) / (advantage.std() + 1e-8),
-            "told": told.expand(len(reward), *told.shape),
+            "told": told,
         }
         if self.teacher is not None and self.imitation:
             batch["shown"] = self.teacher.show(trials.obs, told.cpu()).to(self.device)

@@ -51,7 +51,7 @@ class Teacher:
         return self.policy.mean_std(self.params, self.seen(obs, told))
 
     def show(self, obs: np.ndarray, told: Tensor) -> Tensor:
-        """What it would do at (T, N, obs_dim) in tasks (N, n_told), as carried out, (T, N, action_dim)."""
+        """What it would do at (T, N, obs_dim) in tasks (T, N, n_told), as carried out, (T, N, action_dim)."""
         with torch.no_grad():
             return self.act(torch.from_numpy(obs), told)[0].clamp(-1, 1)
 
@@ -90,7 +90,7 @@ class Teacher:
         x = self.seen(data["obs"], data["told"])
         with torch.no_grad():
             value = self.policy.value(self.params, x)
-            after = self.policy.value(self.params, self.seen(data["obs_after"], data["told"]))
+            after = self.policy.value(self.params, self.seen(data["obs_after"], data["told_after"]))
         scaled, end = reward / self.scale.scale()[1], terminated | data["truncated"]
         advantage = gae(scaled, value, after, terminated, end, c.gamma, c.gae_lambda)
         return {

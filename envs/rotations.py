@@ -1,0 +1,25 @@
+"""Rotations of N bodies."""
+
+import numpy as np
+
+
+def matrices(quaternion: np.ndarray) -> np.ndarray:
+    """Rotation matrices, (N, 3, 3), of unit quaternions, (N, 4)."""
+    w, x, y, z = quaternion.T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
+
+
+def quaternions(turn: np.ndarray) -> np.ndarray:
+    """Unit quaternions, (N, 4), of rotation matrices, (N, 3, 3) (Bar-Itzhack 2000)."""
+    m = np.moveaxis(turn, 0, -1)
+    skew = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]])
+    trace = np.trace(turn, axis1=1, axis2=2)
+    k = np.empty((len(turn), 4, 4))
+    k[:, 0, 0], k[:, 0, 1:], k[:, 1:, 0] = trace, skew.T, skew.T
+    k[:, 1:, 1:] = turn + turn.transpose(0, 2, 1) - trace[:, None, None] * np.eye(3)
+    return np.linalg.eigh(k)[1][:, :, -1]
