@@ -12,7 +12,7 @@ from metarl.envs.touch import add_touch
 from metarl.envs.variation import FLOOR, PAYLOAD, PLACE, fields_of_row
 from metarl.errors import InputError
 
-NUDGE = 1e-6  # m, by which a centre of mass is off its body's frame while the robot is compiled
+NUDGE = 1e-6  # m, by which a centre of mass is off its body's frame, and turned, while it is compiled
 INERTIAL = {"body_ipos", "body_iquat"}
 
 
@@ -106,9 +106,11 @@ def _recompiled(spec: mujoco.MjSpec, model: mujoco.MjModel, bodies: Sequence[int
     for b in bodies:
         body = spec.body(model.body(b).name)
         body.explicitinertial, body.mass = True, model.body_mass[b]
-        body.inertia, body.iquat = model.body_inertia[b], model.body_iquat[b]
+        turned = model.body_iquat[b] + NUDGE
+        body.inertia, body.iquat = model.body_inertia[b], turned / np.linalg.norm(turned)
         body.ipos = model.body_ipos[b] + NUDGE
     again = _compiled(spec)
-    again.body_ipos[bodies] = model.body_ipos[bodies]
+    for field in ("body_ipos", "body_iquat", "body_inertia"):
+        getattr(again, field)[bodies] = getattr(model, field)[bodies]
     mujoco.mj_setConst(again, mujoco.MjData(again))
     return again

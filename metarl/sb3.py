@@ -108,7 +108,7 @@ class FamilyVecEnv(VecEnv):
             seconds, ids = round(time.perf_counter() - self._created, 6), np.flatnonzero(ended)
             for i in ids:
                 infos[i] = {
-                    "terminal_observation": np.concatenate([last[i], self._features[i]]),
+                    "terminal_observation": np.concatenate([last[i], self._told[i]]),
                     "TimeLimit.truncated": bool(truncated[i]),
                     "episode": {"r": float(self._return[i]), "l": int(length[i]), "t": seconds},
                     "task": self.reset_infos[i]["task"],
@@ -166,7 +166,8 @@ class FamilyVecEnv(VecEnv):
             self.reset_infos[i] = {"task": dict(self.sim.tasks[i])}
 
     def _seen(self, obs: np.ndarray) -> np.ndarray:
-        return np.concatenate([obs, self.sim.told()], axis=1) if self.told else obs
+        self._told = self.sim.told() if self.told else np.empty((self.num_envs, 0), np.float32)
+        return np.concatenate([obs, self._told], axis=1)
 
 
 class PolicyAdapter:

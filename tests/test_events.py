@@ -20,7 +20,8 @@ XML = """
       <freejoint/><geom name="shell" type="box" size=".1 .1 .1" mass="1"/>
     </body>
     <body name="arm" pos="2 0 1">
-      <joint name="j" axis="0 1 0" damping="1"/><geom size=".05" fromto="0 0 0 0 0 -.4" type="capsule" mass="1"/>
+      <joint name="j" axis="0 1 0" damping="1"/>
+      <geom size=".05" fromto="0 0 0 0 0 -.4" type="capsule" mass="1"/>
     </body>
   </worldbody>
   <actuator><position name="servo" joint="j" kp="20" kv="2" forcerange="-30 30"/></actuator>
@@ -141,7 +142,7 @@ def test_pushes_kick_what_moves_freely_and_nothing_else():
         for k, sim in enumerate((pushed, calm)):
             still(sim)
             fastest[k] = np.maximum(fastest[k], np.hypot(*sim.readings.qvel[:, :2].T))
-    assert (fastest[0] > 0.5).all() and (fastest[1] < 0.05).all()
+    assert (fastest[0] > 0.4).all() and (fastest[1] < 0.05).all()
     np.testing.assert_allclose(pushed.readings.qvel[:, 6], calm.readings.qvel[:, 6], atol=1e-9)
     with pytest.raises(InputError, match="free joint"):
         Push(joint="j").dofs(Robot().model)

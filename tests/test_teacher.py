@@ -12,7 +12,6 @@ from helpers import Fragile
 from metarl import MetaLSTM, MetaLSTMConfig
 from metarl.envs import BatchSim
 from metarl.envs.families.point import PointGoal
-from metarl.envs.told import task_features
 from metarl.learners.ppo import surrogate
 from metarl.learners.returns import gae
 from metarl.learners.teacher.config import TeacherConfig
@@ -64,7 +63,7 @@ def teacher_of(**settings) -> Teacher:
 
 def test_a_lesson_is_told_the_task_of_its_simulation():
     lessons = lessons_of(PointGoal(), std=1e-3)
-    np.testing.assert_allclose(lessons.obs_after[-1], lessons.told, atol=0.02)  # it has gone there
+    np.testing.assert_allclose(lessons.obs_after[-1], lessons.told[-1], atol=0.02)  # it has gone there
     assert lessons.truncated[-1].all() and not lessons.truncated[:-1].any()
     np.testing.assert_array_equal(lessons.obs[1:], lessons.obs_after[:-1])
     assert lessons.mean_return() == pytest.approx(lessons.reward.sum(0).mean(), rel=1e-5)
@@ -205,7 +204,8 @@ def test_a_pupil_begins_with_what_its_teacher_sees_expects_and_dares():
     learner = agent.learner
     learner.take_over()
     obs, told = torch.randn(4, 2), torch.rand(4, 2)
-    player = agent.player(4, told)
+    player = agent.player(4)
+    player.told = told
     decision = player.decide(obs.numpy(), np.ones(4, bool))
     with torch.no_grad():
         expected = learner.teacher.policy.value(learner.teacher.params, learner.teacher.seen(obs, told))
@@ -231,7 +231,9 @@ def test_who_only_imitates_keeps_its_noise_and_its_rate():
 def test_what_the_critic_is_told_never_reaches_the_actions():
     agent = MetaLSTM("PointGoal", replace(MEMORY, teacher=0.0), n_threads=1)
     agent.learn(4 * agent.steps_per_iteration)
-    players = [agent.player(3, told) for told in (None, torch.zeros(3, 2), torch.ones(3, 2))]
+    players = [agent.player(3) for _ in range(3)]
+    for player, told in zip(players, (None, torch.zeros(3, 2), torch.ones(3, 2)), strict=True):
+        player.told = told
     obs, first = np.random.default_rng(0).standard_normal((3, 2)).astype(np.float32), np.ones(3, bool)
     decisions = [player.decide(obs, first) for player in players]
     assert torch.equal(decisions[0].mean, decisions[1].mean)
@@ -248,9 +250,10 @@ def test_a_piece_unrolled_from_what_was_remembered_is_what_the_policy_did(core):
     agent = MetaLSTM("PointGoal", replace(MEMORY, core=core, teacher=0.0), n_threads=1)
     agent.learn(2 * agent.steps_per_iteration)  # so that normalisers have moved
     agent.sim.set_tasks(agent.family.sample(np.random.default_rng(0), 8))
-    told = torch.from_numpy(task_features(agent.family, agent.sim.task_values))
     rng = np.random.default_rng(1)
-    trials = collect_trials(agent.sim, agent.player(8, told), rng, agent.trial_length, piece=agent.piece)
+    trials = collect_trials(
+        agent.sim, agent.player(8), rng, agent.trial_length, piece=agent.piece, knows=True
+    )
     assert agent.piece == 10 and all(len(x) == 4 for x in trials.memory.values())
     batch = agent.learner._batch(trials)
     assert batch["action"].shape == (10, 32, 2)
@@ -269,9 +272,9 @@ def test_a_piece_unrolled_from_what_was_remembered_is_what_the_policy_did(core):
 def test_what_a_trial_begins_with_is_learned_from_its_first_piece():
     agent = MetaLSTM("PointGoal", replace(MEMORY, teacher=0.0), n_threads=1)
     agent.sim.set_tasks(agent.family.sample(np.random.default_rng(0), 8))
-    player = agent.player(8, agent.told())
+    player = agent.player(8)
     batch = agent.learner._batch(
-        collect_trials(agent.sim, player, np.random.default_rng(0), agent.trial_length, piece=10)
+        collect_trials(agent.sim, player, np.random.default_rng(0), agent.trial_length, piece=10, knows=True)
     )
     content = list(agent.learner.params).index("memory/content")
     first, later = (agent.learner._gradient(batch, index)[0] for index in torch.arange(32).split([8, 24]))
