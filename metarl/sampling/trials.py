@@ -42,7 +42,7 @@ def collect_trials(
         out.trial_start[0] = out.valid[:] = True
         for t in range(length):
             if piece and t % piece == 0:
-                memories.append(player.memory)
+                memories.append(player.state.memory)
             out.obs[t], out.episode_start[t] = obs, ended
             decision = player.decide(obs, ended)
             std = decision.log_std.exp().numpy()
@@ -57,7 +57,7 @@ def collect_trials(
         out.truncated[-1] = ~out.terminated[-1]
         out.value[-1] = player.decide(step.obs, np.zeros(n, bool)).value.numpy()
         told = out.told if player.told is None else player.told.numpy()
-        memory = {k: torch.stack([m[k] for m in memories]) for k in player.memory if memories}
+        memory = {k: torch.stack([m[k] for m in memories]) for k in player.state.memory if memories}
     out.log_prob[:] = _log_density(noise, std)
     return replace(out, told=told, n_pieces=max(1, len(memories)), memory=memory)
 

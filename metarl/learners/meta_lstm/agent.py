@@ -1,7 +1,6 @@
 """The Meta-LSTM at work: the training loop, a policy in the midst of a trial, and its evaluation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import log
 from typing import Any
 
@@ -16,7 +15,8 @@ from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
 from metarl.learners.pupil import Pupil
 from metarl.policies.player import Player
-from metarl.policies.recurrent import CRITIC_WIDTH, Memory
+from metarl.policies.recurrent import CRITIC_WIDTH
+from metarl.policies.step import TrialState
 from metarl.ranges import checked_seed, whole
 from metarl.sampling.trajectories import Trajectories, Trials
 from metarl.sampling.trials import collect_episode, collect_trials
@@ -161,16 +161,16 @@ class MetaLSTM(Pupil):
             sim.set_tasks([self.family.task(task_or_env)])
             for _ in range(n_episodes):
                 collect_episode(sim, player, rng, deterministic=True)
-        return MetaLSTMPolicy(self, TrialState(player.memory, player.last))
+        return MetaLSTMPolicy(self, player.state)
 
     def predict(
         self,
         obs: np.ndarray,
-        state: "TrialState | None" = None,
+        state: TrialState | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
         reward: float | np.ndarray | None = None,
-    ) -> tuple[np.ndarray, "TrialState"]:
+    ) -> tuple[np.ndarray, TrialState]:
         """Actions of the policy, from the start of a trial; see `MetaLSTMPolicy.predict`."""
         policy = MetaLSTMPolicy(self, rng=self.prediction_rng)
         return policy.predict(obs, state, episode_start, deterministic, reward)
@@ -186,14 +186,6 @@ class MetaLSTM(Pupil):
                 player.feel(action, np.array([reward], np.float32))
                 if terminated or truncated:
                     break
-
-
-@dataclass(frozen=True)
-class TrialState:
-    """What a policy carries from step to step of N trials; users hand it back as they got it."""
-
-    memory: Memory
-    last: Memory
 
 
 class MetaLSTMPolicy:
@@ -244,20 +236,17 @@ class MetaLSTMPolicy:
         if state is not None:
             if reward is None or np.isnan(reward).any():
                 raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
-            received = torch.as_tensor(np.broadcast_to(np.float32(reward), len(rows)).copy())
-            player.memory, player.last = state.memory, {**state.last, "reward": received}
+            received = np.broadcast_to(np.float32(reward), len(rows)).copy()
+            player.state = state.rewarded(torch.from_numpy(received))
         elif self.state is not None:
-            player.memory, player.last = (
-                {k: x.expand(len(rows), *x.shape[1:]) for k, x in part.items()}
-                for part in (self.state.memory, self.state.last)
-            )
+            player.state = self.state.expand(len(rows))
         with torch.inference_mode():
             decision = player.decide(rows, np.atleast_1d(np.asarray(episode_start, bool)))
             mean, std = decision.mean.numpy(), decision.log_std.exp().numpy()
         action = mean if deterministic else mean + std * self.rng.standard_normal(mean.shape)
         action = np.clip(action, -1, 1).astype(np.float32)
         player.feel(action, np.zeros(len(rows), np.float32))
-        return action.reshape(*np.shape(obs)[:-1], -1), TrialState(player.memory, player.last)
+        return action.reshape(*np.shape(obs)[:-1], -1), player.state
 
 
 class MetaLSTMAdapter:
