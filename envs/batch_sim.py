@@ -111,12 +111,7 @@ class BatchSim:
         # Where each simulation's last step has ended, at the goal or not; None if the family has none.
         defined = type(self.family).success is not TaskFamily.success
         self.succeeded = np.zeros(n_sims, bool) if defined else None
-        # action in [-1, 1] -> ctrl = centre + half * action
-        model = self.family.model
-        low, high = model.actuator_ctrlrange.T
-        limited = model.actuator_ctrllimited.astype(bool)
-        self._centre = np.where(limited, (low + high) / 2, 0.0)
-        self._half = np.where(limited, (high - low) / 2, 1.0)
+        self._centre, self._half = self.family.action_map
         self._start_engine()
 
     def _start_engine(self) -> None:

@@ -137,6 +137,13 @@ class TaskFamily:
         return self.model.nu
 
     @cached_property
+    def action_map(self) -> tuple[np.ndarray, np.ndarray]:
+        """Middle and half width, (action_dim,) each, of the controls: control = middle + half * action."""
+        low, high = self.model.actuator_ctrlrange.T
+        limited = self.model.actuator_ctrllimited.astype(bool)
+        return np.where(limited, (low + high) / 2, 0.0), np.where(limited, (high - low) / 2, 1.0)
+
+    @cached_property
     def obs_dim(self) -> int:
         """Length of an observation."""
         data = mujoco.MjData(self.model)

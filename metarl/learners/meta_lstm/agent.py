@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from metarl.envs import BatchSim, InputError, Task
+from metarl.export.graph import RememberingGraph
+from metarl.learners.acting import NOTHING, Acting
 from metarl.learners.adapter import EPISODES, column_title
 from metarl.learners.agent import as_rows, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
@@ -156,12 +158,30 @@ class MetaLSTM(Pupil):
         if is_env(task_or_env, self.family):
             for _ in range(n_episodes):
                 self._play(task_or_env, player, int(rng.integers(2**31)))
+            task = None
         else:
-            sim = BatchSim(self.family, 1, self.n_threads)
-            sim.set_tasks([self.family.task(task_or_env)])
+            sim, task = BatchSim(self.family, 1, self.n_threads), self.family.task(task_or_env)
+            sim.set_tasks([task])
             for _ in range(n_episodes):
                 collect_episode(sim, player, rng, deterministic=True)
-        return MetaLSTMPolicy(self, player.state)
+        return MetaLSTMPolicy(self, player.state, adapted={"episodes": n_episodes}, task=task)
+
+    @plain_torch()
+    def adapt_to_recorded(self, recordings: Sequence[Trajectories]) -> "MetaLSTMPolicy":
+        """The policy that remembers recorded episodes, one after the other, as those of one trial.
+
+        Args:
+            recordings: as `read_recording` gives them.
+        """
+        player, n = self.player(1), 0
+        with torch.inference_mode():
+            for rows in recordings:
+                for e in range(rows.reward.shape[1]):
+                    for t in range(int(rows.valid[:, e].sum())):
+                        player.decide(rows.obs[t, [e]], np.array([t == 0]))
+                        player.feel(rows.action[t, [e]], rows.reward[t, [e]])
+                    n += 1
+        return MetaLSTMPolicy(self, player.state, adapted={"recorded_episodes": n})
 
     def predict(
         self,
@@ -174,6 +194,10 @@ class MetaLSTM(Pupil):
         """Actions of the policy, from the start of a trial; see `MetaLSTMPolicy.predict`."""
         policy = MetaLSTMPolicy(self, rng=self.prediction_rng)
         return policy.predict(obs, state, episode_start, deterministic, reward)
+
+    def policy(self) -> "MetaLSTMPolicy":
+        """The policy at the start of a trial, to act with."""
+        return MetaLSTMPolicy(self)
 
     def _play(self, env: gymnasium.Env, player: Player, seed: int) -> None:
         """An episode in somebody's environment, cut at the family's horizon."""
@@ -188,20 +212,40 @@ class MetaLSTM(Pupil):
                     break
 
 
-class MetaLSTMPolicy:
+class MetaLSTMPolicy(Acting):
     """A policy at some point of a trial, to act with. It keeps nothing itself: the state does.
 
     Args:
         agent: whose parameters.
         state: of one trial, from which `predict` begins; None for the start of a trial.
         rng: draws actions that are not deterministic.
+        adapted: what the state remembers, in numbers.
+        task: of which, if that is known.
     """
 
+    agent: MetaLSTM
+
     def __init__(
-        self, agent: MetaLSTM, state: TrialState | None = None, rng: np.random.Generator | None = None
+        self,
+        agent: MetaLSTM,
+        state: TrialState | None = None,
+        rng: np.random.Generator | None = None,
+        adapted: Mapping[str, int] = NOTHING,
+        task: Task | None = None,
     ):
-        self.agent, self.state = agent, state
+        super().__init__(agent, adapted, task)
+        self.state = state
         self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+
+    def graph(self, attention: bool = False) -> RememberingGraph:
+        """What it does at a step, from where it begins; with how the memory was read, if that is wanted."""
+        player = self.agent.player(1)
+        start = self.state or player.state
+        return RememberingGraph(player.policy, player.params, player.normaliser, start, attention)
+
+    def describe(self) -> dict[str, Any]:
+        """Where it comes from, and whether it looks at rewards."""
+        return {**super().describe(), "reward_input": self.agent.config.reward_input}
 
     @plain_torch()
     def predict(
