@@ -1,7 +1,5 @@
 """A policy's step as a function of arrays alone, which torch can write down as a graph."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -26,7 +24,7 @@ class Graph(torch.nn.Module):
     """
 
     inputs: dict[str, tuple[int, ...]]
-    outputs: ClassVar[tuple[str, ...]]
+    outputs: tuple[str, ...]
     state_size = 0
 
     def example(self) -> tuple[Tensor, ...]:
@@ -37,7 +35,7 @@ class Graph(torch.nn.Module):
 class MemorylessGraph(Graph):
     """A policy that acts by what it sees: obs (1, n) to actions (1, m), in [-1, 1]."""
 
-    outputs = ("actions",)
+    outputs: tuple[str, ...] = ("actions",)
 
     def __init__(self, policy: GaussianMLP, params: Params, normaliser: Normaliser):
         super().__init__()
@@ -69,7 +67,7 @@ class RememberingGraph(Graph):
         InputError: the policy's memory grows with the trial, or attention is wanted where there are no slots.
     """
 
-    outputs = ("actions", "state_out")
+    outputs: tuple[str, ...] = ("actions", "state_out")
 
     def __init__(
         self,
@@ -115,11 +113,11 @@ class RememberingGraph(Graph):
         state = self._unpack(state_in).rewarded(received)
         decision, state = decide(self.policy, self.params, self.normaliser, state, obs, first)
         action = decision.mean.clamp(-1, 1)
-        out = action, self._pack(feel(state, action, torch.zeros_like(reward)))
-        if "attention" in self.outputs:
-            assert isinstance(self.policy.core, LSTMMemory)
-            out += (self.policy.core.look(self.params, state.memory),)
-        return out
+        packed = self._pack(feel(state, action, torch.zeros_like(reward)))
+        if "attention" not in self.outputs:
+            return action, packed
+        assert isinstance(self.policy.core, LSTMMemory)
+        return action, packed, self.policy.core.look(self.params, state.memory)
 
     def _unpack(self, flat: Tensor) -> TrialState:
         sizes = [x.numel() for x in self.start.values()]

@@ -3,7 +3,6 @@
 from typing import Any
 
 import mujoco
-import numpy as np
 
 from metarl.envs import TaskFamily
 

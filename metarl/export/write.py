@@ -6,8 +6,9 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,15 +30,16 @@ STEPS, TRIAL, EPISODE = 1000, 500, 125  # of the check: in all, of a trial, of a
 class Deployable(Protocol):
     """A policy that can be exported: what it does at a step, and the same as a graph."""
 
-    family: TaskFamily
+    @property
+    def family(self) -> TaskFamily:
+        """Of whose robot."""
+
+    @property
+    def predict(self) -> Callable[..., tuple[np.ndarray, Any]]:
+        """As agents have it: actions, and the state for the next call."""
 
     def graph(self, attention: bool = False) -> Graph:
         """Its step as a graph; with how its memory was read, where that is wanted."""
-
-    def predict(
-        self, obs: np.ndarray, state: Any = None, episode_start: np.ndarray | None = None, **kwargs: Any
-    ) -> tuple[np.ndarray, Any]:
-        """Actions, and the state for the next call."""
 
     def describe(self) -> dict[str, Any]:
         """Where it comes from, in plain values: learner, task, ..."""
@@ -50,6 +52,7 @@ class Exported:
     Attributes:
         path: of the file.
         size: of it, bytes.
+        inputs, outputs: their names.
         difference: the largest, between its actions and those of `predict`.
         n_steps: over which that was looked at.
         seconds: that it took.
@@ -58,6 +61,8 @@ class Exported:
 
     path: Path
     size: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     difference: float
     n_steps: int
     seconds: float
@@ -76,9 +81,7 @@ def export(policy: Deployable, path: str | Path) -> Exported:
         ModuleNotFoundError: onnx, onnxscript or onnxruntime is not installed.
     """
     begun, path = time.monotonic(), Path(path)
-    if path.suffix != ".onnx":
-        raise InputError(f"{path} is to hold ONNX: give it a name that ends in .onnx")
-    check_writable(path)
+    check_export(path)
     graph = policy.graph()
     metadata = describe(policy, graph)
     content = onnx_bytes(graph, metadata)
@@ -89,7 +92,25 @@ def export(policy: Deployable, path: str | Path) -> Exported:
             f"and {TOLERANCE:g} is allowed; the exporter of torch {torch.__version__} has made a wrong graph"
         )
     write_atomically(path, lambda file: file.write(content))
-    return Exported(path, len(content), difference, STEPS, time.monotonic() - begun, metadata)
+    return Exported(
+        path,
+        len(content),
+        tuple(graph.inputs),
+        graph.outputs,
+        difference,
+        STEPS,
+        time.monotonic() - begun,
+        metadata,
+    )
+
+
+def check_export(path: Path) -> None:
+    """Raise InputError unless an ONNX file can be written there, and what writes it is installed."""
+    if path.suffix != ".onnx":
+        raise InputError(f"{path} is to hold ONNX: give it a name that ends in .onnx")
+    check_writable(path)
+    for name in ("onnx", "onnxscript", "onnxruntime"):  # torch says less clearly what is missing
+        import_module(name)
 
 
 def describe(policy: Deployable, graph: Graph) -> dict[str, Any]:
@@ -109,9 +130,6 @@ def describe(policy: Deployable, graph: Graph) -> dict[str, Any]:
 @plain_torch()
 def onnx_bytes(graph: Graph, metadata: Mapping[str, Any]) -> bytes:
     """A graph as the content of an ONNX file; metadata is written as JSON, key by key."""
-    import onnx  # noqa: F401 - torch says less clearly what is missing
-    import onnxscript  # noqa: F401
-
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             graph.eval(),
@@ -172,7 +190,7 @@ def _tasks(policy: Deployable) -> list[Task]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """The exporter warns of packages that are not needed, and prints."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]

@@ -1,9 +1,9 @@
 """A policy to act with, as `adapt` hands it over."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -18,7 +18,7 @@ class Whose(Protocol):
     """What a policy has to know of its agent."""
 
     family: TaskFamily
-    name: str
+    name: ClassVar[str]
     seed: int
     num_timesteps: int
 
@@ -30,7 +30,12 @@ class Acting:
         agent: whose policy.
         adapted: what it was adapted by, in numbers.
         task: to which, if that is known.
+
+    Attributes:
+        predict: as agents have it: actions, and the state for the next call.
     """
+
+    predict: Callable[..., tuple[np.ndarray, Any]]
 
     def __init__(self, agent: Whose, adapted: Mapping[str, int] = NOTHING, task: Task | None = None):
         self.agent, self.adapted, self.task = agent, adapted, task
@@ -39,12 +44,6 @@ class Acting:
     def family(self) -> TaskFamily:
         """Of whose robot."""
         return self.agent.family
-
-    def predict(
-        self, obs: np.ndarray, state: Any = None, episode_start: np.ndarray | None = None, **kwargs: Any
-    ) -> tuple[np.ndarray, Any]:
-        """Actions, and the state for the next call."""
-        raise NotImplementedError
 
     def graph(self, attention: bool = False) -> Graph:
         """What it does at a step; with how its memory was read, where that is wanted."""

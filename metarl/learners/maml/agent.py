@@ -158,24 +158,23 @@ class MAML(Agent):
         Raises:
             InputError: a recording's actions are without the noise that one learns from.
         """
-        params = self.learner.initial(1)
+        learner = self.learner
+        params = learner.initial(1)
         for k, rows in enumerate(recordings):
-            mean, log_std = self.learner.policy.mean_std(
-                params,
-                self.learner.normaliser(torch.from_numpy(rows.obs).to(self.learner.device)).flatten(0, 1)[
-                    None
-                ],
+            obs, action = (
+                torch.from_numpy(x).to(learner.device).flatten(0, 1) for x in (rows.obs, rows.action)
             )
-            action = torch.from_numpy(rows.action).to(self.learner.device).flatten(0, 1)[None]
-            off = ((action - mean) * torch.exp(-log_std))[0, torch.from_numpy(rows.valid).flatten()]
-            if float(off.detach().square().mean()) < LEAST_NOISE:
-                raise InputError(
-                    "the recorded actions are the policy's own without noise, and nothing can be learned from "
-                    "them; record with predict(obs, deterministic=False), or add noise of action_std"
-                )
-            density = log_prob(mean, log_std, action).detach().cpu().numpy()
-            rows = replace(rows, log_prob=density[0].reshape(rows.reward.shape))
-            params = self.learner.adapt(params, rows, k + 1)
+            with torch.no_grad():
+                mean, log_std = act(learner.policy, params, learner.normaliser, obs)
+                noise = ((action - mean) / log_std.exp())[torch.from_numpy(rows.valid).flatten()]
+                if float(noise.square().mean()) < LEAST_NOISE:
+                    raise InputError(
+                        "the recorded actions are the policy's own, without the noise that one learns from; "
+                        "record with predict(obs, deterministic=False), or add noise of action_std"
+                    )
+                density = log_prob(mean, log_std, action).cpu().numpy()
+            rows = replace(rows, log_prob=density.reshape(rows.reward.shape))
+            params = learner.adapt(params, rows, k + 1)
         n = sum(int(rows.episode_start.sum()) for rows in recordings)
         return MAMLPolicy(self, params, adapted={"recorded_episodes": n, "gradient_steps": len(recordings)})
 
@@ -233,6 +232,11 @@ class MAMLPolicy(Acting):
         """What it does at a step; there is no memory to look at."""
         params = {k: p.cpu() for k, p in self.params.items()}
         return MemorylessGraph(self.learner.policy, params, self.learner.normaliser)
+
+    def describe(self) -> dict[str, Any]:
+        """Where it comes from, and the noise by which it explores."""
+        std = self.params["log_std"].exp().clamp(min=self.learner.policy.min_std).flatten()
+        return {**super().describe(), "action_std": std.tolist()}
 
     def predict(
         self,
