@@ -24,6 +24,7 @@ BLOCKS = [
 ]
 NAMED = re.compile(r"(?:# |<!-- )(\w+\.(?:py|xml))(?: -->)?\n")  # files that the reader is told to write
 FILES = {found[1]: code for _, _, code in BLOCKS if (found := NAMED.match(code))}
+FILES |= {path.name: path.read_text() for path in (ROOT / "docs").glob("*.py")}  # and to copy
 PYTHON = [(page, code) for page, kind, code in BLOCKS if kind == "python" and not NAMED.match(code)]
 WORDS = [
     shlex.split(line, comments=True)[1:]

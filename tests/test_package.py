@@ -173,6 +173,8 @@ sys.exit(main(sys.argv[1:]))
         ("matplotlib", ["evaluate", "RUN", "--plot", "picture.png", "--json", "out.json"], "plots"),
         ("matplotlib", ["render", "RUN"], "render"),
         ("PIL", ["render", "RUN"], "render"),
+        ("onnxscript", ["export", "RUN"], "export"),
+        ("onnxruntime", ["export", "RUN"], "export"),
         ("gymnasium_robotics", ["train", "ArmPush", "--out", "new"], "robots"),
     ],
 )

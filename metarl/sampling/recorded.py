@@ -30,13 +30,13 @@ def read_recording(path: str | Path, family: TaskFamily) -> Trajectories:
     """
     arrays = _arrays(Path(path))
     length = len(arrays["reward"]) if arrays["reward"].ndim == 1 else -1
-    shapes = {"obs": (length, family.obs_dim), "action": (length, family.action_dim)}
+    widths = {"obs": (family.obs_dim,), "action": (family.action_dim,)}
     for name, array in arrays.items():
-        wanted = shapes.get(name, (length,))
-        if array.shape != wanted or not length:
-            words = f"(L, {wanted[1]})" if name in shapes else "(L,)"
+        columns = widths.get(name, ())
+        if array.shape != (length, *columns) or not length:
+            words = ", ".join(["L", *map(str, columns)]) if columns else "L,"
             raise InputError(
-                f"{path}: {name} has shape {array.shape}; {family.name} needs {words}, the same L > 0 everywhere"
+                f"{path}: {name} has shape {array.shape}; {family.name} needs ({words}), one L > 0 in all"
             )
         if not np.isfinite(array).all():
             raise InputError(f"{path}: {name} holds what is not a finite number")
