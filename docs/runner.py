@@ -24,10 +24,21 @@ class Runner:
         """Forget everything: another task, about which nothing is known."""
         self.state = np.zeros((1, self.about["state_size"]), np.float32)
 
-    def act(self, obs, reward=0.0, episode_start=False):
-        """What to send to the actuators, (m,), for what is seen now, (n,), and what the last step gave."""
-        values = {"obs": [obs], "reward": [reward], "episode_start": [episode_start], "state_in": self.state}
+    def act(self, obs, reward=None, episode_start=False, noise=0.0):
+        """What to send to the actuators, (m,), for what is seen now, (n,), and what the last step gave.
+
+        `self.action` is the action (m,) that it comes from, with the noise that was asked for.
+        """
+        if reward is None and self.about.get("reward_input") and self.state.any():
+            raise ValueError("this policy learns its task from the reward: give that of the last step")
+        values = {
+            "obs": [obs],
+            "reward": [reward or 0.0],
+            "episode_start": [episode_start],
+            "state_in": self.state,
+        }
         given = {name: np.asarray(values[name], np.float32) for name in self.inputs}
         actions, *rest = self.session.run(None, given)
         self.state = rest[0] if rest else self.state
-        return self.offset + self.scale * actions[0]
+        self.action = actions[0] + noise
+        return self.offset + self.scale * np.clip(self.action, -1, 1)

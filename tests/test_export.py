@@ -200,7 +200,13 @@ def test_the_runner_needs_numpy_and_onnxruntime_only(exported):
         [sys.executable, "-c", code, exported[1]], cwd=DOCS, capture_output=True, text=True, check=True
     )
     assert not {"torch", "metarl", "mujoco", "onnx"} & set(done.stdout.split())
-    assert len((DOCS / "runner.py").read_text().splitlines()) <= 40
+
+
+def test_a_runner_does_not_go_on_without_the_reward_that_its_policy_learns_from(exported):
+    runner = Runner(exported[1])
+    runner.act([0.0, 0.0])
+    with pytest.raises(ValueError, match="learns its task from the reward"):
+        runner.act([0.0, 0.0])
 
 
 SERVOS = """
@@ -219,6 +225,9 @@ class Servos(TaskFamily):
     def build_model(self):
         return mujoco.MjModel.from_xml_string(SERVOS)
 
+    def reward(self, r, action, task):
+        return {"near": -np.abs(r.qpos[:, 0] - task["goal"]), "effort": -np.square(action).sum(axis=1)}
+
 
 def test_a_file_says_what_a_robot_has_to_know():
     about = describe_robot(Servos())
@@ -226,7 +235,7 @@ def test_a_file_says_what_a_robot_has_to_know():
     assert about["default_joint_pos"] == [0, 0.5]
     assert (about["action_offset"], about["action_scale"]) == ([1, 0], [2, 5])
     assert about["joint_stiffness"] == [180, None] and about["joint_damping"] == [18, None]
-    assert about["control_dt"] == 0.002
+    assert about["control_dt"] == 0.002 and about["reward_terms"] == ["near", "effort"]
     assert "joint_stiffness" not in describe_robot(load_family("HalfCheetahVel"))
 
 
@@ -310,6 +319,7 @@ def test_the_command_writes_what_the_agent_does_and_says_how_well(exported, monk
     assert said[0].startswith("wrote policy.onnx: ") and said[0].endswith("a step every 100 ms")
     assert said[1] == "obs, reward, episode_start, state_in -> actions, state_out"
     assert said[2].startswith("its actions differ from predict by ")
+    assert said[3] == "it learns its task from the reward, which a robot has to measure: distance"
     about = ort.InferenceSession("policy.onnx").get_modelmeta().custom_metadata_map
     assert json.loads(about["task"]) == {"goal_x": 0.7, "goal_y": 0.2}
     assert json.loads(about["learner"]) == "meta-lstm"

@@ -45,6 +45,9 @@ class Export(Command):
         say(f"wrote {done.path}: {done.size / 1e6:.2f} MB, a step every {1000 * about['control_dt']:g} ms")
         say(f"{names[0]} -> {names[1]}")
         say(f"its actions differ from predict by {done.difference:.1g} at most, over {done.n_steps:,} steps")
+        if about.get("reward_input"):
+            terms = " + ".join(about["reward_terms"])
+            say(f"it learns its task from the reward, which a robot has to measure: {terms}")
         if about["learner"] == "maml" and not about["adapted"]:
             say("it is the policy before adaptation; --task or --episodes adapt it first")
         return 0

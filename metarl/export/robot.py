@@ -3,8 +3,9 @@
 from typing import Any
 
 import mujoco
+import numpy as np
 
-from metarl.envs import TaskFamily
+from metarl.envs import BatchSim, TaskFamily
 
 SINGLE = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtJoint.mjJNT_HINGE  # joints that one number describes
 ON_JOINT = mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT
@@ -16,7 +17,7 @@ def describe_robot(family: TaskFamily) -> dict[str, Any]:
     Returns:
         By the names that tools for deployment know: joint_names, default_joint_pos, action_scale,
         joint_stiffness and joint_damping where actuators are servos, observation_names, control_dt.
-        And actuator_names, action_offset, observation_slices.
+        And actuator_names, action_offset, observation_slices, reward_terms, whose sum is the reward.
     """
     model, (middle, scale) = family.model, family.action_map
     joints = [_joint(model, i) for i in range(model.nu)]
@@ -34,6 +35,7 @@ def describe_robot(family: TaskFamily) -> dict[str, Any]:
         "action_offset": middle.tolist(),
         **_servos(model),
         **_observation(family),
+        "reward_terms": _reward_terms(family),
         "control_dt": family.dt,
     }
 
@@ -66,6 +68,13 @@ def _observation(family: TaskFamily) -> dict[str, Any]:
         "observation_names": list(parts),
         "observation_slices": [[part.start, part.stop] for part in parts.values()],
     }
+
+
+def _reward_terms(family: TaskFamily) -> list[str]:
+    """Names of what the reward is made of."""
+    sim = BatchSim(family, 1, n_threads=1)
+    sim.start(np.random.default_rng(0))
+    return list(sim.step(np.zeros((1, family.action_dim))).terms)
 
 
 def _name(model: mujoco.MjModel, kind: mujoco.mjtObj, i: int) -> str:
