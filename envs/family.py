@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from metarl.envs.markers import Marker, View
-from metarl.envs.mjcf import load_mjcf
+from metarl.envs.mjcf import compile_spec, load_spec
 from metarl.envs.mjlog import no_log_file
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
@@ -28,7 +28,7 @@ class TaskFamily:
     Actions are in [-1, 1] and are mapped onto the actuators' control ranges.
 
     Attributes:
-        mjcf: path of the robot's MJCF file (or override `build_model`).
+        mjcf: path of the robot's MJCF file (or override `build_spec`).
         params: what varies.
         frame_skip: physics substeps per step.
         horizon: steps until an episode is truncated.
@@ -60,9 +60,13 @@ class TaskFamily:
 
     # What a family defines.
 
+    def build_spec(self) -> mujoco.MjSpec:
+        """The robot as it is compiled: override this to edit what the file says."""
+        return load_spec(self.mjcf)
+
     def build_model(self) -> mujoco.MjModel:
         """Compile the robot."""
-        return load_mjcf(self.mjcf)
+        return compile_spec(self.build_spec())
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw n initial states: qpos (n, nq), qvel (n, nv). Default: the model's own, at rest."""
@@ -104,6 +108,10 @@ class TaskFamily:
         return ()
 
     # What follows from it.
+
+    def seen_markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """Those of `markers` that have a size."""
+        return tuple(marker for marker in self.markers(task, data) if max(marker.size) > 0)
 
     @property
     def name(self) -> str:

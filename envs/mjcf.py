@@ -14,8 +14,8 @@ FOLDERS = ("meshdir", "texturedir", "assetdir")
 XML = ("include", "model")  # elements that refer to more of the kind, whatever the file is called
 
 
-def load_mjcf(path: str | Path) -> mujoco.MjModel:
-    """Compile an MJCF file.
+def load_spec(path: str | Path) -> mujoco.MjSpec:
+    """Read an MJCF file.
 
     Raises:
         InputError: the file is missing, not valid, refers to something outside its folder, or is huge.
@@ -24,9 +24,24 @@ def load_mjcf(path: str | Path) -> mujoco.MjModel:
     if path.is_file():
         robot_files(path)
     try:
-        return mujoco.MjModel.from_xml_path(str(path))
+        return mujoco.MjSpec.from_file(str(path))
     except ValueError as error:
         raise InputError(f"cannot load the robot {path}: {str(error).splitlines()[0]}") from None
+
+
+def compile_spec(spec: mujoco.MjSpec) -> mujoco.MjModel:
+    """Compile a robot.
+
+    Raises:
+        InputError: it is not valid.
+    """
+    try:
+        return spec.compile()
+    except ValueError as error:
+        where = f" in {spec.modelfiledir}" if spec.modelfiledir else ""
+        raise InputError(
+            f"cannot load the robot {spec.modelname}{where}: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def robot_files(path: Path) -> set[Path]:

@@ -3,9 +3,13 @@
 import pytest
 
 from metarl.envs import InputError, mjcf
-from metarl.envs.mjcf import load_mjcf
+from metarl.envs.mjcf import compile_spec, load_spec
 
 BODY = '<worldbody><body><joint type="slide"/><geom size="1"/></body></worldbody>'
+
+
+def load_mjcf(path):
+    return compile_spec(load_spec(path))
 
 
 @pytest.fixture

@@ -56,26 +56,30 @@ class FetchArm(TaskFamily):
     derived = ("site_xpos",)
     view = View(distance=1.6, azimuth=140.0, elevation=-25.0, lookat=(1.25, 0.75, 0.5))
 
+    def build_spec(self) -> mujoco.MjSpec:
+        """The arm without what never moves, and with servos for the hand."""
+        spec = mujoco.MjSpec.from_file(str(fetch_assets() / self.file))
+        spec.option.timestep, spec.option.integrator = 0.004, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        spec.body("robot0:base_link").pos = BASE
+        for joint in spec.joints:
+            if any(name in joint.name for name in FIXED):
+                spec.delete(joint)
+        for geom in spec.geoms:
+            if geom.name == OBJECT:
+                geom.priority = 1  # its friction counts, not the larger one of two that touch
+            if geom.name.startswith("robot0:") and "finger" not in geom.name:
+                geom.contype = geom.conaffinity = 0
+        spec.delete(spec.site("target0"))
+        spec.delete(spec.body("robot0:mocap"))
+        for equality in spec.equalities:
+            spec.delete(equality)
+        self._add_servos(spec)
+        return spec
+
     def build_model(self) -> mujoco.MjModel:
-        """Compile the arm without what never moves, and with servos for the hand."""
+        """Compile the arm; what MuJoCo remarks about Fetch's files is nobody's news."""
         with no_console():
-            spec = mujoco.MjSpec.from_file(str(fetch_assets() / self.file))
-            spec.option.timestep, spec.option.integrator = 0.004, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-            spec.body("robot0:base_link").pos = BASE
-            for joint in spec.joints:
-                if any(name in joint.name for name in FIXED):
-                    spec.delete(joint)
-            for geom in spec.geoms:
-                if geom.name == OBJECT:
-                    geom.priority = 1  # its friction counts, not the larger one of two that touch
-                if geom.name.startswith("robot0:") and "finger" not in geom.name:
-                    geom.contype = geom.conaffinity = 0
-            spec.delete(spec.site("target0"))
-            spec.delete(spec.body("robot0:mocap"))
-            for equality in spec.equalities:
-                spec.delete(equality)
-            self._add_servos(spec)
-            return spec.compile()
+            return super().build_model()
 
     def _add_servos(self, spec: mujoco.MjSpec) -> None:
         """A weightless hand in the air that is driven along x, y and z, and the gripper tied to it."""
@@ -229,7 +233,7 @@ class ArmPush(FetchArm):
 
     def _goal(self, task: Mapping[str, np.ndarray]) -> np.ndarray:
         x, y, _ = self.hand_at_rest
-        table = np.full_like(np.asarray(task["goal_x"], float), self.table)
+        table = np.full_like(task["goal_x"], self.table)
         return np.stack([x + task["goal_x"], y + task["goal_y"], table], axis=-1)
 
 

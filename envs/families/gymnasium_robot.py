@@ -6,7 +6,7 @@ import gymnasium
 import mujoco
 
 from metarl.envs.family import TaskFamily
-from metarl.envs.mjcf import load_mjcf
+from metarl.envs.mjcf import load_spec
 from metarl.envs.mjlog import no_console
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
@@ -15,7 +15,11 @@ ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 class GymnasiumRobot(TaskFamily):
     """A family on a robot that Gymnasium ships; `mjcf` is the file's name there."""
 
+    def build_spec(self) -> mujoco.MjSpec:
+        """The robot as Gymnasium ships it."""
+        return load_spec(ASSETS / self.mjcf)
+
     def build_model(self) -> mujoco.MjModel:
         """Compile the robot; what MuJoCo remarks about Gymnasium's files is nobody's news."""
         with no_console():
-            return load_mjcf(ASSETS / self.mjcf)
+            return super().build_model()

@@ -1,7 +1,7 @@
 """A point that is moved in the plane: the smallest family, whose optimum is known in closed form."""
 
 from collections.abc import Mapping
-from math import cos, pi, sin
+from math import pi
 from typing import ClassVar
 
 import mujoco
@@ -59,9 +59,9 @@ class PointGoal(TaskFamily):
     horizon = 20
     n_test = 20
 
-    def build_model(self) -> mujoco.MjModel:
-        """Compile the point."""
-        return mujoco.MjModel.from_xml_string(POINT)
+    def build_spec(self) -> mujoco.MjSpec:
+        """The point."""
+        return mujoco.MjSpec.from_string(POINT)
 
     def observe(self, r: Readings) -> np.ndarray:
         """Position, (N, 2) m."""
@@ -125,7 +125,7 @@ class SparsePointGoal(PointGoal):
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """Where there is reward."""
-        return (Marker("cylinder", (cos(task["angle"]), sin(task["angle"]), 0.0), (NEAR, 0.01)),)
+        return (Marker("cylinder", (np.cos(task["angle"]), np.sin(task["angle"]), 0.0), (NEAR, 0.01)),)
 
     def optimum(self, goal: np.ndarray) -> np.ndarray:
         """Not known in closed form here."""

@@ -7,9 +7,8 @@ import mujoco
 import numpy as np
 
 from metarl.envs.distributions import AnnulusRadius, Uniform
-from metarl.envs.families.gymnasium_robot import ASSETS, GymnasiumRobot
+from metarl.envs.families.gymnasium_robot import GymnasiumRobot
 from metarl.envs.markers import Marker
-from metarl.envs.mjlog import no_console
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
@@ -38,13 +37,12 @@ class ReacherGoal(GymnasiumRobot):
     recipes = (Recipe("meta-lstm", 1_500_000, {"change_input": "all"}),)
     derived = ("xpos",)
 
-    def build_model(self) -> mujoco.MjModel:
-        """Compile Gymnasium's arm without the body that marks its target, and look at it from above."""
-        with no_console():
-            spec = mujoco.MjSpec.from_file(str(ASSETS / self.mjcf))
-            spec.delete(spec.body("target"))
-            spec.worldbody.add_camera(name="top", pos=[0, 0, 0.7])
-            return spec.compile()
+    def build_spec(self) -> mujoco.MjSpec:
+        """Gymnasium's arm without the body that marks its target, looked at from above."""
+        spec = super().build_spec()
+        spec.delete(spec.body("target"))
+        spec.worldbody.add_camera(name="top", pos=[0, 0, 0.7])
+        return spec
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """The stretched arm, with noise U(-0.1, 0.1) rad and U(-0.005, 0.005) rad/s."""
