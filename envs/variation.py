@@ -4,6 +4,7 @@ A varied field is one row here. Scaling starts from the value in the model file,
 twice is applying it once. `Variation.writes` turns a parameter's numbers into field values.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import mujoco
@@ -132,15 +133,31 @@ def apply(batch: Batch, variations: list[Variation], numbers: list[np.ndarray], 
         numbers: for each, (N, size) task values.
         ids: (N,) simulations, sorted.
     """
-    own = {v.field for v in variations}
     for variation, number in zip(variations, numbers, strict=True):
         value = variation.values(number)
         _write(batch, variation.field, ids, variation.index, value)
-        along = FIELDS[variation.field].along
-        if along and along not in own and not variation.alone:
+        along = follower(variation, variations)
+        if along is not None:
             _scale_rows(batch, along, ids, variation, value)
     if variations:
         batch.set_const(ids)
+
+
+def follower(variation: Variation, variations: Iterable[Variation]) -> str | None:
+    """The field whose rows take the scale of a varied one, among all that vary; None if there is none."""
+    along, own = FIELDS[variation.field].along, {v.field for v in variations}
+    return along if along not in own and not variation.alone else None
+
+
+def following(model: mujoco.MjModel, field: str, lead: Variation) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a field that follow another one, and which of the elements that are varied they follow.
+
+    Returns:
+        (n,) places among the elements of `lead`, and (n,) rows.
+    """
+    rows, column = np.divmod(lead.index, lead.width)
+    leads = np.flatnonzero((column == 0) & getattr(model, field)[rows].any(axis=1))
+    return leads, rows[leads]
 
 
 def _write(batch: Batch, field: str, ids: np.ndarray, index: np.ndarray, value: np.ndarray) -> None:
@@ -150,11 +167,10 @@ def _write(batch: Batch, field: str, ids: np.ndarray, index: np.ndarray, value: 
 
 def _scale_rows(batch: Batch, field: str, ids: np.ndarray, lead: Variation, value: np.ndarray) -> None:
     """Scale the rows of `field` by what `lead` did to the first column of its field, of the same objects."""
-    rows, column = np.divmod(lead.index, lead.width)
-    leads = (column == 0) & getattr(batch.model, field)[rows].any(axis=1)
-    if not leads.any():  # as with motors, which have no bias
+    leads, rows = following(batch.model, field, lead)
+    if not len(leads):  # as with motors, which have no bias
         return
-    rows, value, base = rows[leads], value[:, leads], lead.nominal[leads]
+    value, base = value[:, leads], lead.nominal[leads]
     nominal = getattr(batch.model, field)[rows]  # (n, width)
     ratio = np.divide(value, base, out=np.ones_like(value), where=base != 0)  # (N, n)
     live = batch.expand(field)
