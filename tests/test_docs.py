@@ -13,6 +13,7 @@ import pytest
 from metarl import __version__
 from metarl.cli import main
 from metarl.envs import FAMILIES
+from metarl.render.live_page import FRONT, LIVE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -63,6 +64,8 @@ def test_every_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, gl: N
     assert len(COMMANDS) >= 18
     for arguments in COMMANDS:
         if "--live" in arguments:  # it goes on until somebody closes it
+            continue
+        if arguments[-1].endswith(LIVE) and not FRONT.is_file():  # which scripts/build_page builds
             continue
         words = pairwise(["", *arguments])
         short = [SHORT[word] if before == "--steps" else word for before, word in words]
