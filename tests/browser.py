@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 
 FLAGS = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0"]
-FLAGS += ["--js-flags=--expose-gc"]
+FLAGS += ["--js-flags=--expose-gc", "--enable-precise-memory-info"]  # to see whether memory grows
 PATIENCE = 120  # s
 
 
