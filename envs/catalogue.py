@@ -11,6 +11,8 @@ from metarl.envs.family import TaskFamily
 from metarl.envs.trust import check_trusted, fingerprints, trust
 from metarl.errors import InputError, unknown
 
+ROBOT = ("build_spec", "build_model")  # where a family may say what its robot is
+
 
 def load_family(name: str) -> TaskFamily:
     """The family of this name, which its user gives: a file that is named runs, and is trusted from now on.
@@ -135,7 +137,8 @@ def _whole(kind: type[TaskFamily], path: Path) -> TaskFamily:
     """
     said = {
         "params": hasattr(kind, "params"),
-        "mjcf": hasattr(kind, "mjcf") or kind.build_model is not TaskFamily.build_model,
+        "mjcf": hasattr(kind, "mjcf")
+        or any(getattr(kind, name) is not getattr(TaskFamily, name) for name in ROBOT),
         "reward": kind.reward is not TaskFamily.reward,
     }
     if not all(said.values()):

@@ -14,7 +14,9 @@ from metarl.envs.batch_sim import BatchSim
 from metarl.envs.family import TaskFamily
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
+from metarl.envs.sensing import marker_graph, sensing_graph
 from metarl.envs.task import Task
+from metarl.envs.trace import TraceError
 from metarl.errors import InputError
 
 N, STEPS = 64, 40  # simulations and steps of a check
@@ -29,10 +31,12 @@ class Finding:
     Attributes:
         law: what has to hold.
         problem: what is wrong, and what to do about it; None where the law holds.
+        remark: what cannot be had from the family as it is, though nothing is wrong with it.
     """
 
     law: str
     problem: str | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Trial:
 
 def check(family: TaskFamily) -> Iterator[Finding]:
     """Try the laws that every family has to keep, and stop where the others make no sense."""
+    sound = True
     for law, find in CHECKS.items():
         try:
             with np.errstate(all="ignore"):  # what is not finite is found by a check of its own
@@ -66,9 +71,12 @@ def check(family: TaskFamily) -> Iterator[Finding]:
             problem = str(error)
         except Exception as error:  # a family of somebody's own can fail in any way
             problem = _in_words(error)
+        sound = sound and problem is None
         yield Finding(law, problem)
         if problem is not None and law in FIRST:
             return
+    if sound and (remark := _traced(family)) is not None:
+        yield Finding(TRACED, remark=remark)
 
 
 def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Trial:
@@ -346,7 +354,18 @@ CHECKS: dict[str, Callable[[TaskFamily], str | None]] = {
     "a friction that varies counts where something touches": _frictions,
     "held-out tasks differ, and are not trained on": _splits,
 }
+TRACED = "a live page can run its functions"
 FIRST = list(CHECKS)[:2]  # without which the others have nothing to go by
+
+
+def _traced(family: TaskFamily) -> str | None:
+    """What keeps a family from being taken out of Python."""
+    try:
+        sensing_graph(family)
+        marker_graph(family)
+    except TraceError as error:
+        return str(error)
+    return None
 
 
 # Parts.

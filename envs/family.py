@@ -14,7 +14,7 @@ import numpy as np
 from metarl.envs.actions import ActionMap, Controls, Direct, keyframe
 from metarl.envs.events import Push
 from metarl.envs.markers import Marker, View
-from metarl.envs.mjcf import load_mjcf
+from metarl.envs.mjcf import load_spec
 from metarl.envs.mjlog import no_log_file
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
@@ -82,16 +82,14 @@ class TaskFamily:
 
     def build_spec(self) -> mujoco.MjSpec:
         """Read the robot's MJCF. Default: that of the file `mjcf`."""
-        return load_mjcf(self.mjcf)
+        return load_spec(self.mjcf)
 
     def edit(self, spec: mujoco.MjSpec) -> None:
         """Change the robot's MJCF before it is compiled: servos, time step, contacts. Default: nothing."""
 
     def build_model(self, visual: bool = False) -> mujoco.MjModel:
         """Compile the robot, with or without the meshes that are there for the eye only."""
-        spec = self.build_spec()
-        self.edit(spec)
-        return compile_robot(spec, self.params, self.contacts, visual)
+        return compile_robot(self.edited_spec(), self.params, self.contacts, visual)
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw n initial states: qpos (n, nq), qvel (n, nv). Default: `home`, at rest."""
@@ -144,6 +142,16 @@ class TaskFamily:
 
     # What follows from it.
 
+    def edited_spec(self) -> mujoco.MjSpec:
+        """The robot's MJCF with what the family changes of it."""
+        spec = self.build_spec()
+        self.edit(spec)
+        return spec
+
+    def seen_markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
+        """Those of `markers` that have a size."""
+        return tuple(marker for marker in self.markers(task, data) if max(marker.size) > 0)
+
     @property
     def name(self) -> str:
         """The class's name, under which the catalogue lists it."""
@@ -170,9 +178,7 @@ class TaskFamily:
         """The robot for pictures: the same states, with the meshes that are there for the eye only."""
         if "visual" not in inspect.signature(self.build_model).parameters:
             return self.model
-        spec = self.build_spec()
-        self.edit(spec)
-        return self.build_model(visual=True) if has_clothes(spec) else self.model
+        return self.build_model(visual=True) if has_clothes(self.edited_spec()) else self.model
 
     @cached_property
     def home(self) -> np.ndarray:
@@ -221,6 +227,11 @@ class TaskFamily:
     def action_dim(self) -> int:
         """Number of actuators."""
         return self.model.nu
+
+    @cached_property
+    def action_map(self) -> tuple[np.ndarray, np.ndarray]:
+        """Middle and scale, (action_dim,) each, of the controls: control = middle + scale * action."""
+        return self.controls.middle, self.controls.scale
 
     @cached_property
     def parts(self) -> dict[str, slice]:

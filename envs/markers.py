@@ -1,7 +1,7 @@
 """What a picture shows and physics knows nothing of: markers of a task, and from where to look."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import mujoco
 import numpy as np
@@ -43,7 +43,8 @@ class Marker:
     Attributes:
         kind: a sphere, an upright cylinder, an upright box, or an arrow.
         position: of the centre, of an arrow the tail, m.
-        size: radius; radius and half the height; half of each side; or an arrow's half width, m.
+        size: radius; radius and half the height; half of each side; or an arrow's half width, m. What has
+            no size is not seen.
         to: the tip of an arrow, m.
         colour: red, green, blue and opacity, 0 to 1.
     """
@@ -62,3 +63,8 @@ class Marker:
         if self.to is not None:
             mujoco.mjv_connector(geom, KINDS[self.kind], self.size[0], position, np.array(self.to))
         geom.category, geom.emission = mujoco.mjtCatBit.mjCAT_DECOR, 0.3
+
+
+def weak_size(largest: float, lost: Any) -> Any:
+    """Radius of a marker on what has lost a fraction of its strength, m; nothing where it has lost none."""
+    return largest * np.sqrt(np.maximum(lost, 0.0))

@@ -14,7 +14,7 @@ FOLDERS = ("meshdir", "texturedir", "assetdir")
 XML = ("include", "model")  # elements that refer to more of the kind, whatever the file is called
 
 
-def load_mjcf(path: str | Path) -> mujoco.MjSpec:
+def load_spec(path: str | Path) -> mujoco.MjSpec:
     """Read an MJCF file.
 
     Raises:
@@ -27,6 +27,21 @@ def load_mjcf(path: str | Path) -> mujoco.MjSpec:
         return mujoco.MjSpec.from_file(str(path))
     except ValueError as error:
         raise InputError(f"cannot load the robot {path}: {str(error).splitlines()[0]}") from None
+
+
+def compile_spec(spec: mujoco.MjSpec) -> mujoco.MjModel:
+    """Compile a robot.
+
+    Raises:
+        InputError: it is not valid.
+    """
+    try:
+        return spec.compile()
+    except ValueError as error:
+        where = f" in {spec.modelfiledir}" if spec.modelfiledir else ""
+        raise InputError(
+            f"cannot load the robot {spec.modelname}{where}: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def robot_files(path: Path) -> set[Path]:

@@ -1,5 +1,6 @@
 """Where MuJoCo's own warnings go: never into a file in the working directory."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,6 +29,8 @@ def no_console() -> Iterator[None]:
     config.logto_console = config.logto_file = False
     config.set()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
     finally:
         before.set()

@@ -48,7 +48,7 @@ class FrameRenderer:
         pose(self._model, self._data, state)
         self._renderer.update_scene(self._data, self._camera)
         if task is not None:
-            add_markers(self._renderer.scene, self.family.markers(task, self._data))
+            add_markers(self._renderer.scene, self.family.seen_markers(task, self._data))
         # Without a GPU these two cost several times the rest.
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False

@@ -1,16 +1,15 @@
 """From a robot's MJCF to the model that is simulated."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 
 import mujoco
 import numpy as np
 
+from metarl.envs.mjcf import compile_spec
 from metarl.envs.mjlog import no_console
 from metarl.envs.param import Param
 from metarl.envs.touch import add_touch
 from metarl.envs.variation import FLOOR, PAYLOAD, PLACE, fields_of_row
-from metarl.errors import InputError
 
 NUDGE = 1e-6  # m, by which a centre of mass is off its body's frame, and turned, while it is compiled
 INERTIAL = {"body_ipos", "body_iquat"}
@@ -54,12 +53,8 @@ def has_clothes(spec: mujoco.MjSpec) -> bool:
 
 
 def _compiled(spec: mujoco.MjSpec) -> mujoco.MjModel:
-    try:
-        with no_console(), warnings.catch_warnings():  # what MuJoCo remarks about others' files
-            warnings.simplefilter("ignore")
-            return spec.compile()
-    except ValueError as error:
-        raise InputError(f"cannot compile the robot: {str(error).splitlines()[0]}") from None
+    with no_console():  # what MuJoCo remarks about others' files is nobody's news
+        return compile_spec(spec)
 
 
 def _keep_controls(spec: mujoco.MjSpec, param: Param) -> None:

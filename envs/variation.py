@@ -4,7 +4,7 @@ A varied field is one row here. Parameters that vary the same numbers go one aft
 value in the model file, so that applying a task twice is applying it once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import mujoco
@@ -192,33 +192,34 @@ class Variation:
             return np.broadcast_to(numbers, np.broadcast_shapes(value.shape, numbers.shape))
         return value * numbers if self.mode == "scale" else value + numbers
 
-    def write(self, batch: Batch, ids: np.ndarray, numbers: np.ndarray, own: set[str]) -> None:
+    def write(
+        self, batch: Batch, ids: np.ndarray, numbers: np.ndarray, variations: "Iterable[Variation]"
+    ) -> None:
         """Change what the simulations `ids` have now, by the numbers of their tasks, (N, size).
 
         Args:
             batch: the simulations.
             ids: (N,) sorted.
             numbers: (N, size).
-            own: fields that have a parameter of their own, and follow no other.
+            variations: all that vary.
         """
         for target in self.targets:
             live = flat(batch, target.field)
             where = np.ix_(ids, target.index)
             before = live[where]
             after = live[where] = self._changed(before, numbers[:, target.number])
-        along = ROWS[self.field].along
-        if along and along not in own and not self.alone:
+        along = follower(self, variations)
+        if along is not None:
             self._scale_rows(batch, along, ids, before, after)
 
     def _scale_rows(
         self, batch: Batch, field: str, ids: np.ndarray, before: np.ndarray, after: np.ndarray
     ) -> None:
         """Scale rows of `field` by what became of the first column of this one's, of the same objects."""
-        rows, column = np.divmod(self.index, self.width)
-        leads = (column == 0) & getattr(batch.model, field)[rows].any(axis=1)
-        if not leads.any():  # as with motors, which have no bias
+        leads, rows = following(batch.model, field, self)
+        if not len(leads):  # as with motors, which have no bias
             return
-        rows, before, after = rows[leads], before[:, leads], after[:, leads]
+        before, after = before[:, leads], after[:, leads]
         ratio = np.divide(after, before, out=np.ones_like(after), where=before != 0)  # (N, n)
         batch.expand(field)[np.ix_(ids, rows)] *= ratio[:, :, None]
 
@@ -302,11 +303,27 @@ def apply(
     for name in {name for v in variations for name in fields_of_row(v.field)}:
         if batch.expanded(name) is not None:
             flat(batch, name)[ids] = value_of(batch.model, name).ravel()
-    own = {v.field for v in variations}
     for variation, number in zip(variations, numbers, strict=True):
-        variation.write(batch, ids, number, own)
+        variation.write(batch, ids, number, variations)
     add_payloads(batch, variations, numbers, ids)
     batch.set_const(ids)
+
+
+def follower(variation: Variation, variations: Iterable[Variation]) -> str | None:
+    """The field whose rows take the scale of a varied one, among all that vary; None if there is none."""
+    along, own = ROWS[variation.field].along, {v.field for v in variations}
+    return along if along not in own and not variation.alone else None
+
+
+def following(model: mujoco.MjModel, field: str, lead: Variation) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a field that follow another one, and which of the elements that are varied they follow.
+
+    Returns:
+        (n,) places among the elements of `lead`, and (n,) rows.
+    """
+    rows, column = np.divmod(lead.index, lead.width)
+    leads = np.flatnonzero((column == 0) & getattr(model, field)[rows].any(axis=1))
+    return leads, rows[leads]
 
 
 def add_payloads(

@@ -127,10 +127,10 @@ def test_a_row_whose_episode_has_ended_waits_and_remembers_its_last_step():
             for t in range(lived[n]):
                 alone.decide(episode.obs[t, [n]], episode.episode_start[t, [n]])
                 alone.feel(episode.action[t, [n]], episode.reward[t, [n]])
-        for k, x in alone.memory.items():
-            torch.testing.assert_close(x[0], player.memory[k][n], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(alone.last["action"][0], player.last["action"][n])
-        assert player.last["reward"][n] == 1
+        for k, x in alone.state.memory.items():
+            torch.testing.assert_close(x[0], player.state.memory[k][n], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(alone.state.last["action"][0], player.state.last["action"][n])
+        assert player.state.last["reward"][n] == 1
 
 
 def test_whoever_gives_observations_may_overwrite_them_afterwards():

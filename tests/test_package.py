@@ -35,7 +35,7 @@ def build(what: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory) -> Path:
-    """A wheel of the source archive of this checkout, to which a reference has been added."""
+    """A wheel of the source archive of this checkout, with a reference, and a page built, in addition."""
     pytest.importorskip("setuptools", "77")
     folder = tmp_path_factory.mktemp("wheel")
     checkout = folder / "checkout"
@@ -47,6 +47,7 @@ def wheel(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, checkout / name, symlinks=True, ignore=ignored)
     (checkout / "envs" / "references").mkdir(exist_ok=True)
     (checkout / "envs" / "references" / "Made.json").write_text("{}")
+    (checkout / "metarl" / "render" / "live.html").write_text("built")
     with tarfile.open(build("build_sdist", checkout / ".")) as file:
         file.extractall(folder, filter="data")
     (source,) = folder.glob("metarl_robots-*")
@@ -63,6 +64,11 @@ def inside(wheel) -> set[str]:
 def test_a_wheel_holds_the_references(inside):
     kept = {path.relative_to(ROOT).as_posix() for path in (ROOT / "envs" / "references").glob("*.json")}
     assert {f"metarl/{name}" for name in ("envs/references/Made.json", *kept)} <= inside
+
+
+def test_a_wheel_holds_what_live_pages_have_in_common_where_that_was_built(inside):
+    assert "metarl/render/live.html" in inside
+    assert not [name for name in inside if "node_modules" in name]
 
 
 def test_a_wheel_holds_every_module_and_nothing_beside_metarl(inside):
@@ -173,6 +179,8 @@ sys.exit(main(sys.argv[1:]))
         ("matplotlib", ["evaluate", "RUN", "--plot", "picture.png", "--json", "out.json"], "plots"),
         ("matplotlib", ["render", "RUN"], "render"),
         ("PIL", ["render", "RUN"], "render"),
+        ("onnxscript", ["export", "RUN"], "export"),
+        ("onnxruntime", ["export", "RUN"], "export"),
         ("gymnasium_robotics", ["train", "ArmPush", "--out", "new"], "robots"),
     ],
 )

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import cos, pi, sin
+from math import pi
 
 import mujoco
 import numpy as np
 
 from metarl.envs.distributions import AnnulusRadius, Choice, OneWeak, Uniform
 from metarl.envs.families.gymnasium_robot import GymnasiumRobot
-from metarl.envs.markers import HARM, Marker, View
+from metarl.envs.markers import HARM, Marker, View, weak_size
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
@@ -111,7 +111,7 @@ class AntDir(Ant):
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """The direction."""
-        return (self.arrow(data, cos(task["direction"]), sin(task["direction"])),)
+        return (self.arrow(data, np.cos(task["direction"]), np.sin(task["direction"])),)
 
 
 class AntFwdBack(AntDir):
@@ -200,9 +200,12 @@ class AntDamage(Ant):
         }
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
-        """The weak leg."""
-        weak = [leg for leg, motors in LEGS.items() if any(task["strength"][m] < 1 for m in motors)]
-        return tuple(Marker("sphere", tuple(data.body(leg).xpos), (0.12,), colour=HARM) for leg in weak)
+        """The weak leg, more of it the weaker."""
+        lost = {leg: 1 - sum(task["strength"][m] for m in motors) / 2 for leg, motors in LEGS.items()}
+        return tuple(
+            Marker("sphere", tuple(data.body(leg).xpos), (weak_size(0.16, lost[leg]),), colour=HARM)
+            for leg in LEGS
+        )
 
 
 class AntBreaks(AntDamage):

@@ -11,7 +11,6 @@ import numpy as np
 from metarl.envs.distributions import Uniform
 from metarl.envs.family import TaskFamily
 from metarl.envs.markers import Marker, View
-from metarl.envs.mjlog import no_console
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
@@ -56,26 +55,29 @@ class FetchArm(TaskFamily):
     derived = ("site_xpos",)
     view = View(distance=1.6, azimuth=140.0, elevation=-25.0, lookat=(1.25, 0.75, 0.5))
 
-    def build_model(self) -> mujoco.MjModel:
-        """Compile the arm without what never moves, and with servos for the hand."""
-        with no_console():
-            spec = mujoco.MjSpec.from_file(str(fetch_assets() / self.file))
-            spec.option.timestep, spec.option.integrator = 0.004, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-            spec.body("robot0:base_link").pos = BASE
-            for joint in spec.joints:
-                if any(name in joint.name for name in FIXED):
-                    spec.delete(joint)
-            for geom in spec.geoms:
-                if geom.name == OBJECT:
-                    geom.priority = 1  # its friction counts, not the larger one of two that touch
-                if geom.name.startswith("robot0:") and "finger" not in geom.name:
-                    geom.contype = geom.conaffinity = 0
-            spec.delete(spec.site("target0"))
-            spec.delete(spec.body("robot0:mocap"))
-            for equality in spec.equalities:
-                spec.delete(equality)
-            self._add_servos(spec)
-            return spec.compile()
+    def build_spec(self) -> mujoco.MjSpec:
+        """The arm without what never moves, and with servos for the hand."""
+        spec = mujoco.MjSpec.from_file(str(fetch_assets() / self.file))
+        spec.option.timestep, spec.option.integrator = 0.004, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        spec.body("robot0:base_link").pos = BASE
+        for joint in spec.joints:
+            if any(name in joint.name for name in FIXED):
+                spec.delete(joint)
+        for geom in spec.geoms:
+            if geom.name == OBJECT:
+                geom.priority = 1  # its friction counts, not the larger one of two that touch
+            if geom.name.startswith("robot0:") and "finger" not in geom.name:
+                geom.contype = geom.conaffinity = 0
+        spec.delete(spec.site("target0"))
+        spec.delete(spec.body("robot0:mocap"))
+        for equality in spec.equalities:
+            spec.delete(equality)
+        self._add_servos(spec)
+        return spec
+
+    def build_model(self, visual: bool = True) -> mujoco.MjModel:
+        """Compile the arm, whose meshes are light enough to be kept."""
+        return super().build_model(visual)
 
     def _add_servos(self, spec: mujoco.MjSpec) -> None:
         """A weightless hand in the air that is driven along x, y and z, and the gripper tied to it."""
@@ -229,7 +231,7 @@ class ArmPush(FetchArm):
 
     def _goal(self, task: Mapping[str, np.ndarray]) -> np.ndarray:
         x, y, _ = self.hand_at_rest
-        table = np.full_like(np.asarray(task["goal_x"], float), self.table)
+        table = np.full_like(task["goal_x"], self.table)
         return np.stack([x + task["goal_x"], y + task["goal_y"], table], axis=-1)
 
 

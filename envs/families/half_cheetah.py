@@ -8,7 +8,7 @@ import numpy as np
 
 from metarl.envs.distributions import Choice, Either, OneWeak, Uniform
 from metarl.envs.families.gymnasium_robot import GymnasiumRobot
-from metarl.envs.markers import HARM, Marker
+from metarl.envs.markers import HARM, Marker, weak_size
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
@@ -173,9 +173,11 @@ class HalfCheetahDamage(HalfCheetahForward):
     )
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
-        """The joint of the weak motor."""
-        weak = [name for name, strength in zip(MOTORS, task["strength"], strict=True) if strength < 1]
-        return tuple(Marker("sphere", tuple(data.body(name).xpos), (0.08,), colour=HARM) for name in weak)
+        """The joint of the weak motor, larger the weaker."""
+        return tuple(
+            Marker("sphere", tuple(data.body(name).xpos), (weak_size(0.11, 1 - strength),), colour=HARM)
+            for name, strength in zip(MOTORS, task["strength"], strict=True)
+        )
 
 
 class HalfCheetahBreaks(HalfCheetahDamage):

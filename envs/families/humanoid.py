@@ -1,7 +1,7 @@
 """Humanoid (Gymnasium's MJCF): walk in a hidden direction."""
 
 from collections.abc import Mapping
-from math import cos, pi, sin
+from math import pi
 
 import mujoco
 import numpy as np
@@ -74,5 +74,5 @@ class HumanoidDir(GymnasiumRobot):
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """The direction."""
         x, y = data.body("torso").xpos[:2]
-        tip = x + cos(task["direction"]), y + sin(task["direction"]), 1.9
+        tip = x + np.cos(task["direction"]), y + np.sin(task["direction"]), 1.9
         return (Marker("arrow", (x, y, 1.9), (0.03,), to=tip),)

@@ -1,7 +1,7 @@
 """A point that is moved in the plane: the smallest family, whose optimum is known in closed form."""
 
 from collections.abc import Mapping
-from math import cos, pi, sin
+from math import pi
 from typing import ClassVar
 
 import mujoco
@@ -125,7 +125,7 @@ class SparsePointGoal(PointGoal):
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """Where there is reward."""
-        return (Marker("cylinder", (cos(task["angle"]), sin(task["angle"]), 0.0), (NEAR, 0.01)),)
+        return (Marker("cylinder", (np.cos(task["angle"]), np.sin(task["angle"]), 0.0), (NEAR, 0.01)),)
 
     def optimum(self, goal: np.ndarray) -> np.ndarray:
         """Not known in closed form here."""

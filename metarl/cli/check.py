@@ -27,9 +27,10 @@ class Check(Command):
         findings = []
         for finding in check(family):
             findings.append(finding)
-            say(f"{'WRONG' if finding.problem else 'ok':6}{finding.law}")
-            if finding.problem:
-                say(f"      {finding.problem}")
+            state = "WRONG" if finding.problem else "no" if finding.remark else "ok"
+            say(f"{state:6}{finding.law}")
+            if said := finding.problem or finding.remark:
+                say(f"      {said}")
         wrong = sum(finding.problem is not None for finding in findings)
         if not wrong:
             for remark in remarks(family):

@@ -45,6 +45,10 @@ COMMANDS = {  # where each is, and what it is for
         "metarl.cli.render:Render",
         "Show what adaptation did: the same held-out tasks before and after, side by side.",
     ),
+    "export": (
+        "metarl.cli.export:Export",
+        "Write a trained policy as ONNX, with what a robot has to know, for another process to act with.",
+    ),
     "runs": (
         "metarl.cli.runs:Runs",
         "List what has been trained: on what, how far, how well, and whether it is still at it.",

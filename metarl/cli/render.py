@@ -33,12 +33,14 @@ class Render(Command):
     """what stands side by side: numbers of gradient steps, 0 being before adaptation, or of episodes from 1
     (default: before and after the steps of training, or the episodes of a trial)"""
     out: tuple[Path, ...] = ()
-    """what to write, one or several: .mp4, .gif, or .html to orbit and play in a browser (default: render.mp4
-    and replay.html in the run folder, or beside the file, or here)"""
+    """what to write, one or several: .mp4, .gif, .html to orbit and play in a browser, or a name that ends in
+    live.html for a page in which the robot itself is simulated and adapts while the task is changed (default:
+    render.mp4 and replay.html in the run folder, or beside the file, or here)"""
     size: tuple[int, int] = (480, 360)
     """width and height of one picture, pixels"""
     live: bool = False
-    """open a viewer instead, in which the task can be changed while the policy adapts"""
+    """open a viewer instead, in which the task can be changed while the policy adapts; with --out NAME.html
+    write such a page, whatever its name"""
     live_host: str = render.HERE
     """address of this machine at which the viewer is served where it is a web page (0.0.0.0 shows it to
     everybody who can reach the machine)"""
@@ -55,6 +57,10 @@ class Render(Command):
             check_writable(path)
             if path.suffix.lower() not in formats:
                 raise InputError(f"--out {path}: use a name that ends in {' '.join(formats)}")
+            if self.live and path.suffix.lower() not in render.PAGES:
+                raise InputError(
+                    f"--live --out {path}: what can be changed is a page; use a name that ends in .html"
+                )
         if not all(64 <= n <= 4096 and n % 2 == 0 for n in self.size):
             raise InputError(f"--size {self.size[0]} {self.size[1]}: use even numbers from 64 to 4096")
         agent, _ = load_agent(self.run_folder, self.n_threads, self.family)
@@ -66,9 +72,15 @@ class Render(Command):
             tasks = parse_tasks(agent.family, self.task)
         else:
             tasks = render.telling_tasks(agent.family, split_tasks(agent.family, self.split, self.seed))
-        if self.live:
+        live = [path for path in self.out if self.live or path.name.endswith(render.LIVE)]
+        if self.live and not live:
             return render.run_live(agent, tasks[0], self.seed, host=self.live_host)
-        out = self.out or self._default()
+        for path in live:
+            render.write_live_page(agent, tasks, path, self.seed)
+            say(f"wrote {path}")
+        out = [path for path in self.out or self._default() if path not in live]
+        if not out:
+            return 0
         rollouts = render.record_rollouts(agent, tasks, columns, self.seed)
         for path in out:
             if path.suffix.lower() in render.CLIPS:

@@ -17,7 +17,9 @@ from metarl.box import unboxed
 from metarl.envs import BatchSim, InputError, TaskFamily
 from metarl.envs.catalogue import absolute, as_family, load_recorded
 from metarl.errors import NotFiniteError
+from metarl.export.write import Exported
 from metarl.files import write_atomically
+from metarl.learners.acting import Acting
 from metarl.learners.adapter import AgentAdapter
 from metarl.learners.checkpoint import CHECKPOINT, FORMAT, is_finite, read_checkpoint
 from metarl.progress import progress
@@ -122,6 +124,14 @@ class Agent:
 
     def adapt(self, task_or_env: Mapping[str, Any] | gymnasium.Env, *args: Any, **kwargs: Any) -> Any:
         """The policy, adapted to a task by its values or to the one of a Gymnasium environment."""
+        raise NotImplementedError
+
+    def adapt_to_recorded(self, recordings: Sequence[Trajectories]) -> Acting:
+        """The policy, adapted to episodes that somebody has recorded (see `read_recording`)."""
+        raise NotImplementedError
+
+    def policy(self) -> Acting:
+        """The policy before adaptation, to act with."""
         raise NotImplementedError
 
     def predict(
@@ -297,6 +307,35 @@ class Agent:
         whole = BytesIO()  # torch turns what a full disk says into an error of its own
         torch.save(content, whole)
         write_atomically(Path(path), lambda file: file.write(whole.getbuffer()))
+
+    def export(
+        self,
+        path: str | Path,
+        task: Mapping[str, Any] | None = None,
+        recordings: Sequence[Trajectories] = (),
+    ) -> Exported:
+        """Write the policy as an ONNX file, for a robot or a page in a browser (see `docs/deploy.md`).
+
+        The file is written only if it does what `predict` does.
+
+        Args:
+            path: of the file; ends in .onnx.
+            task: adapt to it first, by its values.
+            recordings: adapt to these first, as `read_recording` gives them.
+
+        Returns:
+            What has been written, with the largest difference to `predict`.
+
+        Raises:
+            InputError: the policy cannot be exported, there can be no such file, or task and recordings are
+                both given.
+            ModuleNotFoundError: the extra "export" is not installed.
+        """
+        if task is not None and recordings:
+            raise InputError("a policy adapts to a task or to recorded episodes, not to both")
+        if task is not None:
+            return self.adapt(task).export(path)
+        return (self.adapt_to_recorded(recordings) if recordings else self.policy()).export(path)
 
     @classmethod
     def load(

@@ -7,6 +7,8 @@ from math import log, pi, sqrt
 import torch
 from torch import Tensor
 
+from metarl.policies.normaliser import Normaliser
+
 Params = dict[str, Tensor]
 
 
@@ -43,6 +45,16 @@ class GaussianMLP:
         i = len(self.hidden)
         mean = torch.baddbmm(params[f"b{i}"], x, params[f"w{i}"])
         return mean, params["log_std"].clamp(min=log(self.min_std))
+
+
+def act(policy: GaussianMLP, params: Params, normaliser: Normaliser, obs: Tensor) -> tuple[Tensor, Tensor]:
+    """What one set of parameters, (1, ...), makes of raw obs (N, obs_dim).
+
+    Returns:
+        Mean (N, action_dim) and log std (1, action_dim).
+    """
+    mean, log_std = policy.mean_std(params, normaliser(obs)[None])
+    return mean[0], log_std[0]
 
 
 def orthogonal(n_in: int, n_out: int, gain: float, generator: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from metarl.policies.normaliser import Normaliser
@@ -44,9 +45,10 @@ class InputNormaliser:
         self, obs: Tensor, prev_action: Tensor, prev_reward: Tensor, episode_start: Tensor, change: Tensor
     ) -> Inputs:
         """Inputs from obs, prev_action and change, (..., n) each, and (...,) of the other two."""
-        reward = _in_spreads(prev_reward[..., None], self.reward) * self.reward_input
-        change = _in_spreads(change, self.change)
-        change[..., -1] *= self.reward_input
+        reward, change = _in_spreads(prev_reward[..., None], self.reward), _in_spreads(change, self.change)
+        if not self.reward_input:
+            reward = torch.zeros_like(reward)
+            change = torch.cat([change[..., :-1], reward], -1)
         start = episode_start.to(obs.dtype)[..., None]
         return Inputs(self.obs(obs).clamp(-BOUND, BOUND), prev_action.clamp(-1, 1), reward, start, change)
 

@@ -190,6 +190,9 @@ def choose(mask: Tensor, new: Memory, old: Memory) -> Memory:
     out = {}
     for k, x in new.items():
         y = old[k]
+        if x is y:  # nothing has touched it
+            out[k] = x
+            continue
         if x.shape != y.shape:
             x, y = (pad(z, (0, 0, 0, max(x.shape[1], y.shape[1]) - z.shape[1])) for z in (x, y))
         out[k] = torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, y)

@@ -77,7 +77,7 @@ def extent(rollout: Rollout, family: TaskFamily) -> Extent:
         around.append(np.abs(points[:, :2] - path[-1]).max(axis=0))
         corners += [points.min(axis=0), points.max(axis=0)]
         if len(path) == 1:
-            corners += [marker.position for marker in family.markers(rollout.task, data)]
+            corners += [marker.position for marker in family.seen_markers(rollout.task, data)]
     return Extent(np.min(corners, axis=0), np.max(corners, axis=0), np.array(path), np.max(around, axis=0))
 
 

@@ -104,7 +104,7 @@ class Lane:
         self.node.position = (self.middle[0] - x, self.middle[1] - y, 0.0)
         for body, frame in self.bodies.items():
             frame.position, frame.wxyz = self.data.xpos[body], self.data.xquat[body]
-        self._mark(self.family.markers(self.rollout.task, self.data))
+        self._mark(self.family.seen_markers(self.rollout.task, self.data))
         self.label.text = f"{self.words}: return {self.rollout.reward[:t].sum():.1f}"
 
     def _mark(self, markers: Sequence[Marker]) -> None:

@@ -32,7 +32,7 @@ class Panel(plugin.ViewerPlugin):
     def on_update(self, _: messages.UpdateEvent) -> None:
         """Draw what the family marks of the task."""
         self.viewer.extra_geoms.clear()
-        for marker in self.session.agent.family.markers(self.session.task, self.viewer.data):
+        for marker in self.session.agent.family.seen_markers(self.session.task, self.viewer.data):
             geom = mujoco.MjvGeom()
             marker.write(geom)
             self.viewer.extra_geoms.append(geom)

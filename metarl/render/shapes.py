@@ -36,7 +36,7 @@ def robot_shapes(model: mujoco.MjModel) -> dict[int, list[Shape]]:
     """The shapes of every body by its number, in the body's frame; no planes."""
     out: dict[int, list[Shape]] = {}
     for g in range(model.ngeom):
-        kind, opacity = GEOM(model.geom_type[g]), _colour(model, g)[3]
+        kind, opacity = GEOM(model.geom_type[g]), colour(model, g)[3]
         if kind in (GEOM.mjGEOM_PLANE, GEOM.mjGEOM_HFIELD) or not opacity:
             continue
         if model.geom_group[g] >= VISIBLE_GROUPS:
@@ -45,7 +45,7 @@ def robot_shapes(model: mujoco.MjModel) -> dict[int, list[Shape]]:
         turn = np.zeros(9)
         mujoco.mju_quat2Mat(turn, model.geom_quat[g])
         vertices = mesh.vertices @ turn.reshape(3, 3).T + model.geom_pos[g]
-        shape = Shape(vertices.astype(np.float32), mesh.faces.astype(np.uint32), _colour(model, g))
+        shape = Shape(vertices.astype(np.float32), mesh.faces.astype(np.uint32), colour(model, g))
         out.setdefault(int(model.geom_bodyid[g]), []).append(shape)
     return out
 
@@ -96,7 +96,7 @@ def _arrow(along: np.ndarray, width: float) -> "trimesh.Trimesh":
     return mesh.apply_transform(trimesh.geometry.align_vectors((0, 0, 1), along / length))
 
 
-def _colour(model: mujoco.MjModel, g: int) -> tuple[float, float, float, float]:
+def colour(model: mujoco.MjModel, g: int) -> tuple[float, float, float, float]:
     """A geom's own colour, or else its material's, with the mean of its texture."""
     rgba, material = model.geom_rgba[g], model.geom_matid[g]
     if material >= 0 and (rgba == UNPAINTED).all():

@@ -2,16 +2,13 @@
 
 import fcntl
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
-from metarl import __version__
 from metarl.box import unboxed
 from metarl.envs import InputError, TaskFamily
 from metarl.envs.catalogue import load_recorded
@@ -22,8 +19,8 @@ from metarl.learners import LEARNERS
 from metarl.learners.agent import Agent, Family
 from metarl.learners.checkpoint import CHECKPOINT, is_whole, read_checkpoint
 from metarl.runs.sources import COPIES, SOURCES, changes, write_sources
+from metarl.versions import versions
 
-PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
 CONFIG, TASKS, VERSIONS = "config.json", "tasks.json", "versions.json"
 FAILURES = "failures.json"  # simulations that blew up, if any did
 PREVIOUS = "checkpoint.previous.pt"
@@ -331,12 +328,6 @@ def load_agent(path: Path, n_threads: int, family: Family | None = None) -> tupl
 def in_words(changed: list[str]) -> str:
     """What it means that a family has changed."""
     return f"changed since training: {', '.join(changed)}; numbers may be of another world than was learned"
-
-
-def versions() -> dict[str, str]:
-    """Of everything that numbers depend on."""
-    system = {"python": platform.python_version(), "platform": platform.platform()}
-    return {**system, "metarl": __version__, **{d.name: d.version for d in map(distribution, PACKAGES)}}
 
 
 def _fixed_tasks(family: TaskFamily, split: Split) -> list[dict[str, Any]] | None:

@@ -45,7 +45,7 @@ def collect_trials(
         out.trial_start[0] = out.valid[:] = True
         for t in range(length):
             if piece and t % piece == 0:
-                memories.append(player.memory)
+                memories.append(player.state.memory)
             out.obs[t], out.episode_start[t] = obs, ended
             if knows:
                 told.append(sim.told() if sim.family.moves or not told else told[0])
@@ -62,7 +62,7 @@ def collect_trials(
                 obs = sim.reset(rng, ended) if ended.any() else step.obs
         out.truncated[-1] = ~out.terminated[-1]
         out.value[-1] = player.decide(step.obs, np.zeros(n, bool)).value.numpy()
-        memory = {k: torch.stack([m[k] for m in memories]) for k in player.memory if memories}
+        memory = {k: torch.stack([m[k] for m in memories]) for k in player.state.memory if memories}
     out.log_prob[:] = _log_density(noise, std)
     known = np.stack(told) if told else out.told
     return replace(out, told=known, n_pieces=max(1, len(memories)), memory=memory)

@@ -1,6 +1,7 @@
 """MAML at work: the training loop, adaptation to a task or an environment, and its evaluation."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,17 +10,20 @@ import numpy as np
 import torch
 
 from metarl.envs import BatchSim, InputError, Task
+from metarl.export.graph import MemorylessGraph
+from metarl.learners.acting import NOTHING, Acting
 from metarl.learners.adapter import column_title
 from metarl.learners.agent import Agent, as_rows, is_env
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.learner import MAMLLearner
-from metarl.policies.gaussian import Params
+from metarl.policies.gaussian import Params, act, log_prob
 from metarl.ranges import checked_seed, whole
 from metarl.sampling.episodes import collect
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import plain_torch
 
 PREDICTION_SEED = 0
+LEAST_NOISE = 1e-4  # of recorded actions, variance in units of the policy's
 
 
 class MAML(Agent):
@@ -119,13 +123,14 @@ class MAML(Agent):
             for k in range(n_steps):
                 rows = self._roll(task_or_env, params, n_episodes, rng)
                 params = self.learner.adapt(params, rows, k + 1)
-            return MAMLPolicy(self.learner, params)
+            return self._adapted(params, n_steps, n_episodes)
         sim = BatchSim(self.family, n_episodes, self.n_threads)
-        sim.set_tasks([self.family.task(task_or_env)] * n_episodes)
+        task = self.family.task(task_or_env)
+        sim.set_tasks([task] * n_episodes)
         for k in range(n_steps):
             rows = collect(sim, self.learner.policy, params, self.learner.normaliser, rng)
             params = self.learner.adapt(params, rows, k + 1)
-        return MAMLPolicy(self.learner, params)
+        return self._adapted(params, n_steps, n_episodes, task)
 
     def predict(
         self,
@@ -135,15 +140,56 @@ class MAML(Agent):
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Any]:
         """Actions of the policy before adaptation; see `MAMLPolicy.predict`."""
-        policy = MAMLPolicy(self.learner, self.learner.initial(1), self.prediction_rng)
+        policy = MAMLPolicy(self, self.learner.initial(1), self.prediction_rng)
         return policy.predict(obs, state, episode_start, deterministic)
+
+    def policy(self) -> "MAMLPolicy":
+        """The policy before adaptation, to act with."""
+        return MAMLPolicy(self, self.learner.initial(1))
+
+    @plain_torch()
+    def adapt_to_recorded(self, recordings: Sequence[Trajectories]) -> "MAMLPolicy":
+        """Adapt by one gradient step on each of several recordings.
+
+        Args:
+            recordings: as `read_recording` gives them; the first one of the policy before adaptation, each
+                next one of what the recordings before have made of it.
+
+        Raises:
+            InputError: a recording's actions are without the noise that one learns from.
+        """
+        learner = self.learner
+        params = learner.initial(1)
+        for k, rows in enumerate(recordings):
+            obs, action = (
+                torch.from_numpy(x).to(learner.device).flatten(0, 1) for x in (rows.obs, rows.action)
+            )
+            with torch.no_grad():
+                mean, log_std = act(learner.policy, params, learner.normaliser, obs)
+                noise = ((action - mean) / log_std.exp())[torch.from_numpy(rows.valid).flatten()]
+                if float(noise.square().mean()) < LEAST_NOISE:
+                    raise InputError(
+                        "the recorded actions are the policy's own, without the noise that one learns from; "
+                        "record with predict(obs, deterministic=False), or add noise of action_std"
+                    )
+                density = log_prob(mean, log_std, action).cpu().numpy()
+            rows = replace(rows, log_prob=density.reshape(rows.reward.shape))
+            params = learner.adapt(params, rows, k + 1)
+        n = sum(int(rows.episode_start.sum()) for rows in recordings)
+        return MAMLPolicy(self, params, adapted={"recorded_episodes": n, "gradient_steps": len(recordings)})
+
+    def _adapted(
+        self, params: Params, n_steps: int, n_episodes: int, task: Task | None = None
+    ) -> "MAMLPolicy":
+        adapted = {"gradient_steps": n_steps, "episodes": n_steps * n_episodes}
+        return MAMLPolicy(self, params, adapted=adapted, task=task)
 
     def _roll(
         self, env: gymnasium.Env, params: Params, n_episodes: int, rng: np.random.Generator
     ) -> Trajectories:
         """Episodes of a policy in somebody's environment, cut at the family's horizon."""
         horizon = self.family.horizon
-        policy = MAMLPolicy(self.learner, params, rng)
+        policy = MAMLPolicy(self, params, rng)
         out = Trajectories.empty(horizon, n_episodes, self.family.obs_dim, self.family.action_dim)
         out.episode_start[0] = out.trial_start[0] = True
         for e in range(n_episodes):
@@ -159,12 +205,38 @@ class MAML(Agent):
         return out
 
 
-class MAMLPolicy:
-    """A policy with one set of parameters, to act with."""
+class MAMLPolicy(Acting):
+    """A policy with one set of parameters, to act with.
 
-    def __init__(self, learner: MAMLLearner, params: Params, rng: np.random.Generator | None = None):
-        self.learner, self.params = learner, params
+    Args:
+        agent: whose policy.
+        params: its parameters, (1, ...).
+        rng: draws actions that are not deterministic.
+        adapted: what it was adapted by, in numbers.
+        task: to which, if that is known.
+    """
+
+    def __init__(
+        self,
+        agent: MAML,
+        params: Params,
+        rng: np.random.Generator | None = None,
+        adapted: Mapping[str, int] = NOTHING,
+        task: Task | None = None,
+    ):
+        super().__init__(agent, adapted, task)
+        self.learner, self.params = agent.learner, params
         self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+
+    def graph(self, attention: bool = False) -> MemorylessGraph:
+        """What it does at a step; there is no memory to look at."""
+        params = {k: p.cpu() for k, p in self.params.items()}
+        return MemorylessGraph(self.learner.policy, params, self.learner.normaliser)
+
+    def describe(self) -> dict[str, Any]:
+        """Where it comes from, and the noise by which it explores."""
+        std = self.params["log_std"].exp().clamp(min=self.learner.policy.min_std).flatten()
+        return {**super().describe(), "action_std": std.tolist()}
 
     def predict(
         self,
@@ -194,9 +266,10 @@ class MAMLPolicy:
     @plain_torch()
     def _gaussian(self, obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            x = self.learner.normaliser(torch.from_numpy(obs).to(self.learner.device))
-            mean, log_std = self.learner.policy.mean_std(self.params, x[None])
-            return mean[0].cpu().numpy(), log_std[0].exp().cpu().numpy()
+            learner = self.learner
+            seen = torch.from_numpy(obs).to(learner.device)
+            mean, log_std = act(learner.policy, self.params, learner.normaliser, seen)
+            return mean.cpu().numpy(), log_std.exp().cpu().numpy()
 
 
 class MAMLAdapter:

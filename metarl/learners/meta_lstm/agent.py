@@ -1,7 +1,6 @@
 """The Meta-LSTM at work: the training loop, a policy in the midst of a trial, and its evaluation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import log
 from typing import Any
 
@@ -10,13 +9,16 @@ import numpy as np
 import torch
 
 from metarl.envs import BatchSim, InputError, Task
+from metarl.export.graph import RememberingGraph
+from metarl.learners.acting import NOTHING, Acting
 from metarl.learners.adapter import EPISODES, column_title
 from metarl.learners.agent import as_rows, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
 from metarl.learners.pupil import Pupil
 from metarl.policies.player import Player
-from metarl.policies.recurrent import CRITIC_WIDTH, Memory
+from metarl.policies.recurrent import CRITIC_WIDTH
+from metarl.policies.step import TrialState
 from metarl.ranges import checked_seed, whole
 from metarl.sampling.trajectories import Trajectories, Trials
 from metarl.sampling.trials import collect_episode, collect_trials
@@ -158,24 +160,46 @@ class MetaLSTM(Pupil):
         if is_env(task_or_env, self.family):
             for _ in range(n_episodes):
                 self._play(task_or_env, player, int(rng.integers(2**31)))
+            task = None
         else:
-            sim = BatchSim(self.family, 1, self.n_threads)
-            sim.set_tasks([self.family.task(task_or_env)])
+            sim, task = BatchSim(self.family, 1, self.n_threads), self.family.task(task_or_env)
+            sim.set_tasks([task])
             for _ in range(n_episodes):
                 collect_episode(sim, player, rng, deterministic=True)
-        return MetaLSTMPolicy(self, TrialState(player.memory, player.last))
+        return MetaLSTMPolicy(self, player.state, adapted={"episodes": n_episodes}, task=task)
+
+    @plain_torch()
+    def adapt_to_recorded(self, recordings: Sequence[Trajectories]) -> "MetaLSTMPolicy":
+        """The policy that remembers recorded episodes, one after the other, as those of one trial.
+
+        Args:
+            recordings: as `read_recording` gives them.
+        """
+        player, n = self.player(1), 0
+        with torch.inference_mode():
+            for rows in recordings:
+                for e in range(rows.reward.shape[1]):
+                    for t in range(int(rows.valid[:, e].sum())):
+                        player.decide(rows.obs[t, [e]], np.array([t == 0]))
+                        player.feel(rows.action[t, [e]], rows.reward[t, [e]])
+                    n += 1
+        return MetaLSTMPolicy(self, player.state, adapted={"recorded_episodes": n})
 
     def predict(
         self,
         obs: np.ndarray,
-        state: "TrialState | None" = None,
+        state: TrialState | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
         reward: float | np.ndarray | None = None,
-    ) -> tuple[np.ndarray, "TrialState"]:
+    ) -> tuple[np.ndarray, TrialState]:
         """Actions of the policy, from the start of a trial; see `MetaLSTMPolicy.predict`."""
         policy = MetaLSTMPolicy(self, rng=self.prediction_rng)
         return policy.predict(obs, state, episode_start, deterministic, reward)
+
+    def policy(self) -> "MetaLSTMPolicy":
+        """The policy at the start of a trial, to act with."""
+        return MetaLSTMPolicy(self)
 
     def _play(self, env: gymnasium.Env, player: Player, seed: int) -> None:
         """An episode in somebody's environment, cut at the family's horizon."""
@@ -190,28 +214,40 @@ class MetaLSTM(Pupil):
                     break
 
 
-@dataclass(frozen=True)
-class TrialState:
-    """What a policy carries from step to step of N trials; users hand it back as they got it."""
-
-    memory: Memory
-    last: Memory
-
-
-class MetaLSTMPolicy:
+class MetaLSTMPolicy(Acting):
     """A policy at some point of a trial, to act with. It keeps nothing itself: the state does.
 
     Args:
         agent: whose parameters.
         state: of one trial, from which `predict` begins; None for the start of a trial.
         rng: draws actions that are not deterministic.
+        adapted: what the state remembers, in numbers.
+        task: of which, if that is known.
     """
 
+    agent: MetaLSTM
+
     def __init__(
-        self, agent: MetaLSTM, state: TrialState | None = None, rng: np.random.Generator | None = None
+        self,
+        agent: MetaLSTM,
+        state: TrialState | None = None,
+        rng: np.random.Generator | None = None,
+        adapted: Mapping[str, int] = NOTHING,
+        task: Task | None = None,
     ):
-        self.agent, self.state = agent, state
+        super().__init__(agent, adapted, task)
+        self.state = state
         self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+
+    def graph(self, attention: bool = False) -> RememberingGraph:
+        """What it does at a step, from where it begins; with how the memory was read, if that is wanted."""
+        player = self.agent.player(1)
+        start = self.state or player.state
+        return RememberingGraph(player.policy, player.params, player.normaliser, start, attention)
+
+    def describe(self) -> dict[str, Any]:
+        """Where it comes from, and whether it looks at rewards."""
+        return {**super().describe(), "reward_input": self.agent.config.reward_input}
 
     @plain_torch()
     def predict(
@@ -246,20 +282,17 @@ class MetaLSTMPolicy:
         if state is not None:
             if reward is None or np.isnan(reward).any():
                 raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
-            received = torch.as_tensor(np.broadcast_to(np.float32(reward), len(rows)).copy())
-            player.memory, player.last = state.memory, {**state.last, "reward": received}
+            received = np.broadcast_to(np.float32(reward), len(rows)).copy()
+            player.state = state.rewarded(torch.from_numpy(received))
         elif self.state is not None:
-            player.memory, player.last = (
-                {k: x.expand(len(rows), *x.shape[1:]) for k, x in part.items()}
-                for part in (self.state.memory, self.state.last)
-            )
+            player.state = self.state.expand(len(rows))
         with torch.inference_mode():
             decision = player.decide(rows, np.atleast_1d(np.asarray(episode_start, bool)))
             mean, std = decision.mean.numpy(), decision.log_std.exp().numpy()
         action = mean if deterministic else mean + std * self.rng.standard_normal(mean.shape)
         action = np.clip(action, -1, 1).astype(np.float32)
         player.feel(action, np.zeros(len(rows), np.float32))
-        return action.reshape(*np.shape(obs)[:-1], -1), TrialState(player.memory, player.last)
+        return action.reshape(*np.shape(obs)[:-1], -1), player.state
 
 
 class MetaLSTMAdapter:

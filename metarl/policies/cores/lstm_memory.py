@@ -62,6 +62,10 @@ class LSTMMemory(Core):
         h, reading, contents = self._unroll(params, state, x)
         return {"lstm": h, "memory": contents, "attention": reading.attention}
 
+    def look(self, params: Params, state: State) -> Tensor:
+        """How the slots were read in the step that ended in this state, (N, heads, slots)."""
+        return self.memory.read(params, state["memory"], state["h"]).attention
+
     def without(self, params: Params, state: State, x: Tensor, slot: int) -> Tensor:
         """As `unroll`, were a slot never written: it holds what it begins with."""
         h, _, contents = self._unroll(params, state, x)

@@ -1,0 +1,132 @@
+"""A policy's step as a function of arrays alone, which torch can write down as a graph."""
+
+import torch
+from torch import Tensor
+
+from metarl.envs import InputError
+from metarl.policies.cores import LSTMMemory
+from metarl.policies.gaussian import GaussianMLP, Params, act
+from metarl.policies.inputs import InputNormaliser
+from metarl.policies.normaliser import Normaliser
+from metarl.policies.recurrent import RecurrentPolicy
+from metarl.policies.step import TrialState, decide, feel
+
+TRUE = 0.5  # a flag that is a float is set from here on
+
+
+class Graph(torch.nn.Module):
+    """One step of one robot: tensors in, tensors out, nothing kept.
+
+    Attributes:
+        inputs: their names and shapes; all are float32.
+        outputs: their names.
+        state_size: S, numbers carried from step to step.
+    """
+
+    inputs: dict[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+    state_size = 0
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Inputs of the right shapes."""
+        return tuple(torch.zeros(shape) for shape in self.inputs.values())
+
+
+class MemorylessGraph(Graph):
+    """A policy that acts by what it sees: obs (1, n) to actions (1, m), in [-1, 1]."""
+
+    outputs: tuple[str, ...] = ("actions",)
+
+    def __init__(self, policy: GaussianMLP, params: Params, normaliser: Normaliser):
+        super().__init__()
+        self.policy, self.normaliser = policy, normaliser
+        self.params = {k: p.detach().cpu() for k, p in params.items()}
+        self.inputs = {"obs": (1, policy.obs_dim)}
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """What to do."""
+        return act(self.policy, self.params, self.normaliser, obs)[0].clamp(-1, 1)
+
+
+class RememberingGraph(Graph):
+    """A policy that remembers, with its memory outside.
+
+    It takes obs (1, n), reward (1,) of the step before, episode_start (1,), and state_in (1, S); it gives
+    actions (1, m) in [-1, 1] and state_out (1, S), the next step's state_in. The state is the difference
+    from what a trial begins with, so that zeros are the start of a trial, where the reward is not looked at
+    and an episode begins whatever is said.
+
+    Args:
+        policy: the policy's sizes.
+        params: its parameters.
+        normaliser: of its inputs.
+        start: what a trial begins with, of one trial.
+        attention: give attention (1, heads, slots) too, how the external memory was read.
+
+    Raises:
+        InputError: the policy's memory grows with the trial, or attention is wanted where there are no slots.
+    """
+
+    outputs: tuple[str, ...] = ("actions", "state_out")
+
+    def __init__(
+        self,
+        policy: RecurrentPolicy,
+        params: Params,
+        normaliser: InputNormaliser,
+        start: TrialState,
+        attention: bool = False,
+    ):
+        super().__init__()
+        if not policy.core.fixed_size:
+            raise InputError(
+                f"a {policy.core_name} core remembers ever more in a trial, and a graph has a state of one "
+                "size; train with another --core, e.g. lstm-memory, to export it"
+            )
+        if attention:
+            if not isinstance(policy.core, LSTMMemory):
+                raise InputError(f"a {policy.core_name} core has no slots to look at")
+            self.outputs = (*self.outputs, "attention")
+        self.policy, self.normaliser = policy, normaliser
+        self.params = {k: p.detach().cpu() for k, p in params.items()}
+        # A tensor that stands in two places would be taken for one that is always the same.
+        self.memory = {k: x.clone() for k, x in start.memory.items()}
+        self.last = {k: x.clone() for k, x in start.last.items()}
+        carried = {**self.memory, **self.last}
+        del carried["reward"]  # is an input
+        self.start = {k: x.to(torch.float32) for k, x in carried.items()}
+        self.state_size = sum(x.numel() for x in self.start.values()) + 1
+        self.inputs = {
+            "obs": (1, policy.obs_dim),
+            "reward": (1,),
+            "episode_start": (1,),
+            "state_in": (1, self.state_size),
+        }
+
+    def forward(
+        self, obs: Tensor, reward: Tensor, episode_start: Tensor, state_in: Tensor
+    ) -> tuple[Tensor, ...]:
+        """What to do, and what is carried on."""
+        begun = state_in[:, -1] > TRUE
+        received = torch.where(begun, reward, self.last["reward"])
+        first = (episode_start > TRUE) | ~begun
+        state = self._unpack(state_in).rewarded(received)
+        decision, state = decide(self.policy, self.params, self.normaliser, state, obs, first)
+        action = decision.mean.clamp(-1, 1)
+        packed = self._pack(feel(state, action, torch.zeros_like(reward)))
+        if "attention" not in self.outputs:
+            return action, packed
+        assert isinstance(self.policy.core, LSTMMemory)
+        return action, packed, self.policy.core.look(self.params, state.memory)
+
+    def _unpack(self, flat: Tensor) -> TrialState:
+        sizes = [x.numel() for x in self.start.values()]
+        parts = flat[:, :-1].split(sizes, 1)
+        state = {k: x + part.reshape(x.shape) for (k, x), part in zip(self.start.items(), parts, strict=True)}
+        state["first"] = state["first"] > TRUE
+        return TrialState({k: state[k] for k in self.memory}, {k: state[k] for k in self.last if k in state})
+
+    def _pack(self, state: TrialState) -> Tensor:
+        parts = {**state.memory, **state.last}
+        moved = [(parts[k].to(torch.float32) - x).reshape(1, -1) for k, x in self.start.items()]
+        return torch.cat([*moved, torch.ones(1, 1)], 1)

@@ -1,0 +1,233 @@
+"""A robot as a page takes it along: MJCF that its MuJoCo reads, the compiled model's numbers, shapes."""
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import mujoco
+import numpy as np
+
+from metarl.envs import BatchSim, TaskFamily
+from metarl.envs.mjcf import compile_spec
+from metarl.envs.mjlog import no_console
+from metarl.envs.render import CAMERAS
+from metarl.envs.variation import TOGETHER
+from metarl.errors import InputError
+from metarl.render.shapes import GEOM, VISIBLE_GROUPS, colour
+
+COUNTS = ("nq", "nv", "nu", "na", "nbody", "njnt", "ngeom", "nsite", "ntendon", "neq")
+UNKNOWN = {"plugins": "nplugin", "deformable bodies": "nflex", "height fields": "nhfield", "skins": "nskin"}
+OURS = ("body_", "jnt_", "dof_", "geom_", "site_", "actuator_", "tendon_", "eq_", "qpos")  # fields of numbers
+DRAWN = ("texture", "material", "skin", "visual", "custom", "keyframe")  # what physics knows nothing of
+NEWER = {"general": ("input",)}  # attributes that an earlier MuJoCo does not know; their numbers are copied
+ROOM = 1.3  # of the distance in clips: a page is wider, and its camera's angle smaller
+STEPS, SAME = 10, 1e-9  # of a look at whether a page would step the robot as it is stepped here
+KINDS = {
+    GEOM.mjGEOM_BOX: "box",
+    GEOM.mjGEOM_CYLINDER: "cylinder",
+    GEOM.mjGEOM_CAPSULE: "capsule",
+    GEOM.mjGEOM_SPHERE: "sphere",
+    GEOM.mjGEOM_ELLIPSOID: "ellipsoid",
+    GEOM.mjGEOM_MESH: "mesh",
+}
+
+
+def page_robot(family: TaskFamily) -> dict[str, Any]:
+    """What a page needs of a family's robot, as plain JSON.
+
+    Raises:
+        InputError: it has what pages cannot show, or comes from nobody knows where.
+    """
+    model = family.model
+    for words, count in UNKNOWN.items():
+        if getattr(model, count):
+            raise InputError(
+                f"{family.name} has {words}, which a live page cannot hold; use --live, or a clip"
+            )
+    if (words := _beyond(family)) is not None:
+        raise InputError(f"{family.name} has {words}, which a live page cannot hold; use --live, or a clip")
+    _check_steps(family)
+    xml, files = _source(family)
+    names = [n for n in dir(model) if n.startswith(OURS)]
+    fields = {n: v for n in names if isinstance(v := getattr(model, n), np.ndarray) and v.dtype == float}
+    moving = np.flatnonzero(model.body_dofnum)
+    planes = np.flatnonzero(model.geom_type == GEOM.mjGEOM_PLANE)
+    return {
+        "xml": xml,
+        "files": {name: b64encode(content).decode() for name, content in files.items()},
+        "sizes": {name: int(getattr(model, name)) for name in COUNTS},
+        "fields": {name: b64encode(value.tobytes()).decode() for name, value in fields.items() if value.size},
+        "geoms": [_geom(model, g) for g in range(model.ngeom) if _is_seen(model, g)],
+        "movable": [bool(x) for x in _movable(model)],
+        "root": int(moving[0]) if len(moving) else 0,
+        "mass": float(model.body_mass[moving[0] :].sum()) if len(moving) else 1.0,
+        "floor": float(model.geom_pos[planes[0], 2]) if len(planes) else 0.0,
+        "view": _view(family),
+    }
+
+
+def _beyond(family: TaskFamily) -> str | None:
+    """What a family has that pages know nothing of."""
+    fields = [param.field or "" for param in family.params]
+    known = {
+        "numbers that the policy is told": family.told,
+        "numbers that change within an episode": any(param.changes for param in family.params),
+        "pushes": family.pushes,
+        "sensors that are off": family.sensors,
+        "contacts that are read": family.contacts,
+        "actions that add up": family.controls.adds,
+        "late controls": family.model.nhistory,
+        "dynamics of several fields at once": any(f in TOGETHER or f.startswith("opt.") for f in fields),
+    }
+    return next((words for words, has in known.items() if has), None)
+
+
+def _check_steps(family: TaskFamily) -> None:
+    """Find out whether the family is stepped as a page steps it: actions to controls, then plain MuJoCo.
+
+    Raises:
+        InputError: it is not.
+    """
+    sim, rng = BatchSim(family, 1, 1), np.random.default_rng(0)
+    sim.start(rng)
+    model, (middle, scale) = sim.model_of(0), family.action_map
+    data = mujoco.MjData(model)
+    data.qpos[:], data.qvel[:] = sim.readings.qpos[0], sim.readings.qvel[0]
+    for action in rng.uniform(-1, 1, (STEPS, 1, family.action_dim)):
+        sim.step(action)
+        data.ctrl[:] = middle + scale * action[0]
+        mujoco.mj_step(model, data, family.frame_skip)
+        if not np.allclose(data.qpos, sim.readings.qpos[0], atol=SAME, equal_nan=True):
+            raise InputError(
+                f"{family.name} is stepped in a way that a live page does not know (late actions, or "
+                "dynamics that change by themselves); use --live, or a clip"
+            )
+
+
+def _source(family: TaskFamily) -> tuple[str, dict[str, bytes]]:
+    """MJCF without what is only looked at, and the files that it refers to, by name."""
+    lacking = InputError(
+        f"{family.name} compiles its model itself, and a live page needs to know of what: let it override "
+        "build_spec, which gives a mujoco.MjSpec, instead of build_model"
+    )
+    try:
+        spec = family.edited_spec()
+    except AttributeError:
+        raise lacking from None
+    with no_console():
+        compiled = compile_spec(spec)
+        root = ElementTree.fromstring(spec.to_xml())
+    bodies = list(root.iter("body"))
+    if (
+        any(getattr(compiled, n) != getattr(family.model, n) for n in COUNTS)
+        or len(bodies) != compiled.nbody - 1
+    ):
+        raise lacking
+    folders = [""]
+    for compiler in root.iter("compiler"):
+        folders += [
+            compiler.attrib.pop(k) for k in ("meshdir", "assetdir", "texturedir") if k in compiler.attrib
+        ]
+        for name in ("inertiafromgeom", "settotalmass", "boundmass", "boundinertia", "balanceinertia"):
+            compiler.attrib.pop(name, None)
+    for i, body in enumerate(bodies, start=1):
+        _weigh(body, compiled, i)
+    for parent in list(root.iter()):
+        for child in [c for c in parent if c.tag in DRAWN]:
+            parent.remove(child)
+        parent.attrib.pop("material", None)
+        for name in NEWER.get(parent.tag, ()):
+            parent.attrib.pop(name, None)
+    files: dict[str, bytes] = {}
+    for element in root.iter():
+        if "file" in element.attrib:
+            name = element.attrib["file"]
+            short = f"{len(files)}{Path(name).suffix.lower()}"
+            element.attrib.setdefault("name", Path(name).stem)
+            files[short] = _content(spec, folders, name)
+            element.attrib["file"] = short
+    return ElementTree.tostring(root, encoding="unicode"), files
+
+
+def _weigh(body: ElementTree.Element, model: mujoco.MjModel, i: int) -> None:
+    """Say what a body weighs: a spec that was edited does not always write it down."""
+    for inertial in body.findall("inertial"):
+        body.remove(inertial)
+    if model.body_mass[i] > 0:
+        numbers = {
+            "pos": model.body_ipos[i],
+            "quat": model.body_iquat[i],
+            "mass": model.body_mass[i : i + 1],
+            "diaginertia": model.body_inertia[i],
+        }
+        written = {name: " ".join(map(repr, value.tolist())) for name, value in numbers.items()}
+        body.insert(0, ElementTree.Element("inertial", written))
+
+
+def _content(spec: mujoco.MjSpec, folders: list[str], name: str) -> bytes:
+    """Of a file that a robot refers to."""
+    for folder in folders:
+        key = str(Path(folder, name))
+        if key in spec.assets:
+            return bytes(spec.assets[key])
+        path = Path(spec.modelfiledir or "", key)
+        if path.is_file():
+            return path.read_bytes()
+    raise InputError(f"the robot's file {name} is not there")
+
+
+def _is_seen(model: mujoco.MjModel, g: int) -> bool:
+    return (
+        GEOM(model.geom_type[g]) in KINDS and model.geom_group[g] < VISIBLE_GROUPS and colour(model, g)[3] > 0
+    )
+
+
+def _geom(model: mujoco.MjModel, g: int) -> dict[str, Any]:
+    return {
+        "body": int(model.geom_bodyid[g]),
+        "type": KINDS[GEOM(model.geom_type[g])],
+        "size": model.geom_size[g].tolist(),
+        "pos": model.geom_pos[g].tolist(),
+        "quat": model.geom_quat[g].tolist(),
+        "rgba": colour(model, g),
+        "mesh": int(model.geom_dataid[g]),
+    }
+
+
+def _movable(model: mujoco.MjModel) -> np.ndarray:
+    """Which bodies hang on a joint, (nbody,)."""
+    return model.body_weldid != 0
+
+
+def _view(family: TaskFamily) -> dict[str, Any]:
+    """From where to look, how far the robot reaches, and the size of the floor's tiles, m."""
+    model, view = family.model, family.view
+    data = mujoco.MjData(model)
+    data.qpos[:] = family.initial_state(np.random.default_rng(0), 1)[0][0]
+    mujoco.mj_forward(model, data)
+    moving = np.flatnonzero(model.body_dofnum)
+    root = data.xipos[moving[0]] if len(moving) else np.zeros(3)
+    seen = [g for g in range(model.ngeom) if _is_seen(model, g) and _movable(model)[model.geom_bodyid[g]]]
+    ends = [data.geom_xpos[g] + s * model.geom_rbound[g] for g in seen for s in (-1, 1)] or [np.zeros(3)]
+    size = float(np.ptp(ends, axis=0).max())
+    distance, azimuth, elevation, lookat = 2.2 * size, 90.0, -15.0, None
+    named = [c for n in CAMERAS if (c := mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, n)) >= 0]
+    if view is not None:
+        distance, azimuth, elevation, lookat = view.distance, view.azimuth, view.elevation, view.lookat
+    elif named:
+        at, ahead = data.cam_xpos[named[0]], -data.cam_xmat[named[0]].reshape(3, 3)[:, 2]
+        azimuth = float(np.degrees(np.arctan2(ahead[1], ahead[0]))) if abs(ahead[2]) < 0.99 else 90.0
+        elevation = float(np.degrees(np.arcsin(np.clip(ahead[2], -1, 1))))
+        distance = float(np.linalg.norm(at - root))
+        if model.cam_mode[named[0]] == mujoco.mjtCamLight.mjCAMLIGHT_FIXED:
+            lookat = (at + ahead * distance).tolist()
+    return {
+        "distance": float(distance if lookat else max(ROOM * distance, 2.0 * size)),
+        "azimuth": float(azimuth),
+        "elevation": float(elevation),
+        "lookat": None if lookat is None else [float(x) for x in lookat],
+        "height": float((np.max(ends, axis=0)[2] + np.min(ends, axis=0)[2]) / 2),
+        "reach": float(max(size, 0.5 * distance)),
+        "tile": 1.0 if distance > 2.5 else 0.1,
+    }

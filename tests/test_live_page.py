@@ -1,0 +1,271 @@
+"""Laws of live pages: what runs in the browser is what runs here."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import mujoco
+import numpy as np
+import pytest
+
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
+from metarl.cli import main
+from metarl.envs import BatchSim, InputError
+from metarl.envs.families.point import POINT, PointGoal
+from metarl.render import write_live_page
+from metarl.render.live_page import FRONT
+from metarl.render.robot import page_robot
+
+for module in ("onnx", "onnxruntime", "onnxscript"):
+    pytest.importorskip(module)
+SMALL = MetaLSTMConfig(width=8, hidden=4)
+needs_front = pytest.mark.skipif(not FRONT.is_file(), reason="scripts/build_page builds what this looks at")
+
+
+@pytest.fixture(scope="module")
+def agent():
+    return MetaLSTM("PointGoal", SMALL, n_threads=1)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium, tmp_path_factory):
+    if not FRONT.is_file():
+        pytest.skip("scripts/build_page builds what this looks at; it needs node and npm")
+    pytest.importorskip("websockets")
+    from browser import Browser
+
+    with Browser(chromium, tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+# Writing.
+
+
+def test_without_its_common_part_a_page_is_refused_with_the_cure(agent, tmp_path, monkeypatch):
+    monkeypatch.setattr("metarl.render.live_page.FRONT", tmp_path / "none.html")
+    with pytest.raises(InputError, match="scripts/build_page builds them, with node and npm"):
+        write_live_page(agent, agent.family.tasks("test")[:1], tmp_path / "live.html")
+    assert not [*tmp_path.iterdir()]
+
+
+class ByHand(PointGoal):
+    """Compiles its model where nobody can see of what."""
+
+    build_spec = property(lambda self: self.nothing)  # type: ignore[assignment]
+
+    def build_model(self):
+        return mujoco.MjModel.from_xml_string(POINT)
+
+
+class Untraced(PointGoal):
+    """Uses what no graph has."""
+
+    def reward(self, r, action, task):
+        return {"distance": np.sort(r.qpos, axis=1)[:, 0] - task["goal_x"] + task["goal_y"]}
+
+
+class Unmarked(PointGoal):
+    """Marks with what cannot be traced."""
+
+    def markers(self, task, data):
+        return super().markers({k: float(v) for k, v in task.items()}, data)
+
+
+@needs_front
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(ByHand, "override build_spec"), (Untraced, "Untraced.reward, line [0-9]+: np.sort cannot be traced")],
+)
+def test_what_a_page_cannot_hold_is_refused_in_one_line(kind, words, tmp_path):
+    agent = MetaLSTM(kind(), SMALL, n_threads=1)
+    with pytest.raises(InputError, match=words):
+        write_live_page(agent, agent.family.tasks("test")[:1], tmp_path / "live.html")
+
+
+def test_a_family_that_is_stepped_otherwise_than_a_page_steps_is_refused(agent, monkeypatch):
+    step, late = BatchSim.step, []
+
+    def step_late(self, action, mask=None):
+        late.append(action)
+        return step(self, late[-2] if len(late) > 1 else action, mask)
+
+    monkeypatch.setattr(BatchSim, "step", step_late)
+    with pytest.raises(InputError, match="stepped in a way that a live page does not know"):
+        page_robot(agent.family)
+
+
+@needs_front
+def test_a_growing_memory_is_refused_in_one_line(tmp_path):
+    agent = MetaLSTM("PointGoal", replace(SMALL, core="transformer"), n_threads=1)
+    with pytest.raises(InputError, match="transformer"):
+        write_live_page(agent, agent.family.tasks("test")[:1], tmp_path / "live.html")
+
+
+@pytest.mark.parametrize(
+    ("flags", "written"),
+    [
+        (["--out", "live.html"], ["live live.html"]),
+        (["--out", "my-live.html", "replay.html"], ["live my-live.html", "replay replay.html"]),
+        (["--live", "--out", "page.html"], ["live page.html"]),
+        (["--out", "page.html"], ["replay page.html"]),
+    ],
+)
+def test_a_live_page_is_told_from_a_replay_by_its_name_or_the_flag(
+    flags, written, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr("metarl.render.write_live_page", lambda a, t, path, s: seen.append(f"live {path}"))
+    monkeypatch.setattr("metarl.render.write_page", lambda r, f, path: seen.append(f"replay {path}"))
+    assert main(["render", "box:PointGoal", *flags]) == 0
+    assert seen == written and capsys.readouterr().out.count("wrote ") == len(written)
+
+
+def test_a_live_clip_is_refused(capsys):
+    assert main(["render", "box:PointGoal", "--live", "--out", "clip.mp4"]) == 2
+    assert "use a name that ends in .html" in capsys.readouterr().err
+
+
+# In a browser.
+
+
+PLAY = """
+(async ({ task, qpos, qvel, actions }) => {
+  const { session, simulation } = metarl;
+  session.held = true;
+  while (!metarl.idle()) await new Promise((r) => setTimeout(r, 5));
+  simulation.vary(task);
+  simulation.reset(qpos, qvel);
+  const states = [];
+  for (const action of actions) {
+    simulation.act(action);
+    for (let k = 0; k < session.robot.frame_skip; k++) simulation.substep();
+    simulation.finish();
+    states.push([...simulation.data.qpos, ...simulation.data.qvel]);
+  }
+  const fields = Object.fromEntries(session.robot.variations.flatMap((v) =>
+    [v.field, ...v.follows.map((f) => f.field)]).map((name) => [name, [...simulation.model[name]]]));
+  return { states, fields };
+})"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["HalfCheetahPayload", "HopperRandParams", "ArmPushRandParams"])
+def test_physics_in_the_page_is_mujocos_to_rounding_with_varied_dynamics(browser, name, tmp_path):
+    agent = MetaLSTM(name, SMALL, n_threads=1)
+    family, rng = agent.family, np.random.default_rng(3)
+    write_live_page(agent, family.tasks("test")[:1], tmp_path / "live.html")
+    browser.open(tmp_path / "live.html")
+    task = family.tasks("ood" if family.has_ood else "test")[1]
+    sim, actions = BatchSim(family, 1, 1), 0.5 * rng.uniform(-1, 1, (20, family.action_dim))
+    sim.set_tasks([task])
+    qpos, qvel = family.initial_state(rng, 1)
+    sim.set_state(qpos, qvel)
+    given = {
+        "task": {k: np.atleast_1d(v).tolist() for k, v in task.items()},
+        "qpos": qpos[0].tolist(),
+        "qvel": qvel[0].tolist(),
+        "actions": actions.tolist(),
+    }
+    played = browser.run(f"{PLAY}({json.dumps(given)})")
+    for field, values in played["fields"].items():
+        np.testing.assert_array_equal(values, getattr(sim.model_of(0), field).ravel(), err_msg=field)
+    for action, state in zip(actions, played["states"], strict=True):
+        sim.step(action[None])
+        now = np.concatenate([sim.readings.qpos[0], sim.readings.qvel[0]])
+        np.testing.assert_allclose(state, now, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_a_robot_follows_the_slider_and_nothing_leaves_the_page(browser, tmp_path):
+    agent = MetaLSTM.load("box:HalfCheetahVel")
+    page = tmp_path / "live.html"
+    write_live_page(agent, [agent.family.task({"velocity": 0.5})], page)
+    browser.open(page)
+    # Steps are counted, not seconds: a machine may be slow.
+    speeds = browser.run("""(async () => {
+      const { session } = metarl;
+      session.held = true;
+      while (!metarl.idle()) await new Promise((r) => setTimeout(r, 5));
+      const steps = async (n) => {
+        const seen = [];
+        for (const end = session.steps + n; session.steps < end;) {
+          const before = session.steps;
+          await session.advance();
+          if (session.steps > before) seen.push(session.real);
+        }
+        return seen;
+      };
+      const before = await steps(80);
+      const input = document.querySelector("[data-param=velocity]");
+      input.value = 625;
+      input.dispatchEvent(new Event("input"));
+      return { asked: session.task.velocity[0], dt: session.robot.dt, before, after: await steps(60) };
+    })()""")
+    second = round(1 / speeds["dt"])
+    assert speeds["asked"] == pytest.approx(2.5)
+    assert np.mean(speeds["before"][-second:]) == pytest.approx(0.5, abs=0.25)
+    assert np.mean(speeds["after"][second : 2 * second]) == pytest.approx(2.5, abs=0.4)
+    assert np.mean(speeds["after"][second // 2 : second]) > 1.5
+    # It goes by the clock, and draws.
+    browser.run("metarl.session.held = false")
+    browser.run("new Promise((r) => setTimeout(r, 2000))")
+    assert browser.run("metarl.session.steps") > 145
+    assert browser.run("document.getElementById('view').toDataURL().length") > 5000
+    assert {address.partition(":")[0] for address in browser.asked_for()} <= {"file", "data", "blob"}
+    assert browser.complaints() == []
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_steps(browser, agent, tmp_path):
+    write_live_page(agent, agent.family.tasks("test")[:1], tmp_path / "live.html")
+    browser.open(tmp_path / "live.html")
+    grown = browser.run("""(async () => {
+      const { session, simulation, view } = metarl;
+      session.held = true;
+      const steps = async (n) => {
+        for (const end = session.steps + n; session.steps < end;) { view.note(); await session.advance(); }
+        for (let k = 0; k < 5; k++) { gc(); await new Promise((r) => setTimeout(r, 20)); }
+        return [performance.memory.usedJSHeapSize, simulation.data.qpos.buffer.byteLength];
+      };
+      const [js, wasm] = await steps(500);
+      const [more, larger] = await steps(4000);
+      return [more - js, larger - wasm];
+    })()""")
+    assert grown[0] < 1_000_000 and grown[1] == 0
+
+
+@pytest.mark.slow
+def test_a_policy_of_gradient_steps_is_shown_before_and_after_them(browser, tmp_path):
+    agent = MAML("PointGoal", MAMLConfig(n_tasks=2, n_episodes=3, hidden=(8,)), n_threads=1)
+    tasks = agent.family.tasks("test")[:2]
+    write_live_page(agent, tasks, tmp_path / "live.html")
+    browser.open(tmp_path / "live.html")
+    names = browser.run("metarl.policies.map((policy) => policy.name)")
+    assert names == ["before adaptation", *(f"adapted to {agent.family.words(task)}" for task in tasks)]
+    assert browser.run("document.getElementById('forget').hidden")
+
+
+@pytest.mark.slow
+def test_a_page_of_markers_that_cannot_be_traced_says_so_and_runs(browser, tmp_path):
+    agent = MetaLSTM(Unmarked(), SMALL, n_threads=1)
+    write_live_page(agent, agent.family.tasks("test")[:1], tmp_path / "live.html")
+    browser.open(tmp_path / "live.html")
+    assert "not drawn: Unmarked.markers, line" in browser.run("document.getElementById('notes').textContent")
+
+
+@pytest.mark.slow
+def test_the_common_part_builds_from_pinned_packages(tmp_path):
+    if shutil.which("npm") is None:
+        pytest.skip("no npm here: install node to run this test")
+    if not FRONT.is_file():
+        pytest.skip("scripts/build_page has not been run here, and would fetch packages")
+    text = FRONT.read_text(encoding="utf-8")
+    for mark in (
+        "<!--metarl:title-->",
+        "<!--metarl:robot-->",
+        'id="licences"',
+        'id="mujoco"',
+        'id="onnxruntime"',
+    ):
+        assert text.count(mark) == 1, mark

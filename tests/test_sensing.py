@@ -1,0 +1,206 @@
+"""Laws of traced families: what a page or a robot runs is what the simulator runs."""
+
+from itertools import pairwise
+
+import mujoco
+import numpy as np
+import pytest
+
+from metarl.cli import main
+from metarl.envs import FAMILIES, BatchSim, Marker, Param, Uniform, load_family
+from metarl.envs.check import check
+from metarl.envs.families.point import PointGoal
+from metarl.envs.sensing import TASK, marker_graph, sensing_graph
+from metarl.envs.trace import Graph, TraceError
+from metarl.export.traced import sensing_inputs, to_onnx
+from metarl.export.write import open_session
+
+for module in ("onnx", "onnxruntime"):
+    pytest.importorskip(module)
+
+SAME = 1e-12
+
+
+def session(graph: Graph):
+    return open_session(to_onnx(graph, "test"))
+
+
+def run(session, read) -> dict[str, np.ndarray]:
+    feeds = {i.name: np.array(read(i.name), float) for i in session.get_inputs()}
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def family(request):
+    return load_family(request.param)
+
+
+def test_the_sensing_graph_equals_the_simulator(family):
+    sensing, sim, rng = session(sensing_graph(family)), BatchSim(family, 1, 1), np.random.default_rng(1)
+    for _ in range(3):  # tasks
+        first = sim.start(rng)
+        read = sensing_inputs(sim, np.zeros((1, family.action_dim)))
+        np.testing.assert_array_equal(run(sensing, read)["obs"], first)
+        for _ in range(15):
+            action = rng.uniform(-1, 1, (1, family.action_dim))
+            step = sim.step(action)
+            out = run(sensing, sensing_inputs(sim, action))
+            np.testing.assert_array_equal(out["obs"], step.obs)
+            np.testing.assert_array_equal(out["terminated"], step.terminated)
+            np.testing.assert_allclose(out["reward"], step.reward, rtol=1e-6)
+            np.testing.assert_allclose(out["terms"], np.stack([*step.terms.values()], 1), atol=SAME)
+            assert ("success" in out) == (sim.succeeded is not None)
+            assert ("error" in out) == family.says_error
+            if family.says_error:
+                np.testing.assert_allclose(out["error"], sim.error(), atol=SAME)
+            if "success" in out:
+                np.testing.assert_array_equal(out["success"], sim.success())
+
+
+def test_the_marker_graph_equals_the_markers(family):
+    graph, found = marker_graph(family)
+    marking, sim, rng = session(graph), BatchSim(family, 1, 1), np.random.default_rng(1)
+    data = mujoco.MjData(family.model)
+    for _ in range(3):
+        sim.start(rng)
+        for _ in range(3):
+            sim.step(rng.uniform(-1, 1, (1, family.action_dim)))
+        mujoco.mj_setState(family.model, data, sim.state[0], mujoco.mjtState.mjSTATE_INTEGRATION)
+        mujoco.mj_kinematics(family.model, data)
+        task = sim.tasks[0]
+        read = lambda name: task[name.removeprefix(TASK)] if TASK in name else getattr(data, name)  # noqa: E731, B023
+        rows, markers = run(marking, read)["markers"], family.markers(task, data)
+        for row, marker, kind in zip(rows, markers, found, strict=True):
+            whole = [*marker.position, *[*marker.size, 0, 0, 0][:3], *(marker.to or marker.position)]
+            np.testing.assert_allclose(row, whole, atol=SAME)
+            assert (kind.kind, kind.colour) == (marker.kind, marker.colour)
+
+
+def test_what_is_asked_and_what_is_are_found_in_an_error_that_compares_the_two():
+    graph = sensing_graph(load_family("HalfCheetahVel"))
+    assert graph.needs("asked") == ["task.velocity"] and "task.velocity" not in graph.needs("real")
+    assert "asked" not in sensing_graph(load_family("AntGoal")).outputs
+
+
+# NumPy's functions.
+
+A, B = np.array([[0.3, -0.7, 0.2], [1.5, 0.4, -0.1]]), np.array([[0.5, 0.5, -2.0], [0.1, 3.0, 0.2]])
+USES = {
+    "arithmetic": lambda a, b: (a + 2 * b - a / (b * b + 1)) ** 2 // 0.3 % 0.7,
+    "functions": lambda a, b: np.sin(a) + np.exp(b) * np.tanh(a) - np.sqrt(np.abs(b)) + np.log1p(a * a),
+    "angles": lambda a, b: np.arctan2(a, b) + np.arctan2(b, a) + np.arctan2(-np.abs(a), -np.abs(b)),
+    "inverse angles": lambda a, b: np.arccos(np.clip(a, -1, 1)) + np.tan(a) + np.arcsinh(b),
+    "comparisons": lambda a, b: ((a > b) & (a != 0.4) | ~(b >= 0)).astype(float) + (a == a),
+    "picking": lambda a, b: a[:, [2, 0]] * b[-1, 1:] + a[..., None, 0],
+    "stacking": lambda a, b: np.concatenate([np.stack([a, b]), np.zeros((1, 2, 3))])[::-1].T,
+    "reshaping": lambda a, b: np.tile(a.reshape(3, 2), 2) @ np.repeat(b.ravel()[:4], 2).reshape(4, 2),
+    "sums": lambda a, b: a.sum(1) + b.mean(axis=-1) + np.prod(a, 1) + a.max(1) - np.min(b, axis=1),
+    "spread": lambda a, b: a.std(axis=0) + np.var(b, 0) + np.ptp(a, axis=0),
+    "any and all": lambda a, b: (a > 0).any(1) & ~(b > 0).all(axis=1),
+    "norms": lambda a, b: np.linalg.norm(a - b, axis=1) + np.linalg.norm(a, 1, axis=1) + np.hypot(a, b)[:, 0],
+    "where": lambda a, b: np.where(a > 0, b, 0.0) + np.select([a < 0, b < 0], [a, b], 1.0),
+    "writing": lambda a, b: _written(a.copy(), b),
+    "products": lambda a, b: np.einsum("ij,ij->i", a, b) + np.dot(a, b[0]) + np.cross(a, b)[:, 2],
+    "running": lambda a, b: np.cumsum(a, axis=1) + np.diff(b, axis=1, n=1)[:, :1] + np.roll(a, 1, axis=1),
+    "in place": lambda a, b: _in_place(a + 0, b),
+    "rounding": lambda a, b: np.round(a, 1) + np.floor(b) + np.ceil(a) + np.trunc(b) + np.sign(a),
+    "largest": lambda a, b: np.argmax(a, axis=1) + np.argmin(b, 1) * 1.0,
+    "like": lambda a, b: np.full_like(a, 2.0) + np.ones_like(b) - np.zeros_like(a) + np.maximum(a, b),
+    "walking": lambda a, b: np.stack([x * k for k, x in enumerate(a.T)]) + len(b),
+    "not finite": lambda a, b: np.isfinite(a / (b - b)) | np.isnan(np.log(-np.abs(a))),
+}
+
+
+def _written(a, b):
+    a[:, 1] = b[:, 0]
+    a[a > 1] = -1.0
+    return a
+
+
+def _in_place(a, b):
+    a += b
+    a *= 2
+    np.clip(a, -1, None)
+    return a
+
+
+@pytest.mark.parametrize("use", USES)
+def test_numpy_means_in_a_graph_what_it_means_in_numpy(use):
+    graph, function = Graph(), USES[use]
+    with np.errstate(all="ignore"):
+        graph.output("out", function(graph.input("a", B), graph.input("b", A)))  # traced on other numbers
+        wanted = function(A.copy(), B.copy())
+    out = run(session(graph), {"a": A, "b": B}.__getitem__)["out"]
+    assert out.shape == wanted.shape and out.dtype == wanted.dtype
+    np.testing.assert_allclose(out.astype(float), wanted.astype(float), rtol=1e-6, atol=1e-6)
+
+
+# What cannot be traced.
+
+
+class Branching(PointGoal):
+    """Pays more on one side, as Python has it."""
+
+    def reward(self, r, action, task):
+        return {"side": np.array([1.0 if x > 0 else 0.0 for x in r.qpos[:, 0]]) + task["goal_x"]}
+
+
+class Filling(PointGoal):
+    """Writes into an array of zeros."""
+
+    def reward(self, r, action, task):
+        out = np.zeros(len(r.qpos))
+        out[:] = r.qpos[:, 0] - task["goal_x"]
+        return {"distance": out - np.abs(task["goal_y"])}
+
+
+class Sorting(PointGoal):
+    """Uses what no graph has."""
+
+    def reward(self, r, action, task):
+        return {"distance": np.sort(r.qpos, axis=1)[:, 0] - task["goal_x"] + task["goal_y"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(Branching, "use np.where"), (Filling, "use np.stack"), (Sorting, "np.sort cannot be")],
+)
+def test_what_cannot_be_traced_is_said_in_one_line_with_the_place_and_a_cure(kind, words):
+    with pytest.raises(TraceError) as caught:
+        sensing_graph(kind())
+    assert words in str(caught.value) and f"{kind.__name__}.reward, line" in str(caught.value)
+
+
+def test_a_check_tells_what_cannot_be_traced_and_calls_it_no_mistake(monkeypatch, capsys):
+    monkeypatch.setattr("metarl.cli.check.load_family", lambda name: Sorting())
+    assert main(["check", "Sorting"]) == 0
+    said = capsys.readouterr().out
+    assert "no    a live page can run its functions" in said and "np.sort cannot be traced" in said
+    assert "Sorting: nothing wrong" in said
+    assert not any(finding.remark for finding in check(PointGoal()))
+
+
+def test_no_two_names_of_a_graph_are_the_same(family):
+    graph = sensing_graph(family)
+    names = [*graph.inputs, *graph.constants, *(node.output for node in graph.nodes)]
+    assert all(a != b for a, b in pairwise(sorted(names)))
+
+
+def test_markers_that_depend_on_where_a_body_is_follow_it():
+    class Following(PointGoal):
+        """Marks the point itself."""
+
+        params = (Param("goal", "m", Uniform(-1, 1)),)
+
+        def reward(self, r, action, task):
+            return {"distance": -np.abs(r.qpos[:, 0] - task["goal"])}
+
+        def markers(self, task, data):
+            x, y, z = data.body("point").xpos
+            return (Marker("box", (x + task["goal"], y, z), (0.1, 0.1, 0.1)),)
+
+    graph, _ = marker_graph(Following())
+    place = np.zeros((2, 3))
+    place[1] = 1, 2, 3
+    rows = run(session(graph), {"xpos": place, "task.goal": np.array(0.5)}.__getitem__)["markers"]
+    np.testing.assert_allclose(rows[0, :3], [1.5, 2, 3])
