@@ -52,9 +52,10 @@ class RememberingGraph(Graph):
     """A policy that remembers, with its memory outside.
 
     It takes obs (1, n), reward (1,) of the step before, episode_start (1,), and state_in (1, S); it gives
-    actions (1, m) in [-1, 1] and state_out (1, S), the next step's state_in. The state is the difference
-    from what a trial begins with, so that zeros are the start of a trial, where the reward is not looked at
-    and an episode begins whatever is said.
+    actions (1, m) in [-1, 1] and state_out (1, S), the next step's state_in. Zeros are the start of a trial,
+    where the reward is not looked at and an episode begins whatever is said: the last number of a state says
+    that a trial has begun. (Differences from what a trial begins with would lose digits at every step, and a
+    memory may amplify that.)
 
     Args:
         policy: the policy's sizes.
@@ -95,7 +96,8 @@ class RememberingGraph(Graph):
         carried = {**self.memory, **self.last}
         del carried["reward"]  # is an input
         self.start = {k: x.to(torch.float32) for k, x in carried.items()}
-        self.state_size = sum(x.numel() for x in self.start.values()) + 1
+        self.flat_start = torch.cat([x.reshape(1, -1) for x in self.start.values()], 1)
+        self.state_size = self.flat_start.numel() + 1
         self.inputs = {
             "obs": (1, policy.obs_dim),
             "reward": (1,),
@@ -110,7 +112,7 @@ class RememberingGraph(Graph):
         begun = state_in[:, -1] > TRUE
         received = torch.where(begun, reward, self.last["reward"])
         first = (episode_start > TRUE) | ~begun
-        state = self._unpack(state_in).rewarded(received)
+        state = self._unpack(state_in, begun).rewarded(received)
         decision, state = decide(self.policy, self.params, self.normaliser, state, obs, first)
         action = decision.mean.clamp(-1, 1)
         packed = self._pack(feel(state, action, torch.zeros_like(reward)))
@@ -119,14 +121,14 @@ class RememberingGraph(Graph):
         assert isinstance(self.policy.core, LSTMMemory)
         return action, packed, self.policy.core.look(self.params, state.memory)
 
-    def _unpack(self, flat: Tensor) -> TrialState:
-        sizes = [x.numel() for x in self.start.values()]
-        parts = flat[:, :-1].split(sizes, 1)
-        state = {k: x + part.reshape(x.shape) for (k, x), part in zip(self.start.items(), parts, strict=True)}
+    def _unpack(self, flat: Tensor, begun: Tensor) -> TrialState:
+        whole = torch.where(begun[:, None], flat[:, :-1], self.flat_start)
+        parts = whole.split([x.numel() for x in self.start.values()], 1)
+        state = {k: part.reshape(x.shape) for (k, x), part in zip(self.start.items(), parts, strict=True)}
         state["first"] = state["first"] > TRUE
         return TrialState({k: state[k] for k in self.memory}, {k: state[k] for k in self.last if k in state})
 
     def _pack(self, state: TrialState) -> Tensor:
         parts = {**state.memory, **state.last}
-        moved = [(parts[k].to(torch.float32) - x).reshape(1, -1) for k, x in self.start.items()]
-        return torch.cat([*moved, torch.ones(1, 1)], 1)
+        flat = [parts[k].to(torch.float32).reshape(1, -1) for k in self.start]
+        return torch.cat([*flat, torch.ones(1, 1)], 1)
