@@ -18,14 +18,23 @@ class Graph(torch.nn.Module):
     """One step of one robot: tensors in, tensors out, nothing kept.
 
     Attributes:
-        inputs: their names and shapes; all are float32.
+        inputs: their names and shapes; all are float32, and so are outputs.
         outputs: their names.
+        params: of the policy.
+        dtype: in which the step is computed.
         state_size: S, numbers carried from step to step.
     """
 
     inputs: dict[str, tuple[int, ...]]
     outputs: tuple[str, ...]
+    params: Params
     state_size = 0
+    dtype = torch.float32
+
+    def computing_in(self, dtype: torch.dtype) -> "Graph":
+        """The same, whose step is computed in float32 or in float64."""
+        self.params, self.dtype = {k: p.to(dtype) for k, p in self.params.items()}, dtype
+        return self
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs of the right shapes."""
@@ -45,7 +54,8 @@ class MemorylessGraph(Graph):
 
     def forward(self, obs: Tensor) -> Tensor:
         """What to do."""
-        return act(self.policy, self.params, self.normaliser, obs)[0].clamp(-1, 1)
+        mean, _ = act(self.policy, self.params, self.normaliser, obs.to(self.dtype))
+        return mean.clamp(-1, 1).to(obs.dtype)
 
 
 class RememberingGraph(Graph):
@@ -110,19 +120,20 @@ class RememberingGraph(Graph):
     ) -> tuple[Tensor, ...]:
         """What to do, and what is carried on."""
         begun = state_in[:, -1] > TRUE
-        received = torch.where(begun, reward, self.last["reward"])
+        received = torch.where(begun, reward, self.last["reward"]).to(self.dtype)
         first = (episode_start > TRUE) | ~begun
         state = self._unpack(state_in, begun).rewarded(received)
-        decision, state = decide(self.policy, self.params, self.normaliser, state, obs, first)
-        action = decision.mean.clamp(-1, 1)
+        seen = obs.to(self.dtype)
+        decision, state = decide(self.policy, self.params, self.normaliser, state, seen, first)
+        action = decision.mean.clamp(-1, 1).to(obs.dtype)
         packed = self._pack(feel(state, action, torch.zeros_like(reward)))
         if "attention" not in self.outputs:
             return action, packed
         assert isinstance(self.policy.core, LSTMMemory)
-        return action, packed, self.policy.core.look(self.params, state.memory)
+        return action, packed, self.policy.core.look(self.params, state.memory).to(obs.dtype)
 
     def _unpack(self, flat: Tensor, begun: Tensor) -> TrialState:
-        whole = torch.where(begun[:, None], flat[:, :-1], self.flat_start)
+        whole = torch.where(begun[:, None], flat[:, :-1], self.flat_start).to(self.dtype)
         parts = whole.split([x.numel() for x in self.start.values()], 1)
         state = {k: part.reshape(x.shape) for (k, x), part in zip(self.start.items(), parts, strict=True)}
         state["first"] = state["first"] > TRUE
