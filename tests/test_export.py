@@ -9,6 +9,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
+import torch
 from helpers import TINY, TINY_STEPS
 
 from metarl import MAML, MetaLSTM, MetaLSTMConfig
@@ -78,6 +79,19 @@ def test_a_graph_acts_as_predict_does_over_episodes_and_trials(kind, tmp_path):
             np.testing.assert_allclose(runner.act(obs, reward, first), action, atol=TOLERANCE)
             moved.append(action)
     assert np.std(moved, axis=0).min() > 0.1  # there was something to get wrong
+
+
+def test_a_graph_that_computes_in_64_bits_takes_and_gives_32():
+    agent = remembering()
+    graph = agent.policy().graph().computing_in(torch.float64)
+    session, state, flat = open_session(write.onnx_bytes(graph, {})), None, np.zeros((1, graph.state_size))
+    for _, obs, reward, first in steps(np.random.default_rng(0), 20, agent):
+        start = None if state is None else np.array([first])
+        action, state = agent.predict(obs, state, start, reward=reward)
+        given = {"obs": [obs], "reward": [reward], "episode_start": [first], "state_in": flat}
+        actions, flat = session.run(None, {k: np.asarray(x, np.float32) for k, x in given.items()})
+        np.testing.assert_allclose(actions[0], action, atol=TOLERANCE)
+    assert actions.dtype == flat.dtype == np.float32
 
 
 def test_a_policy_that_adapts_by_gradients_acts_as_predict_does(gradient, tmp_path):

@@ -18,14 +18,23 @@ class Graph(torch.nn.Module):
     """One step of one robot: tensors in, tensors out, nothing kept.
 
     Attributes:
-        inputs: their names and shapes; all are float32.
+        inputs: their names and shapes; all are float32, and so are outputs.
         outputs: their names.
+        params: of the policy.
+        dtype: in which the step is computed.
         state_size: S, numbers carried from step to step.
     """
 
     inputs: dict[str, tuple[int, ...]]
     outputs: tuple[str, ...]
+    params: Params
     state_size = 0
+    dtype = torch.float32
+
+    def computing_in(self, dtype: torch.dtype) -> "Graph":
+        """The same, whose step is computed in float32 or in float64."""
+        self.params, self.dtype = {k: p.to(dtype) for k, p in self.params.items()}, dtype
+        return self
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs of the right shapes."""
@@ -45,16 +54,18 @@ class MemorylessGraph(Graph):
 
     def forward(self, obs: Tensor) -> Tensor:
         """What to do."""
-        return act(self.policy, self.params, self.normaliser, obs)[0].clamp(-1, 1)
+        mean, _ = act(self.policy, self.params, self.normaliser, obs.to(self.dtype))
+        return mean.clamp(-1, 1).to(obs.dtype)
 
 
 class RememberingGraph(Graph):
     """A policy that remembers, with its memory outside.
 
     It takes obs (1, n), reward (1,) of the step before, episode_start (1,), and state_in (1, S); it gives
-    actions (1, m) in [-1, 1] and state_out (1, S), the next step's state_in. The state is the difference
-    from what a trial begins with, so that zeros are the start of a trial, where the reward is not looked at
-    and an episode begins whatever is said.
+    actions (1, m) in [-1, 1] and state_out (1, S), the next step's state_in. Zeros are the start of a trial,
+    where the reward is not looked at and an episode begins whatever is said: the last number of a state says
+    that a trial has begun. (Differences from what a trial begins with would lose digits at every step, and a
+    memory may amplify that.)
 
     Args:
         policy: the policy's sizes.
@@ -95,7 +106,8 @@ class RememberingGraph(Graph):
         carried = {**self.memory, **self.last}
         del carried["reward"]  # is an input
         self.start = {k: x.to(torch.float32) for k, x in carried.items()}
-        self.state_size = sum(x.numel() for x in self.start.values()) + 1
+        self.flat_start = torch.cat([x.reshape(1, -1) for x in self.start.values()], 1)
+        self.state_size = self.flat_start.numel() + 1
         self.inputs = {
             "obs": (1, policy.obs_dim),
             "reward": (1,),
@@ -108,25 +120,26 @@ class RememberingGraph(Graph):
     ) -> tuple[Tensor, ...]:
         """What to do, and what is carried on."""
         begun = state_in[:, -1] > TRUE
-        received = torch.where(begun, reward, self.last["reward"])
+        received = torch.where(begun, reward, self.last["reward"]).to(self.dtype)
         first = (episode_start > TRUE) | ~begun
-        state = self._unpack(state_in).rewarded(received)
-        decision, state = decide(self.policy, self.params, self.normaliser, state, obs, first)
-        action = decision.mean.clamp(-1, 1)
+        state = self._unpack(state_in, begun).rewarded(received)
+        seen = obs.to(self.dtype)
+        decision, state = decide(self.policy, self.params, self.normaliser, state, seen, first)
+        action = decision.mean.clamp(-1, 1).to(obs.dtype)
         packed = self._pack(feel(state, action, torch.zeros_like(reward)))
         if "attention" not in self.outputs:
             return action, packed
         assert isinstance(self.policy.core, LSTMMemory)
-        return action, packed, self.policy.core.look(self.params, state.memory)
+        return action, packed, self.policy.core.look(self.params, state.memory).to(obs.dtype)
 
-    def _unpack(self, flat: Tensor) -> TrialState:
-        sizes = [x.numel() for x in self.start.values()]
-        parts = flat[:, :-1].split(sizes, 1)
-        state = {k: x + part.reshape(x.shape) for (k, x), part in zip(self.start.items(), parts, strict=True)}
+    def _unpack(self, flat: Tensor, begun: Tensor) -> TrialState:
+        whole = torch.where(begun[:, None], flat[:, :-1], self.flat_start).to(self.dtype)
+        parts = whole.split([x.numel() for x in self.start.values()], 1)
+        state = {k: part.reshape(x.shape) for (k, x), part in zip(self.start.items(), parts, strict=True)}
         state["first"] = state["first"] > TRUE
         return TrialState({k: state[k] for k in self.memory}, {k: state[k] for k in self.last if k in state})
 
     def _pack(self, state: TrialState) -> Tensor:
         parts = {**state.memory, **state.last}
-        moved = [(parts[k].to(torch.float32) - x).reshape(1, -1) for k, x in self.start.items()]
-        return torch.cat([*moved, torch.ones(1, 1)], 1)
+        flat = [parts[k].to(torch.float32).reshape(1, -1) for k in self.start]
+        return torch.cat([*flat, torch.ones(1, 1)], 1)
