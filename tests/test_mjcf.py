@@ -8,7 +8,7 @@ from metarl.envs.mjcf import compile_spec, load_spec
 BODY = '<worldbody><body><joint type="slide"/><geom size="1"/></body></worldbody>'
 
 
-def load_spec(path):
+def load_mjcf(path):
     return compile_spec(load_spec(path))
 
 
@@ -31,7 +31,7 @@ def robot(tmp_path):
 
 
 def test_a_robot_may_be_in_several_files_of_its_folder(robot):
-    assert load_spec(robot('<include file="parts/more.xml"/>')).ngeom == 2
+    assert load_mjcf(robot('<include file="parts/more.xml"/>')).ngeom == 2
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_robot_may_be_in_several_files_of_its_folder(robot):
 )
 def test_a_robot_that_refers_to_what_is_outside_its_folder_is_refused(robot, more):
     with pytest.raises(InputError, match="outside its folder; put a copy beside it") as error:
-        load_spec(robot(more))
+        load_mjcf(robot(more))
     assert "\n" not in str(error.value)
 
 
@@ -71,20 +71,20 @@ def test_a_link_out_of_the_folder_is_refused_too(robot, tmp_path):
     path = robot('<include file="parts/link.xml"/>')
     (path.parent / "parts" / "link.xml").symlink_to(tmp_path / "secret.xml")
     with pytest.raises(InputError, match="outside its folder"):
-        load_spec(path)
+        load_mjcf(path)
 
 
 def test_an_include_of_an_include_is_looked_at(robot):
     path = robot('<include file="parts/more.xml"/>')
     (path.parent / "parts" / "more.xml").write_text('<mujoco><include file="../../secret.xml"/></mujoco>')
     with pytest.raises(InputError, match="outside its folder"):
-        load_spec(path)
+        load_mjcf(path)
 
 
 def test_an_include_may_be_named_as_seen_from_the_file_that_includes_it(robot):
     path = robot('<include file="parts/again.xml"/>')
     (path.parent / "parts" / "again.xml").write_text('<mujoco><include file="more.xml"/></mujoco>')
-    assert load_spec(path).ngeom == 2
+    assert load_mjcf(path).ngeom == 2
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_two_readers_could_read_in_two_ways_is_refused(robot, text):
     path = robot()
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match="is not plain XML: ") as error:
-        load_spec(path)
+        load_mjcf(path)
     assert "\n" not in str(error.value)
 
 
@@ -111,8 +111,8 @@ def test_files_that_include_each_other_or_are_huge_or_absent_are_one_line(robot,
     path = robot('<include file="robot.xml"/>')
     for bad, words in ((path, "cannot load the robot"), (tmp_path / "none.xml", "cannot load the robot")):
         with pytest.raises(InputError, match=words) as error:
-            load_spec(bad)
+            load_mjcf(bad)
         assert "\n" not in str(error.value)
     monkeypatch.setattr(mjcf, "LARGEST", 10)
     with pytest.raises(InputError, match="larger than"):
-        load_spec(robot())
+        load_mjcf(robot())
