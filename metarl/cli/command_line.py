@@ -63,10 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows ASCII only
     words = list(sys.argv[1:] if argv is None else argv)
+    status = InputError.status
     try:
         return _run(words)
     except InputError as error:
-        message = str(error)
+        message, status = str(error), error.status
     except ModuleNotFoundError as error:
         message = cure(error, words[0])
     except OSError as error:
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     print(f"metarl: {plain(message)}", file=sys.stderr)
-    return 2
+    return status
 
 
 class _Parser(ArgumentParser):

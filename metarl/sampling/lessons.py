@@ -38,9 +38,14 @@ class Lessons:
     terminated: np.ndarray
     truncated: np.ndarray
 
+    @property
+    def n_episodes(self) -> int:
+        """Episodes that have ended."""
+        return int((self.terminated | self.truncated).sum())
+
     def mean_return(self) -> float:
         """Mean undiscounted return of the episodes."""
-        return float(self.reward.sum() / (self.terminated | self.truncated).sum())
+        return float(self.reward.sum() / self.n_episodes)
 
 
 def collect_lessons(sim: BatchSim, act: Act, rng: np.random.Generator) -> Lessons:

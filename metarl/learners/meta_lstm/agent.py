@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import torch
 
+from metarl import ranks
 from metarl.envs import BatchSim, InputError, Task
 from metarl.learners.adapter import EPISODES, column_title
 from metarl.learners.agent import as_rows, is_env
@@ -37,6 +38,7 @@ class MetaLSTM(Pupil):
 
     name = "meta-lstm"
     config_class = MetaLSTMConfig
+    in_many = True
     learner: MetaLSTMLearner
 
     @classmethod
@@ -80,17 +82,19 @@ class MetaLSTM(Pupil):
     def learn_once(self) -> dict[str, float]:
         """Sample a task for every trial, play the trials, and learn from them."""
         sim = self.sim
-        sim.set_tasks(self.family.sample(self.rng, sim.n_sims))
-        knows = self.config.critic == "told" or self.learner.taught
-        player = self.player(sim.n_sims, self.told() if knows else None)
+        tasks, rng = self.draw(self.n_sims)
         # Whoever only imitates needs no noise; half of the trials have some, for what comes afterwards.
         n_quiet = sim.n_sims // 2 if self.learner.imitates(self.progress) == 1 else 0
-        trials = collect_trials(sim, player, self.rng, self.trial_length, piece=self.piece, n_quiet=n_quiet)
+        with ranks.together():
+            sim.set_tasks(tasks)
+            knows = self.config.critic == "told" or self.learner.taught
+            player = self.player(sim.n_sims, self.told() if knows else None)
+            trials = collect_trials(sim, player, rng, self.trial_length, piece=self.piece, n_quiet=n_quiet)
         stats = self.learner.update(trials, self.progress)
-        self.num_timesteps += trials.n_steps
+        self.num_timesteps += ranks.total(trials.n_steps)
         returns = trials.episode_returns(self.config.n_episodes).mean(axis=0)
         means = {f"return/episode_{e}": float(r) for e, r in enumerate(returns, start=1)}
-        return {**means, **{f"learn/{k}": v for k, v in stats.items()}}
+        return {**ranks.mean(means, len(tasks)), **{f"learn/{k}": v for k, v in stats.items()}}
 
     def player(self, n: int, told: torch.Tensor | None = None) -> Player:
         """The policy at the start of n trials, of tasks of which the critic may be told (n, n_told)."""
