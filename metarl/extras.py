@@ -6,6 +6,7 @@ EXTRAS = {
     "imageio_ffmpeg": "render",
     "matplotlib": "plots",
     "PIL": "render",
+    "submitit": "cluster",
     "trimesh": "render",
     "viser": "render",
 }

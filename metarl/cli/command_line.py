@@ -37,6 +37,10 @@ COMMANDS = {  # where each is, and what it is for
         "metarl.cli.train:Train",
         "Meta-train a policy on a family of tasks, into a run folder.",
     ),
+    "sweep": (
+        "metarl.cli.sweep:Sweep",
+        "Meta-train with many seeds, side by side on this machine or as jobs of a cluster.",
+    ),
     "evaluate": (
         "metarl.cli.evaluate:Evaluate",
         "Let a trained policy meet held-out tasks, and show how much adaptation gains.",

@@ -77,21 +77,16 @@ class Train(Command):
     @classmethod
     def taking(cls, words: Sequence[str]) -> type[Command]:
         """With the settings of the learner that is asked for."""
-        learner = _value(words, "--learner")
-        if learner is None:
-            run = None if ranks.follows() else _value(words, "--resume")
-            learner = RunFolder(run).read_config().learner if run is not None else DEFAULT_LEARNER
-        if learner not in LEARNERS:
-            raise unknown("learner", learner, LEARNERS)
-        config, bare = LEARNERS[learner].config_class, cast(Any, tyro.conf.OmitArgPrefixes)
-        settings = ("config", bare[config], field(default_factory=config))
+        learner = learner_of(words, None if ranks.follows() else value_of(words, "--resume"))
         typed = {
             word.partition("=")[0].removeprefix("--").removeprefix("no-")
             for word in words
             if word[:2] == "--"
         }
         given = frozenset(name.replace("-", "_") for name in typed)
-        return make_dataclass("Train", [settings], bases=(cls,), namespace={"given": given, "words": words})
+        return make_dataclass(
+            "Train", [settings_of(learner)], bases=(cls,), namespace={"given": given, "words": words}
+        )
 
     def run(self) -> int:
         """Train."""
@@ -134,6 +129,7 @@ class Train(Command):
         device, n_threads = self.device or "cpu", self.n_threads or 0
         agent = LEARNERS[self.learner](self.family, config, self.seed, device, n_threads)
         agent.check_budget(steps)
+        agent.check_processes(self.processes or ranks.count())
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
         folder = RunFolder(self.out or default)
         with folder.made(lambda new: new.begin(RunConfig.of(agent, steps), agent), self.force):
@@ -170,6 +166,7 @@ class Train(Command):
                 say(f"nothing is left to do of {steps} steps; give more with --steps")
             config = RunConfig(**{**vars(asked), "steps": steps, "family": agent.family_name})
             agent.check_budget(steps)
+            agent.check_processes(self.processes or ranks.count())
             if unbegun:
                 folder.begin(config, agent)
             if folder.changed and agent.fits(steps):
@@ -227,7 +224,27 @@ def _plan(agent: Agent, steps: int) -> str:
     return f"{plan}; so trained before: {mean:.4g} on held-out tasks, in {minutes:.0f} min on {cores}"
 
 
-def _value(words: Sequence[str], flag: str) -> str | None:
+def learner_of(words: Sequence[str], run: str | None) -> str:
+    """The learner that is asked for, or that of a run.
+
+    Raises:
+        InputError: there is no such learner.
+    """
+    learner = value_of(words, "--learner")
+    if learner is None:
+        learner = RunFolder(run).read_config().learner if run is not None else DEFAULT_LEARNER
+    if learner not in LEARNERS:
+        raise unknown("learner", learner, LEARNERS)
+    return learner
+
+
+def settings_of(learner: str) -> tuple[str, Any, Any]:
+    """A field of a command that takes the learner's settings, each as a flag."""
+    config, bare = LEARNERS[learner].config_class, cast(Any, tyro.conf.OmitArgPrefixes)
+    return "config", bare[config], field(default_factory=config)
+
+
+def value_of(words: Sequence[str], flag: str) -> str | None:
     """What was typed after a flag, the last time; None if it was not."""
     found = [b for a, b in pairwise(words) if a == flag]
     found += [a.partition("=")[2] for a in words if a.startswith(f"{flag}=")]

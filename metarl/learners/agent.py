@@ -165,8 +165,9 @@ class Agent:
     @property
     def sim(self) -> BatchSim:
         """The training simulations, this process's share of them, made when first needed."""
-        if self._sim is None:
-            n_sims = len(ranks.share(self.n_tasks)) * (self.n_sims // self.n_tasks)
+        n_sims = len(ranks.share(self.n_tasks)) * (self.n_sims // self.n_tasks)
+        if self._sim is None or self._sim.n_sims != n_sims:
+            self._n_failures = self._n_here
             self._sim = BatchSim(self.family, n_sims, ranks.threads(self.n_threads))
             self._sim.n_failures = self._n_failures
         return self._sim
@@ -221,25 +222,25 @@ class Agent:
         return self
 
     def _like_first(self, total_timesteps: int) -> int:
-        """Begin as process 0 does; the budget that it has.
-
-        Raises:
-            InputError: there are more processes than can share the work, or the learner is for one alone.
-        """
+        """Begin as process 0 does; the budget that it has."""
+        self.check_processes(ranks.count())
         if ranks.count() == 1:
             return total_timesteps
-        if not self.in_many:
-            raise InputError(f"{type(self).__name__} trains in one process; many are not for it")
-        if ranks.count() > self.n_tasks:
-            raise InputError(
-                f"{ranks.count()} processes are more than the {self.n_tasks} tasks of an iteration: use at "
-                f"most {self.n_tasks} processes"
-            )
         state, total_timesteps = ranks.from_first((self.state_dict(), total_timesteps))
         if ranks.rank():
             self.load_state_dict({**state, "failures": 0})
-        self._sim = None
         return total_timesteps
+
+    def check_processes(self, n: int) -> None:
+        """Raise InputError if so many processes cannot share the work, or the learner is for one alone."""
+        if n == 1:
+            return
+        if not self.in_many:
+            raise InputError(f"{type(self).__name__} trains in one process; many are not for it")
+        if n > self.n_tasks:
+            raise InputError(
+                f"{n} processes are more than the {self.n_tasks} tasks of an iteration; use at most as many"
+            )
 
     @plain_torch()
     def _iterate_or_skip(self) -> dict[str, float]:

@@ -65,6 +65,7 @@ def train(
     agent.check_budget(total_timesteps)
     folder, asked = RunFolder(out), RunConfig.of(agent, total_timesteps)
     with ranks.invited():
+        agent.check_processes(ranks.count())
         if ranks.rank():
             return follow(agent, total_timesteps)
         with folder.made(lambda new: new.begin(asked, agent), force):
@@ -73,7 +74,7 @@ def train(
 
 def follow(agent: Agent, total_timesteps: int) -> bool:
     """Train in another process than the first one, which calls `go_on` meanwhile; False if interrupted."""
-    with _asked_to_stop() as stop:
+    with asked_to_stop() as stop:
         agent.learn(total_timesteps, lambda *_: not stop.asked)
         return not ranks.any_of(stop.asked)
 
@@ -162,7 +163,7 @@ def _train(
         return not (stop.asked or reached or (callback is not None and callback(agent, stats) is False))
 
     try:
-        with _asked_to_stop() as stop:
+        with asked_to_stop() as stop:
             agent.learn(total_timesteps, after_iteration, progress_bar=not tables)
             folder.save(agent)
             return not ranks.any_of(stop.asked)
@@ -204,7 +205,7 @@ def _quiet_threads() -> Iterator[None]:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[Stop]:
+def asked_to_stop() -> Iterator[Stop]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into a wish to stop; a second one interrupts at once.
 
     Only the main thread can be asked so.
