@@ -225,7 +225,8 @@ def test_more_processes_than_tasks_are_refused(tmp_path, capsys):
 def begun(run: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A long training of two processes that is under way, and the number of the other one."""
     words = saving_often(*TRAIN["maml"], *LONG, "--processes", "2", "--out", str(run))
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with open(f"{run}.err", "w") as said:
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=said)
     log = run / "progress.csv"
     wait_for(lambda: log.is_file() and len(log.read_text().splitlines()) > 2)
     children = subprocess.run(

@@ -23,7 +23,7 @@ from metarl.learners import LEARNERS, Agent
 from metarl.runs.helpers import end_with_parent, helped
 from metarl.runs.run_folder import RunConfig, RunFolder, versions
 from metarl.runs.sources import write_sources
-from metarl.runs.train import follow, go_on
+from metarl.runs.train import follow, go_on, resumable
 
 DEFAULT_LEARNER = "maml"
 
@@ -197,7 +197,8 @@ class Train(Command):
         return 0 if follow(agent, lead.steps) else 130
 
     def _train(self, agent: Agent, folder: RunFolder, steps: int) -> int:
-        with helped(1 if ranks.count() > 1 else self.processes or 1, ["train", *self.words]):
+        n_here = 1 if ranks.count() > 1 else self.processes or 1  # a launcher has started the others
+        with resumable(folder), helped(n_here, ["train", *self.words]):
             ranks.from_first(Lead(agent.header(), steps, agent.device, agent.n_threads, versions()))
             finished = go_on(agent, folder, steps, self.tables, self.eval_every, self.target)
         say(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")

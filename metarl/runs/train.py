@@ -68,7 +68,7 @@ def train(
         agent.check_processes(ranks.count())
         if ranks.rank():
             return follow(agent, total_timesteps)
-        with folder.made(lambda new: new.begin(asked, agent), force):
+        with resumable(folder), folder.made(lambda new: new.begin(asked, agent), force):
             return go_on(agent, folder, total_timesteps, False, eval_every, target, callback)
 
 
@@ -174,17 +174,24 @@ def _train(
 
 @contextmanager
 def _writing_to(folder: RunFolder) -> Iterator[None]:
-    """Say in one line that the disk is full, the folder gone, or another process."""
+    """Say in one line that the disk is full, or the folder gone."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder.path}: {error.strerror or error}; once that is mended, go on from "
+            f"the last checkpoint: metarl train --resume {folder.path}"
+        ) from None
+
+
+@contextmanager
+def resumable(folder: RunFolder) -> Iterator[None]:
+    """Where another process is lost, say how to go on."""
     try:
         yield
     except LostError as error:
         raise LostError(
             f"{error}; go on from the last checkpoint: metarl train --resume {folder.path}"
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {folder.path}: {error.strerror or error}; once that is mended, go on from "
-            f"the last checkpoint: metarl train --resume {folder.path}"
         ) from None
 
 
