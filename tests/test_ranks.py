@@ -209,12 +209,6 @@ class Mine(PointGoal):
 """
 
 
-@pytest.mark.parametrize("n", ["0", "2000"])
-def test_a_number_of_processes_out_of_range_is_refused(n, capsys):
-    assert main([*TRAIN["maml"], "--processes", n]) == 2
-    assert f"--processes {n} is out of range" in capsys.readouterr().err
-
-
 def test_more_processes_than_tasks_are_refused(tmp_path, capsys):
     words = [*TRAIN["maml"], "--steps", "2000", "--processes", "3", "--out", str(tmp_path / "run")]
     assert main(words) == 2
