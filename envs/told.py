@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from metarl.envs.distributions import LogUniform
+from metarl.envs.distributions import Index, LogUniform
 from metarl.envs.family import TaskFamily
 
 
@@ -16,10 +16,15 @@ def task_features(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.nd
         values: by parameter, (N,) or (N, size), as `TaskFamily.stack` and `BatchSim.task_values` give them.
 
     Returns:
-        (N, n) float32, the parameters in the family's order; of a `LogUniform` one, the logarithms.
+        (N, n) float32, the parameters in the family's order; of a `LogUniform` one, the logarithms. An
+        `Index` tells nothing, so that n may be 0.
     """
-    columns = []
+    if (own := family.features(values)) is not None:
+        return own.astype(np.float32)
+    columns = [np.zeros((len(next(iter(values.values()))), 0), np.float32)]
     for param in family.params:
+        if isinstance(param.train, Index):
+            continue
         scale = np.log if isinstance(param.train, LogUniform) else np.asarray
         low, high = scale(param.train.low), scale(param.train.high)
         half = (high - low) / 2 or 1.0  # a range of one value

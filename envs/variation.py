@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
 
+from metarl.envs.engine import Batch
 from metarl.errors import InputError, unknown
 
 

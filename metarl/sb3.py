@@ -13,7 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from metarl.envs import BatchSim, FamilyVectorEnv, InputError, Task, TaskFamily
+from metarl.envs import FamilyVectorEnv, InputError, Task, TaskFamily, World
 from metarl.envs.told import task_features
 from metarl.learners.adapter import EPISODES
 from metarl.sampling.episodes import play
@@ -200,7 +200,7 @@ class PolicyAdapter:
         """New tasks."""
         self.rng = rng
 
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation.
 
         Raises:
@@ -222,7 +222,7 @@ class PolicyAdapter:
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing is learned."""
 
-    def _told(self, sim: BatchSim) -> np.ndarray:
+    def _told(self, sim: World) -> np.ndarray:
         """What the model sees of each task beyond the observation, (N, n)."""
         features, shape = task_features(sim.family, sim.task_values), self.model.observation_space.shape
         blind = sim.family.obs_dim

@@ -15,7 +15,7 @@ from typing_extensions import Self, TypeIs
 
 from metarl import ranks
 from metarl.box import unboxed
-from metarl.envs import BatchSim, InputError, Task, TaskFamily
+from metarl.envs import InputError, Task, TaskFamily, World, simulate
 from metarl.envs.catalogue import absolute, as_family, load_recorded
 from metarl.errors import NotFiniteError
 from metarl.files import write_atomically
@@ -87,7 +87,7 @@ class Agent:
         self.acts_only, self.note = False, ""
         with plain_torch(), torch_threads(1):  # more of them make other last bits of orthogonal weights
             self.learner = self.build_learner()
-        self._sim: BatchSim | None = None
+        self._sim: World | None = None
         self._n_failures = self._n_elsewhere = 0  # before there was a sim, and in other processes
 
     # What a subclass defines.
@@ -163,12 +163,12 @@ class Agent:
     # What follows from it.
 
     @property
-    def sim(self) -> BatchSim:
+    def sim(self) -> World:
         """The training simulations, this process's share of them, made when first needed."""
         n_sims = len(ranks.share(self.n_tasks)) * (self.n_sims // self.n_tasks)
         if self._sim is None or self._sim.n_sims != n_sims:
             self._n_failures = self._n_here
-            self._sim = BatchSim(self.family, n_sims, ranks.threads(self.n_threads))
+            self._sim = simulate(self.family, n_sims, ranks.threads(self.n_threads))
             self._sim.n_failures = self._n_failures
         return self._sim
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from metarl import ranks
-from metarl.envs import BatchSim
+from metarl.envs import World, simulate
 from metarl.envs.told import task_features
 from metarl.learners.agent import TEACHER, Agent
 from metarl.sampling.lessons import collect_lessons
@@ -27,7 +27,7 @@ class Pupil(Agent):
     """
 
     lesson_steps = 0
-    _lesson: BatchSim | None = None
+    _lesson: World | None = None
 
     # What a subclass defines.
 
@@ -72,11 +72,11 @@ class Pupil(Agent):
         return worth and self.lesson_steps + one <= share
 
     @property
-    def lesson(self) -> BatchSim:
+    def lesson(self) -> World:
         """This process's share of them, made when first needed."""
         n = len(ranks.share(self.n_lessons))
         if self._lesson is None or self._lesson.n_sims != n:
-            self._lesson = BatchSim(self.family, n, ranks.threads(self.n_threads))
+            self._lesson = simulate(self.family, n, ranks.threads(self.n_threads))
         return self._lesson
 
     @property

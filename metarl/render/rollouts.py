@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metarl.envs import BatchSim, InputError, Step, Task, TaskFamily
+from metarl.envs import BatchSim, InputError, Step, Task, TaskFamily, simulate
 from metarl.learners.agent import Agent
 from metarl.sampling.trajectories import Trajectories
 
@@ -103,7 +103,7 @@ def record_rollouts(
     )
     sim.set_tasks(tasks)
     if adapter.shares_episodes:
-        explorer = BatchSim(agent.family, len(tasks) * n_explore, agent.n_threads)
+        explorer = simulate(agent.family, len(tasks) * n_explore, agent.n_threads)
         explorer.set_tasks([task for task in tasks for _ in range(n_explore)])
     adapter.begin(tasks, explore_rng)
     seen, taken = [], {}

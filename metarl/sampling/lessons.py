@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.envs import BatchSim
+from metarl.envs import World
 from metarl.envs.told import task_features
 from metarl.policies.gaussian import log_prob
 from metarl.threads import torch_threads
@@ -48,7 +48,7 @@ class Lessons:
         return float(self.reward.sum() / self.n_episodes)
 
 
-def collect_lessons(sim: BatchSim, act: Act, rng: np.random.Generator) -> Lessons:
+def collect_lessons(sim: World, act: Act, rng: np.random.Generator) -> Lessons:
     """As many steps as an episode has at most, in each simulation.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from metarl import ranks
-from metarl.envs import BatchSim, InputError, Task
+from metarl.envs import InputError, Task, World, simulate
 from metarl.learners.adapter import column_title
 from metarl.learners.agent import Agent, as_rows, is_env
 from metarl.learners.maml.config import MAMLConfig
@@ -129,7 +129,7 @@ class MAML(Agent):
                 rows = self._roll(task_or_env, params, n_episodes, rng)
                 params = self.learner.adapt(params, rows, k + 1)
             return MAMLPolicy(self.learner, params)
-        sim = BatchSim(self.family, n_episodes, self.n_threads)
+        sim = simulate(self.family, n_episodes, self.n_threads)
         sim.set_tasks([self.family.task(task_or_env)] * n_episodes)
         for k in range(n_steps):
             rows = collect(sim, self.learner.policy, params, self.learner.normaliser, rng)
@@ -233,7 +233,7 @@ class MAMLAdapter:
         self.params, self.n_steps = self.learner.initial(len(tasks)), 0
 
     @plain_torch()
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation, with what has been learned so far."""
         learner = self.learner
         return collect(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from metarl import ranks
-from metarl.envs import BatchSim, InputError, Task
+from metarl.envs import InputError, Task, World, simulate
 from metarl.learners.adapter import EPISODES, column_title
 from metarl.learners.agent import as_rows, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
@@ -161,7 +161,7 @@ class MetaLSTM(Pupil):
             for _ in range(n_episodes):
                 self._play(task_or_env, player, int(rng.integers(2**31)))
         else:
-            sim = BatchSim(self.family, 1, self.n_threads)
+            sim = simulate(self.family, 1, self.n_threads)
             sim.set_tasks([self.family.task(task_or_env)])
             for _ in range(n_episodes):
                 collect_episode(sim, player, rng, deterministic=True)
@@ -289,7 +289,7 @@ class MetaLSTMAdapter:
         self.player = None
 
     @plain_torch()
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """The next episode of every trial."""
         self.player = self.player or self.agent.player(sim.n_sims)
         return collect_episode(sim, self.player, rng, self.deterministic, self.rng)
