@@ -68,14 +68,14 @@ class GymFamily(TaskFamily):
         """One simulation."""
         try:
             return gymnasium.make(self.env_id, disable_env_checker=True, **self.env_options)
-        except (gymnasium.error.Error, ImportError, TypeError) as error:
+        except Exception as error:  # somebody else's can fail in any way
             raise _unmade(self.env_id, error) from None
 
     def make_vec(self, n: int) -> VectorEnv:
         """N simulations in one, where the family is `vectorized`."""
         try:
             return gymnasium.make_vec(self.env_id, n, **self.env_options)
-        except (gymnasium.error.Error, ImportError, TypeError) as error:
+        except Exception as error:  # somebody else's can fail in any way
             raise _unmade(self.env_id, error) from None
 
     def set_task(self, env: gymnasium.Env, task: Task) -> None:
@@ -217,5 +217,5 @@ def _numbers(env: Any) -> Iterator[str]:
 
 
 def _unmade(env_id: str, error: Exception) -> InputError:
-    words = re.sub(r"\s+", " ", str(error)) or type(error).__name__
-    return InputError(f"Gymnasium cannot make {env_id}: {words}")
+    words = re.sub(r"\s+", " ", str(error))
+    return InputError(f"Gymnasium cannot make {env_id}: {type(error).__name__}: {words}".rstrip(": "))
