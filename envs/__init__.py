@@ -3,18 +3,21 @@
 import metarl.envs.mujoco_import  # noqa: F401 (before anything else of MuJoCo's)
 
 # isort: split
-from metarl.envs.batch_sim import BatchSim, Step
+from metarl.envs.batch_sim import BatchSim
 from metarl.envs.catalogue import load_family
-from metarl.envs.distributions import AnnulusRadius, Choice, Either, LogUniform, OneWeak, Uniform
+from metarl.envs.distributions import AnnulusRadius, Choice, Either, Index, LogUniform, OneWeak, Uniform
 from metarl.envs.families import FAMILIES
 from metarl.envs.family import TaskFamily
 from metarl.envs.gym_env import FamilyEnv, FamilyVectorEnv, register_envs
 from metarl.envs.markers import Marker, View
+from metarl.envs.others.family import GymFamily
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
 from metarl.envs.render import FrameRenderer
+from metarl.envs.simulate import simulate
 from metarl.envs.task import Task
+from metarl.envs.world import Step, World
 from metarl.errors import InputError
 
 __all__ = [
@@ -26,6 +29,8 @@ __all__ = [
     "FamilyEnv",
     "FamilyVectorEnv",
     "FrameRenderer",
+    "GymFamily",
+    "Index",
     "InputError",
     "LogUniform",
     "Marker",
@@ -38,8 +43,10 @@ __all__ = [
     "TaskFamily",
     "Uniform",
     "View",
+    "World",
     "load_family",
     "register_envs",
+    "simulate",
 ]
 
 register_envs()  # so that after `import envs`, gymnasium.make("metarl/HalfCheetahVel-v0") works

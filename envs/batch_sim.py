@@ -4,17 +4,16 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from ctypes import py_object, pythonapi
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
 
 from metarl.envs import variation
 from metarl.envs.actions import Direct
 from metarl.envs.catalogue import as_family
+from metarl.envs.engine import Batch
 from metarl.envs.events import Events
 from metarl.envs.family import TaskFamily
 from metarl.envs.mjlog import no_warnings
@@ -22,6 +21,7 @@ from metarl.envs.readings import Readings
 from metarl.envs.sensors import Sensing
 from metarl.envs.task import Task
 from metarl.envs.told import commands, task_features
+from metarl.envs.world import Failure, Step
 from metarl.errors import InputError, NotFiniteError
 from metarl.ranges import whole
 
@@ -36,51 +36,8 @@ FATAL_WARNINGS = [
 ]
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one step of N simulations gives. Rows that were not stepped hold stale values.
-
-    Attributes:
-        obs: (N, obs_dim) float32, after the step.
-        reward: (N,) float32, the sum of the terms.
-        terms: the family's named reward terms, each (N,).
-        terminated: (N,) the robot has failed (or its simulation has): value zero after it.
-        truncated: (N,) the horizon is reached without failing.
-        failed: (N,) the simulation blew up in this episode; it also counts as terminated, with obs and
-            reward zero.
-    """
-
-    obs: np.ndarray
-    reward: np.ndarray
-    terms: dict[str, np.ndarray]
-    terminated: np.ndarray
-    truncated: np.ndarray
-    failed: np.ndarray
-
-
 ENGINE = ("batch", "_ctrl", "_readings", "_stage", "_state_before")  # made anew in a copy
 KEPT_FAILURES = 10  # of a BatchSim, the first ones
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The step that a simulation did not survive; `metarl.envs.failures.replay` takes it again.
-
-    Attributes:
-        task: the simulation's.
-        state: (nstate,) before the step, a row of `BatchSim.state`.
-        action: (action_dim,) as it was carried out.
-        elapsed: steps of the episode before it.
-    """
-
-    task: Task
-    state: np.ndarray
-    action: np.ndarray
-    elapsed: int
-
-    def __post_init__(self):
-        for name in ("state", "action"):
-            object.__setattr__(self, name, np.array(getattr(self, name), float))
 
 
 class BatchSim:

@@ -8,7 +8,10 @@ from pathlib import Path
 from metarl.envs import yours
 from metarl.envs.families import FAMILIES
 from metarl.envs.family import TaskFamily
-from metarl.envs.trust import check_trusted, fingerprints, trust
+from metarl.envs.others import metaworld
+from metarl.envs.others.family import GymFamily
+from metarl.envs.others.names import file_of, is_gym, load_gym, parts
+from metarl.envs.trust import check_known, check_trusted, fingerprints, trust
 from metarl.errors import InputError, unknown
 
 ROBOT = ("build_spec", "build_model")  # where a family may say what its robot is
@@ -18,13 +21,21 @@ def load_family(name: str) -> TaskFamily:
     """The family of this name, which its user gives: a file that is named runs, and is trusted from now on.
 
     Args:
-        name: a name in the catalogue, or `file.py:ClassName` for a family of the user's own.
+        name: a name in the catalogue, or `file.py:ClassName` for a family of the user's own; for worlds of
+            others `gym:MODULE:ENV_ID` or `metaworld:ML1:reach-v3`.
 
     Raises:
         InputError: there is no such family.
     """
     if name in FAMILIES:
         return FAMILIES[name]()
+    if metaworld.is_metaworld(name):
+        return metaworld.load_metaworld(name)
+    if is_gym(name):
+        files = fingerprints(file_of(name))
+        world = load_gym(name)
+        trust(files)
+        return world
     path, class_name = _file_and_class(name)
     files = fingerprints(path)  # of what is going to run
     family = _from_file(path, class_name)
@@ -42,15 +53,20 @@ def load_recorded(name: str, folder: Path | None = None) -> TaskFamily:
     Raises:
         InputError: there is no such family, or its user has not named it.
     """
-    if name not in FAMILIES:
+    if is_gym(name):
+        check_known(name, file_of(name))
+    elif name not in FAMILIES and not metaworld.is_metaworld(name):
         check_trusted(name, folder)
     return load_family(name)
 
 
 def absolute(name: str) -> str:
     """A family's name by which it is found from anywhere: that of a file with its whole path."""
-    if name in FAMILIES:
+    if name in FAMILIES or metaworld.is_metaworld(name):
         return name
+    if is_gym(name):
+        module = parts(name)[0]
+        return name.replace(module, str(Path(module).resolve()), 1) if module.endswith(".py") else name
     path, class_name = _file_and_class(name)
     return f"{path.resolve()}:{class_name}"
 
@@ -135,6 +151,10 @@ def _whole(kind: type[TaskFamily], path: Path) -> TaskFamily:
     Raises:
         InputError: it lacks what every family has to say itself.
     """
+    if issubclass(kind, GymFamily):
+        if not hasattr(kind, "env_id") and kind.make is GymFamily.make and not kind.vectorized:
+            raise InputError(f"{kind.__name__} in {path} lacks env_id: what gymnasium.make is to make")
+        return kind()
     said = {
         "params": hasattr(kind, "params"),
         "mjcf": hasattr(kind, "mjcf")

@@ -105,6 +105,22 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Index(Uniform):
+    """Whole numbers from low to high that are names, such as seeds: how large one is says nothing."""
+
+    def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+        """Draw an array of this size."""
+        return rng.integers(int(self.low), int(self.high), size, endpoint=True).astype(float)
+
+    def contains(self, value: np.ndarray) -> np.ndarray:
+        """Which values are among them, elementwise."""
+        return super().contains(value) & (np.asarray(value) == np.round(value))
+
+    def __str__(self) -> str:
+        return f"{{{self.low:.0f} ... {self.high:.0f}}}"
+
+
+@dataclass(frozen=True)
 class Either:
     """One of several ranges, as likely as it is long."""
 

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from metarl.envs.batch_sim import BatchSim, Failure, Step
+from metarl.envs.batch_sim import BatchSim
 from metarl.envs.family import TaskFamily
+from metarl.envs.world import Failure, Step
 from metarl.errors import InputError
 from metarl.files import read_json
 

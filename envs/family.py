@@ -136,6 +136,10 @@ class TaskFamily:
         """
         return None
 
+    def features(self, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """N tasks in numbers of about one, (N, n), for who may know them; None: the parameters' own."""
+        return None
+
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """What pictures of the state in `data` show of the task: its goal, a speed, what is broken."""
         return ()

@@ -9,12 +9,13 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from metarl.envs.batch_sim import BatchSim, Step
+from metarl.envs.batch_sim import BatchSim
 from metarl.envs.catalogue import as_family
 from metarl.envs.families import FAMILIES
 from metarl.envs.family import TaskFamily
 from metarl.envs.render import FrameRenderer
 from metarl.envs.task import Task
+from metarl.envs.world import Step
 from metarl.errors import InputError, unknown
 from metarl.ranges import whole
 

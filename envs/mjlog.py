@@ -9,6 +9,8 @@ import mujoco
 
 def no_log_file() -> None:
     """Stop MuJoCo from writing MUJOCO_LOG.TXT; warnings still reach the console."""
+    if not hasattr(mujoco, "MjLogConfig"):  # before MuJoCo 3.17, which none of our own families runs on
+        return
     config = mujoco.MjLogConfig.get()
     config.logto_file = False
     config.set()

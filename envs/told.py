@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import mujoco
 import numpy as np
 
-from metarl.envs.distributions import LogUniform
+from metarl.envs.distributions import Index, LogUniform
 from metarl.envs.family import TaskFamily
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
@@ -19,17 +19,24 @@ def task_features(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.nd
         values: by parameter, (N,) or (N, size), as `TaskFamily.stack` and `BatchSim.task_values` give them.
 
     Returns:
-        (N, n) float32, the parameters in the family's order; of a `LogUniform` one, the logarithms.
+        (N, n) float32, the parameters in the family's order; of a `LogUniform` one, the logarithms. An
+        `Index` tells nothing, so that n may be 0.
     """
+    if (own := family.features(values)) is not None:
+        return own.astype(np.float32)
     return _scaled(family.hidden, values)
 
 
 def known_of(family: TaskFamily) -> int:
-    """How many numbers may be known of a task in training, those of `BatchSim.told`."""
+    """How many numbers may be known of a task in training, those of `World.told`."""
+    tasks = family.stack(family.sample(np.random.default_rng(0), 1))
+    n = task_features(family, tasks).shape[1]
+    if type(family).privileged is TaskFamily.privileged:
+        return n
     data = mujoco.MjData(family.model)
     mujoco.mj_forward(family.model, data)
     more = family.privileged(Readings.of_data(family.model, data, family.dt, family.derived))
-    return sum(map(family.size, family.hidden)) + (0 if more is None else more.shape[1])
+    return n + (0 if more is None else more.shape[1])
 
 
 def commands(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -40,6 +47,8 @@ def commands(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.ndarray
 def _scaled(params: Iterable[Param], values: Mapping[str, np.ndarray]) -> np.ndarray:
     columns = [np.zeros((len(next(iter(values.values()))), 0), np.float32)]
     for param in params:
+        if isinstance(param.train, Index):
+            continue
         scale = np.log if isinstance(param.train, LogUniform) else np.asarray
         low, high = scale(param.train.low), scale(param.train.high)
         half = (high - low) / 2 or 1.0  # a range of one value

@@ -83,6 +83,23 @@ def check_trusted(name: str, folder: Path | None) -> None:
         raise InputError(f"the run's family {path} is code that you have not run as it is now; {cure}")
 
 
+def check_known(name: str, path: Path) -> None:
+    """Refuse a world of somebody's that a run names, unless its user has named what brings it.
+
+    Args:
+        name: of the world.
+        path: the file of the module that registers it.
+
+    Raises:
+        InputError: that is not known as it is now; Gymnasium's own always is.
+    """
+    if path.parent.name != "gymnasium" and not {*fingerprints(path).values()} <= _known():
+        raise InputError(
+            f"the run's world {name!a} is code that you have not run as it is now; if you trust it, name it: "
+            f"--family {quote(name)} (in Python: family=)"
+        )
+
+
 def _place() -> Path | None:
     """The file that holds what is trusted; None where there is no home."""
     if named := os.environ.get("METARL_TRUSTED"):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
 
+from metarl.envs.engine import Batch
 from metarl.envs.rotations import matrices, quaternions
 from metarl.errors import InputError, unknown
 

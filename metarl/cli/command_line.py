@@ -37,6 +37,10 @@ COMMANDS = {  # where each is, and what it is for
         "metarl.cli.train:Train",
         "Meta-train a policy on a family of tasks, into a run folder.",
     ),
+    "sweep": (
+        "metarl.cli.sweep:Sweep",
+        "Meta-train with many seeds, side by side on this machine or as jobs of a cluster.",
+    ),
     "evaluate": (
         "metarl.cli.evaluate:Evaluate",
         "Let a trained policy meet held-out tasks, and show how much adaptation gains.",
@@ -67,10 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows ASCII only
     words = list(sys.argv[1:] if argv is None else argv)
+    status = InputError.status
     try:
         return _run(words)
     except InputError as error:
-        message = str(error)
+        message, status = str(error), error.status
     except ModuleNotFoundError as error:
         message = cure(error, words[0])
     except OSError as error:
@@ -78,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     print(f"metarl: {plain(message)}", file=sys.stderr)
-    return 2
+    return status
 
 
 class _Parser(ArgumentParser):

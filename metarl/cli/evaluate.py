@@ -20,6 +20,7 @@ from metarl.evaluation.words import conclusion
 from metarl.files import check_writable, write_json
 from metarl.learners import Agent
 from metarl.learners.meta_lstm.agent import MetaLSTM
+from metarl.metaworld import TheirJudgement, check_metaworld, judged_by_metaworld
 from metarl.runs.run_folder import load_agent
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -52,6 +53,8 @@ class Evaluate(Command):
     """write the result here"""
     plot: Path | None = None
     """draw the result here (.png, .svg, .pdf)"""
+    metaworld: bool = False
+    """of a policy for metaworld:..., let Meta-World judge it by its own evaluation, too"""
     probe: Path | None = None
     """draw here what a policy's memory holds of the task as a trial goes on (.png, .svg, .pdf)"""
     n_threads: int = 0
@@ -67,6 +70,8 @@ class Evaluate(Command):
         if not self.runs:
             raise InputError("which run? give a run folder, or a policy of the box, e.g. box:AntDir")
         if len(self.runs) > 1:
+            if self.metaworld:
+                raise InputError("--metaworld is of one run; give one")
             found = [self._judge(path)[:2] for path in self.runs]
             show(_beside(self.runs, found))
             for words in _compared(self.runs, found):
@@ -77,6 +82,8 @@ class Evaluate(Command):
             show(_each_task(result, agent.family))
         show(_table(result))
         say(conclusion(result, agent.family, agent.trained_column))
+        if self.metaworld:
+            say(_theirs(judged_by_metaworld(agent)))
         if self.json is not None:
             known = {} if changed is None else {"changed": changed}
             write_json(self.json, {**result.to_json(), **known})
@@ -114,6 +121,8 @@ class Evaluate(Command):
         if self.probe is not None and not isinstance(agent, MetaLSTM):
             raise InputError(f"--probe looks into a memory, and a {agent.name} policy has none")
         family = agent.family
+        if self.metaworld:
+            check_metaworld(family)
         tasks = parse_tasks(family, self.task) if self.task else split_tasks(family, self.split, self.seed)
         columns, episodes = agent.evaluation_size
         adapter, learner = agent.adapter(), agent.name
@@ -132,6 +141,17 @@ class Evaluate(Command):
             progress_bar=True,
         )
         return agent, result, changed
+
+
+def _theirs(found: TheirJudgement) -> str:
+    """What Meta-World found, in words."""
+    each = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.by_world.items())
+    more = f" ({each})" if len(found.by_world) > 1 else ""
+    return (
+        f"Meta-World's evaluation, {found.n_tasks} test goals, after {found.n_adapting} episodes of each: "
+        f"success {100 * found.success:.0f} %{more}, mean return {found.mean_return:.1f} (episodes end at "
+        "success)"
+    )
 
 
 def _adapted(agent: Agent, result: Evaluation) -> int:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -50,18 +50,26 @@ class Runs(Command):
         folder = unboxed(self.folder)
         if not folder.is_dir():
             raise InputError(f"no folder {folder}; give one that holds runs (metarl train makes runs/...)")
-        table = Table(box=SIMPLE_HEAD)
-        for name, side in COLUMNS.items():
-            table.add_column(name, justify=side, no_wrap=True)
-        for path in find_runs(folder):
-            try:
-                table.add_row(*map(plain, _row(path)))
-            except InputError as error:
-                say(f"{path} is left out: {error}")
+        table, left_out = table_of(find_runs(folder))
+        for line in left_out:
+            say(line)
         if not table.row_count:
             raise InputError(f"no run in {folder}; metarl train makes one")
         show(table)
         return 0
+
+
+def table_of(paths: Iterable[Path]) -> tuple[Table, list[str]]:
+    """A row for each run, and a line on each that is left out."""
+    table, left_out = Table(box=SIMPLE_HEAD), []
+    for name, side in COLUMNS.items():
+        table.add_column(name, justify=side, no_wrap=True)
+    for path in paths:
+        try:
+            table.add_row(*map(plain, _row(path)))
+        except InputError as error:
+            left_out.append(f"{path} is left out: {error}")
+    return table, left_out
 
 
 def find_runs(folder: Path) -> Iterator[Path]:

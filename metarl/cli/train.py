@@ -1,5 +1,6 @@
 """Meta-train a policy."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from itertools import pairwise
@@ -10,19 +11,32 @@ from typing import Annotated, Any, ClassVar, cast
 import numpy as np
 import tyro
 
+from metarl import ranks
 from metarl.box import made
 from metarl.cli.unheeded import unheeded_output
 from metarl.cli.words import FILE, Command, check_common, say
 from metarl.envs import FAMILIES
-from metarl.envs.catalogue import load_family
-from metarl.errors import InputError, unknown
+from metarl.envs.catalogue import load_family, load_recorded
+from metarl.errors import InputError, LostError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
-from metarl.runs.run_folder import RunConfig, RunFolder
+from metarl.runs.helpers import end_with_parent, helped
+from metarl.runs.run_folder import RunConfig, RunFolder, versions
 from metarl.runs.sources import write_sources
-from metarl.runs.train import go_on
+from metarl.runs.train import follow, go_on, resumable
 
 DEFAULT_LEARNER = "maml"
+
+
+@dataclass(frozen=True)
+class Lead:
+    """What process 0 tells the others, who may know neither the run folder nor its settings."""
+
+    header: dict[str, Any]
+    steps: int
+    device: str
+    n_threads: int
+    versions: dict[str, str]
 
 
 @dataclass
@@ -47,7 +61,9 @@ class Train(Command):
     device: str | None = None
     """where the learner computes: cpu or cuda (default cpu, or the resumed run's own)"""
     n_threads: int | None = None
-    """physics threads, 0 for one per CPU (default 0, or the resumed run's own)"""
+    """physics threads of a process, 0 for one per CPU (default 0, or the resumed run's own)"""
+    processes: int | None = None
+    """of this machine that train together, each with its share of simulations and CPUs (default 1)"""
     tables: bool = False
     """print a table after every iteration instead of a progress bar"""
     eval_every: float | None = None
@@ -56,25 +72,21 @@ class Train(Command):
     """end when the return on the validation tasks gets there"""
     config: ClassVar[Any]  # of the learner: see `taking`
     given: ClassVar[frozenset[str]]  # fields that were typed
+    words: ClassVar[Sequence[str]]  # all that was typed
 
     @classmethod
     def taking(cls, words: Sequence[str]) -> type[Command]:
         """With the settings of the learner that is asked for."""
-        learner = _value(words, "--learner")
-        if learner is None:
-            run = _value(words, "--resume")
-            learner = RunFolder(run).read_config().learner if run is not None else DEFAULT_LEARNER
-        if learner not in LEARNERS:
-            raise unknown("learner", learner, LEARNERS)
-        config, bare = LEARNERS[learner].config_class, cast(Any, tyro.conf.OmitArgPrefixes)
-        settings = ("config", bare[config], field(default_factory=config))
+        learner = learner_of(words, None if ranks.follows() else value_of(words, "--resume"))
         typed = {
             word.partition("=")[0].removeprefix("--").removeprefix("no-")
             for word in words
             if word[:2] == "--"
         }
         given = frozenset(name.replace("-", "_") for name in typed)
-        return make_dataclass("Train", [settings], bases=(cls,), namespace={"given": given})
+        return make_dataclass(
+            "Train", [settings_of(learner)], bases=(cls,), namespace={"given": given, "words": words}
+        )
 
     def run(self) -> int:
         """Train."""
@@ -85,8 +97,25 @@ class Train(Command):
             raise InputError(f"--eval-every {self.eval_every:g} is out of range; give e.g. --eval-every 5e5")
         if self.target is not None and not isfinite(self.target):
             raise InputError(f"--target {self.target} is no return; give e.g. --target -40")
+        launched = ranks.launched()
+        if self.processes is not None and not 1 <= self.processes <= 1024:
+            raise InputError(f"--processes {self.processes} is out of range; use 1 to 1024")
+        if launched > 1 and self.processes not in (None, launched):
+            raise InputError(
+                f"--processes {self.processes} of {launched} that were started already: leave it out; the "
+                "launcher says how many there are"
+            )
         with unheeded_output():
-            return self._resume(self.resume) if self.resume is not None else self._start()
+            end_with_parent()
+            try:
+                with ranks.invited():
+                    if ranks.rank():
+                        return self._follow()
+                    return self._resume(self.resume) if self.resume is not None else self._start()
+            except LostError as error:
+                if ranks.STORE in os.environ:  # the process that has started this one says it
+                    return error.status
+                raise
 
     def _start(self) -> int:
         if self.family is None:
@@ -100,6 +129,7 @@ class Train(Command):
         device, n_threads = self.device or "cpu", self.n_threads or 0
         agent = LEARNERS[self.learner](self.family, config, self.seed, device, n_threads)
         agent.check_budget(steps)
+        agent.check_processes(self.processes or ranks.count())
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
         folder = RunFolder(self.out or default)
         with folder.made(lambda new: new.begin(RunConfig.of(agent, steps), agent), self.force):
@@ -136,6 +166,7 @@ class Train(Command):
                 say(f"nothing is left to do of {steps} steps; give more with --steps")
             config = RunConfig(**{**vars(asked), "steps": steps, "family": agent.family_name})
             agent.check_budget(steps)
+            agent.check_processes(self.processes or ranks.count())
             if unbegun:
                 folder.begin(config, agent)
             if folder.changed and agent.fits(steps):
@@ -145,8 +176,31 @@ class Train(Command):
             folder.write_config(config)
             return self._train(agent, folder, steps)
 
+    def _follow(self) -> int:
+        """Train with process 0, which has the run folder: it need not be on this machine."""
+        lead = ranks.from_first(cast(Lead, None))
+        for name, own in versions().items():
+            if name not in ("python", "platform") and own != lead.versions.get(name):
+                raise InputError(
+                    f"process {ranks.rank()} has {name} {own}, process 0 {lead.versions.get(name)}: install "
+                    "the same everywhere"
+                )
+        kind, recorded = LEARNERS[lead.header["learner"]], lead.header["family"]
+        named = self.named or self.family
+        agent = kind(
+            load_recorded(recorded) if named is None else named,
+            kind.make_config(lead.header["config"]),
+            lead.header["seed"],
+            self.device or lead.device,
+            lead.n_threads if self.n_threads is None else self.n_threads,
+        )
+        return 0 if follow(agent, lead.steps) else 130
+
     def _train(self, agent: Agent, folder: RunFolder, steps: int) -> int:
-        finished = go_on(agent, folder, steps, self.tables, self.eval_every, self.target)
+        n_here = 1 if ranks.count() > 1 else self.processes or 1  # a launcher has started the others
+        with resumable(folder), helped(n_here, ["train", *self.words]):
+            ranks.from_first(Lead(agent.header(), steps, agent.device, agent.n_threads, versions()))
+            finished = go_on(agent, folder, steps, self.tables, self.eval_every, self.target)
         say(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
         if finished:
             if agent.fits(steps):
@@ -171,7 +225,27 @@ def _plan(agent: Agent, steps: int) -> str:
     return f"{plan}; so trained before: {mean:.4g} on held-out tasks, in {minutes:.0f} min on {cores}"
 
 
-def _value(words: Sequence[str], flag: str) -> str | None:
+def learner_of(words: Sequence[str], run: str | None) -> str:
+    """The learner that is asked for, or that of a run.
+
+    Raises:
+        InputError: there is no such learner.
+    """
+    learner = value_of(words, "--learner")
+    if learner is None:
+        learner = RunFolder(run).read_config().learner if run is not None else DEFAULT_LEARNER
+    if learner not in LEARNERS:
+        raise unknown("learner", learner, LEARNERS)
+    return learner
+
+
+def settings_of(learner: str) -> tuple[str, Any, Any]:
+    """A field of a command that takes the learner's settings, each as a flag."""
+    config, bare = LEARNERS[learner].config_class, cast(Any, tyro.conf.OmitArgPrefixes)
+    return "config", bare[config], field(default_factory=config)
+
+
+def value_of(words: Sequence[str], flag: str) -> str | None:
     """What was typed after a flag, the last time; None if it was not."""
     found = [b for a, b in pairwise(words) if a == flag]
     found += [a.partition("=")[2] for a in words if a.startswith(f"{flag}=")]

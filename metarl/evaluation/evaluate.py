@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from metarl.envs import BatchSim, InputError, Step, TaskFamily
+from metarl.envs import InputError, Step, TaskFamily, World, simulate
 from metarl.envs.catalogue import as_family
 from metarl.evaluation.references import references_on
 from metarl.evaluation.statistics import bootstrap, iqm
@@ -119,7 +119,7 @@ def evaluate(
     order = sorted(range(len(tasks)), key=lambda k: repr(tasks[k]))
     place = np.argsort(order)  # of each task in the canonical order that everything is done in
     met = [tasks[k] for k in order]
-    sim = _Watched(family, len(tasks) * n_episodes, n_threads)
+    sim = _Watched(simulate(family, len(tasks) * n_episodes, n_threads))
     sim.set_tasks([task for task in met for _ in range(n_episodes)])
     adapter.begin(met, policy)
     n_shared = n_episodes if adapter.shares_episodes else 1
@@ -128,7 +128,7 @@ def evaluate(
     used, total, counted = [], 0.0, 0  # steps of a task before each column and so far; steps in all so far
     with progress("evaluating", n_columns, shown=progress_bar) as bar:
         for column in range(n_columns):
-            episodes = adapter.collect(sim, dynamics)
+            episodes = adapter.collect(cast(World, sim), dynamics)
             columns.append(episodes.returns().reshape(len(tasks), n_episodes))
             if sim.succeeded is not None:
                 successes.append(sim.succeeded.reshape(len(tasks), n_episodes).mean(axis=1))
@@ -177,25 +177,30 @@ def evaluate(
     )
 
 
-class _Watched(BatchSim):
-    """Simulations that remember how far from what is asked they were.
+class _Watched:
+    """A world that remembers how far from what is asked its simulations were; all else is the world's own.
 
     Attributes:
         off: (N,), mean over the second half of an episode, or of its last step if it ended before; None
             where the family does not say.
     """
 
-    off: np.ndarray | None = None
+    def __init__(self, world: World):
+        self.world = world
+        self.off: np.ndarray | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.world, name)
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance, and look."""
-        step = super().step(action, mask)
-        now = self.error()
+        step, world = self.world.step(action, mask), self.world
+        now = world.error()
         if now is None:
             return step
         if self.off is None:
-            self.off = np.zeros(self.n_sims)
-        n_late = np.maximum(self.elapsed - self.family.horizon // 2, 1)  # steps in the mean, with this one
+            self.off = np.zeros(world.n_sims)
+        n_late = np.maximum(world.elapsed - world.family.horizon // 2, 1)  # steps in the mean, with this one
         seen = ~step.failed if mask is None else mask & ~step.failed
         np.copyto(self.off, self.off + (now - self.off) / n_late, where=seen)
         return step

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from metarl.envs import BatchSim, Task
+from metarl.envs import Task, simulate
 from metarl.evaluation.statistics import interval, resamples
 from metarl.learners.meta_lstm.agent import MetaLSTM
 from metarl.policies.gaussian import Params
@@ -95,7 +95,7 @@ def probe(
 
 def _played(agent: MetaLSTM, tasks: Sequence[Task], rng: np.random.Generator) -> Trials:
     """A trial on each task."""
-    sim = BatchSim(agent.family, len(tasks), agent.n_threads)
+    sim = simulate(agent.family, len(tasks), agent.n_threads)
     sim.set_tasks(tasks)
     return collect_trials(sim, agent.player(len(tasks)), rng, agent.trial_length, deterministic=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from metarl.envs import FAMILIES, BatchSim, Task, TaskFamily
+from metarl.envs import FAMILIES, Task, TaskFamily, World
 from metarl.files import write_json
 from metarl.learners.adapter import EPISODES
 from metarl.sampling.episodes import play
@@ -116,7 +116,7 @@ class RandomPolicy:
         """New tasks, which make no difference."""
         self.rng = rng
 
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation."""
         shape = sim.n_sims, sim.family.action_dim
         return _play(sim, lambda obs: self.rng.uniform(-1, 1, shape), rng)
@@ -142,7 +142,7 @@ class ModelPolicy:
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """New tasks."""
 
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation."""
         if not self.told:
             return _play(sim, self.act, rng)
@@ -152,7 +152,7 @@ class ModelPolicy:
         """Nothing is learned."""
 
 
-def _play(sim: BatchSim, act: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> Trajectories:
+def _play(sim: World, act: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> Trajectories:
     """One episode in each simulation, of actions (N, action_dim) for observations (N, obs_dim)."""
     family = sim.family
     out = Trajectories.empty(family.horizon, sim.n_sims, family.obs_dim, family.action_dim)

@@ -18,7 +18,8 @@ def describe_robot(family: TaskFamily) -> dict[str, Any]:
         By the names that tools for deployment know: joint_names, default_joint_pos, action_scale,
         joint_stiffness and joint_damping where actuators are servos, observation_names, control_dt.
         And actuator_names, action_offset, action_adds (whether an action is added to the control before,
-        which begins as the offset, and not to the offset), observation_slices, reward_terms, whose sum is the reward.
+        which begins as the offset, and not to the offset), observation_slices, and reward_terms,
+        whose sum is the reward.
     """
     model, controls = family.model, family.controls
     joints = [_joint(model, i) for i in range(model.nu)]

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from metarl.envs import BatchSim, Task
+from metarl.envs import Task, World
 from metarl.sampling.trajectories import Trajectories
 
 EPISODES = "episodes"  # the column of who adapts within its episodes, if at all
@@ -32,7 +32,7 @@ class Adapter(Protocol):
     def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
         """Forget everything: K new tasks, at which only an oracle may look. Draw actions from rng."""
 
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """One episode in each of K * E simulations, task by task; rng draws initial states only.
 
         Every step that is simulated counts as experience of the task, whether it is shown or not.

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from typing_extensions import Self, TypeIs
 
+from metarl import ranks
 from metarl.box import unboxed
-from metarl.envs import BatchSim, InputError, TaskFamily
+from metarl.envs import InputError, Task, TaskFamily, World, simulate
 from metarl.envs.catalogue import absolute, as_family, load_recorded
 from metarl.errors import NotFiniteError
 from metarl.export.write import Exported
@@ -60,6 +61,7 @@ class Agent:
 
     name: ClassVar[str]
     config_class: ClassVar[Any]
+    in_many: ClassVar[bool] = False  # whether it can be trained in many processes: `draw`, `ranks`
 
     def __init__(
         self,
@@ -87,8 +89,8 @@ class Agent:
         self.acts_only, self.note = False, ""
         with plain_torch(), torch_threads(1):  # more of them make other last bits of orthogonal weights
             self.learner = self.build_learner()
-        self._sim: BatchSim | None = None
-        self._n_failures = 0  # before there was a sim
+        self._sim: World | None = None
+        self._n_failures = self._n_elsewhere = 0  # before there was a sim, and in other processes
 
     # What a subclass defines.
 
@@ -106,12 +108,17 @@ class Agent:
 
     @property
     def n_sims(self) -> int:
-        """Simulations that run side by side in training."""
+        """Simulations that run side by side in training, in all processes."""
         raise NotImplementedError
 
     @property
+    def n_tasks(self) -> int:
+        """Tasks of an iteration; the simulations are as many, or so many times as many."""
+        return self.n_sims
+
+    @property
     def steps_per_iteration(self) -> int:
-        """Environment steps of one iteration, at most."""
+        """Environment steps of one iteration, at most, in all processes."""
         raise NotImplementedError
 
     def iterate(self) -> dict[str, float]:
@@ -166,17 +173,34 @@ class Agent:
     # What follows from it.
 
     @property
-    def sim(self) -> BatchSim:
-        """The training simulations, made when first needed."""
-        if self._sim is None:
-            self._sim = BatchSim(self.family, self.n_sims, self.n_threads)
+    def sim(self) -> World:
+        """The training simulations, this process's share of them, made when first needed."""
+        n_sims = len(ranks.share(self.n_tasks)) * (self.n_sims // self.n_tasks)
+        if self._sim is None or self._sim.n_sims != n_sims:
+            self._n_failures = self._n_here
+            self._sim = simulate(self.family, n_sims, ranks.threads(self.n_threads))
             self._sim.n_failures = self._n_failures
         return self._sim
 
     @property
     def n_failures(self) -> int:
-        """Simulations that blew up in training, over all resumes."""
+        """Simulations that blew up in training, over all resumes and in all processes."""
+        return self._n_here + self._n_elsewhere
+
+    @property
+    def _n_here(self) -> int:
         return self._n_failures if self._sim is None else self._sim.n_failures
+
+    def draw(self, n_tasks: int) -> tuple[list[Task], np.random.Generator]:
+        """Training tasks, so many in all processes: this one's, and what draws everything else meanwhile.
+
+        All are drawn in every process, from where process 0's generator is, so that they are spread over the
+        range as they are in one; then the others begin generators of their own, so that none has to be saved.
+        """
+        self.rng.bit_generator.state = ranks.from_first(self.rng.bit_generator.state)
+        tasks, rank = self.family.sample(self.rng, n_tasks), ranks.rank()
+        own = np.random.default_rng([self.seed, self.iterations, rank]) if rank else self.rng
+        return [tasks[i] for i in ranks.share(n_tasks)], own
 
     def learn(
         self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
@@ -191,6 +215,7 @@ class Agent:
         Raises:
             InputError: the budget does not hold a single iteration, or the agent can only act.
         """
+        total_timesteps = self._like_first(total_timesteps)
         self.check_budget(total_timesteps)
         self.total_timesteps = total_timesteps = plain_value(total_timesteps)
         with progress("meta-training", total_timesteps, shown=progress_bar) as bar:
@@ -202,9 +227,30 @@ class Agent:
                     self.num_timesteps,
                     "" if self.skipped_in_a_row else f"{self.headline(stats)}  {self.note}",
                 )
-                if callback is not None and callback(self, stats) is False:
+                if ranks.any_of(callback is not None and callback(self, stats) is False):
                     break
         return self
+
+    def _like_first(self, total_timesteps: int) -> int:
+        """Begin as process 0 does; the budget that it has."""
+        self.check_processes(ranks.count())
+        if ranks.count() == 1:
+            return total_timesteps
+        state, total_timesteps = ranks.from_first((self.state_dict(), total_timesteps))
+        if ranks.rank():
+            self.load_state_dict({**state, "failures": 0})
+        return total_timesteps
+
+    def check_processes(self, n: int) -> None:
+        """Raise InputError if so many processes cannot share the work, or the learner is for one alone."""
+        if n == 1:
+            return
+        if not self.in_many:
+            raise InputError(f"{type(self).__name__} trains in one process; many are not for it")
+        if n > self.n_tasks:
+            raise InputError(
+                f"{n} processes are more than the {self.n_tasks} tasks of an iteration; use at most as many"
+            )
 
     @plain_torch()
     def _iterate_or_skip(self) -> dict[str, float]:
@@ -220,6 +266,7 @@ class Agent:
             stats, finite = {}, False
         else:
             finite = is_finite(self.learner.state_dict())
+        self._n_elsewhere = ranks.total(self._n_here) - self._n_here
         if finite:
             self.skipped_in_a_row = 0
             return stats
@@ -283,6 +330,7 @@ class Agent:
         self.num_timesteps, self.iterations = int(state["num_timesteps"]), int(state["iterations"])
         self.skipped = int(state.get("skipped", 0))  # not in files of before it was counted
         self._n_failures, self._sim = int(state.get("failures", 0)), None  # nor this
+        self._n_elsewhere = 0
 
     def header(self) -> dict[str, Any]:
         """What identifies the agent: enough to build it again."""

@@ -1,11 +1,13 @@
 """Proximal policy optimisation: what is common to all learners that use it (Schulman et al. 2017)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import cos, log, pi
 
 import torch
 from torch import Tensor
+
+from metarl import ranks
 
 DUAL_CLIP = 3.0  # ratio beyond which an action pushes no longer, however bad it was
 TOO_FAR = 1.5  # times the target KL, where an iteration's learning stops
@@ -43,10 +45,31 @@ def surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: f
 def minibatches(n: int, epochs: int, count: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Which of n to learn from, step by step: all of them once an epoch, in a new order, in so many groups.
 
-    There are fewer groups where there are not so many.
+    There are fewer groups where there are not so many. Where other processes have some, too, the groups are
+    of them all, about as many of each process in every one, and it is given its own of them, maybe none.
     """
+    sizes = ranks.each(n)
+    first = sum(sizes[: ranks.rank()])
+    for group in groups(sizes, epochs, count, generator):
+        yield group[(group >= first) & (group < first + n)] - first
+
+
+def groups(sizes: Sequence[int], epochs: int, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """The same of all processes, who have so many each: numbered process by process."""
+    n = sum(sizes)
     for _ in range(epochs):
-        yield from torch.randperm(n, generator=generator).tensor_split(min(count, n))
+        order = torch.randperm(n, generator=generator)
+        yield from (_in_turns(order, sizes) if len(sizes) > 1 else order).tensor_split(min(count, n))
+
+
+def _in_turns(order: Tensor, sizes: Sequence[int]) -> Tensor:
+    """An order in which the processes take turns, each keeping its own order."""
+    n = torch.tensor(sizes)
+    owner = torch.arange(len(n)).repeat_interleave(n)
+    number = torch.arange(len(order)) - (n.cumsum(0) - n)[owner]  # of each among its owner's
+    turn = torch.empty(len(order))
+    turn[owner[order].argsort(stable=True)] = (number + 0.5) / n[owner]
+    return order[turn.argsort(stable=True)]
 
 
 def remaining(schedule: str, progress: float) -> float:

@@ -1,10 +1,10 @@
 """Pupil: an agent that may learn from a teacher first, who is told the task."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
-from metarl.envs import BatchSim
+from metarl import ranks
+from metarl.envs import World, simulate
 from metarl.envs.told import known_of
 from metarl.learners.agent import TEACHER, Agent
 from metarl.sampling.lessons import collect_lessons
@@ -24,6 +24,7 @@ class Pupil(Agent):
     """
 
     lesson_steps = 0
+    _lesson: World | None = None
 
     # What a subclass defines.
 
@@ -46,21 +47,29 @@ class Pupil(Agent):
     @property
     def steps_per_iteration(self) -> int:
         """Those of the teacher as long as it is its turn."""
-        return self._lesson.n_sims * self.family.horizon if self.teaching else self.own_steps
+        return self.n_lessons * self.family.horizon if self.teaching else self.own_steps
+
+    @property
+    def n_lessons(self) -> int:
+        """Simulations that the teacher is trained in, in all processes, each of which has one at least."""
+        return max(ranks.count(), round(LESSON / self.family.horizon))
 
     @property
     def teaching(self) -> bool:
         """Whether the next iteration is one of the teacher's, which leaves room for the learner's own."""
         if self.learner.teacher is None or self.lesson_steps < self.num_timesteps:
             return False
-        share, one = self.config.teacher * self.total_timesteps, self._lesson.n_sims * self.family.horizon
+        share, one = self.config.teacher * self.total_timesteps, self.n_lessons * self.family.horizon
         worth = share >= LEAST_LESSONS * one and share + self.own_steps <= self.total_timesteps
         return worth and self.lesson_steps + one <= share
 
-    @cached_property
-    def _lesson(self) -> BatchSim:
-        """The simulations that the teacher is trained in."""
-        return BatchSim(self.family, max(1, round(LESSON / self.family.horizon)), self.n_threads)
+    @property
+    def lesson(self) -> World:
+        """This process's share of them, made when first needed."""
+        n = len(ranks.share(self.n_lessons))
+        if self._lesson is None or self._lesson.n_sims != n:
+            self._lesson = simulate(self.family, n, ranks.threads(self.n_threads))
+        return self._lesson
 
     @property
     def progress(self) -> float:
@@ -78,14 +87,18 @@ class Pupil(Agent):
 
     def _teach(self) -> dict[str, float]:
         """Sample tasks, and let the teacher learn them, being told."""
-        sim, teacher = self._lesson, self.learner.teacher
-        sim.set_tasks(self.family.sample(self.rng, sim.n_sims))
-        lessons = collect_lessons(sim, teacher.act, self.rng)
+        sim, teacher = self.lesson, self.learner.teacher
+        tasks, rng = self.draw(self.n_lessons)
+        with ranks.together():
+            sim.set_tasks(tasks)
+            lessons = collect_lessons(sim, teacher.act, rng)
         self.sim.take_failures(sim)
         stats = teacher.update(lessons, self.lesson_steps / (self.config.teacher * self.total_timesteps))
-        self.lesson_steps += lessons.reward.size
-        self.num_timesteps += lessons.reward.size
-        return {TEACHER: lessons.mean_return(), **{f"teacher/{k}": v for k, v in stats.items()}}
+        n_steps = ranks.total(lessons.reward.size)
+        self.lesson_steps += n_steps
+        self.num_timesteps += n_steps
+        mean_return = ranks.mean(lessons.mean_return(), lessons.n_episodes)
+        return {TEACHER: mean_return, **{f"teacher/{k}": v for k, v in stats.items()}}
 
     def headline(self, stats: Mapping[str, float]) -> str:
         """Return of the teacher's episodes, or of the learner's."""

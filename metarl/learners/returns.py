@@ -1,7 +1,9 @@
-"""Returns and advantages: pure functions of (T, N) tensors, time first."""
+"""Returns and advantages: functions of (T, N) tensors, time first."""
 
 import torch
 from torch import Tensor
+
+from metarl import ranks
 
 
 def discounted_returns(reward: Tensor, valid: Tensor, gamma: float) -> Tensor:
@@ -60,3 +62,9 @@ def gae(
         running = delta[t] + carry[t] * running
         out[t] = running
     return out
+
+
+def standardised(advantage: Tensor) -> Tensor:
+    """Advantages of mean 0 and deviation 1, over those of all processes."""
+    mean, std = ranks.mean_std(advantage)
+    return (advantage - mean) / (std + 1e-8)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from metarl import ranks
+
 
 class Normaliser:
     """Running mean and variance of observations (or of rewards), part of the policy and saved with it.
@@ -17,11 +19,12 @@ class Normaliser:
         self.var = torch.ones(dim, dtype=torch.float64)
 
     def update(self, obs: Tensor) -> None:
-        """Take in observations (B, dim) (Chan et al. 1979, parallel variance)."""
-        if not len(obs):
-            return
-        n, mean = len(obs), obs.mean(0, dtype=torch.float64)
+        """Take in observations (B, dim), those of all processes (Chan et al. 1979, parallel variance)."""
+        mean = obs.mean(0, dtype=torch.float64)
         var = (obs - mean.float()).square().mean(0, dtype=torch.float64)
+        n, mean, var = ranks.pool(len(obs), mean, var)
+        if not n:
+            return
         total = self.count + n
         shift = mean - self.mean
         spread = self.var * self.count + var * n + shift**2 * self.count * n / total

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metarl.envs import BatchSim, InputError, Step, Task, TaskFamily
+from metarl.envs import BatchSim, InputError, Step, Task, TaskFamily, simulate
 from metarl.learners.agent import Agent
 from metarl.sampling.trajectories import Trajectories
 
@@ -48,9 +48,15 @@ class Recorder(BatchSim):
         errors: (T, N), how far from what is asked; empty where the family does not say.
     """
 
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
+    def set_state(
+        self,
+        qpos: np.ndarray,
+        qvel: np.ndarray,
+        ids: np.ndarray | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> np.ndarray:
         """Start new episodes, and a new recording."""
-        obs = super().set_state(qpos, qvel, ids)
+        obs = super().set_state(qpos, qvel, ids, rng)
         self.states = [self.state.copy()]
         self.errors: list[np.ndarray] = []
         return obs
@@ -103,7 +109,7 @@ def record_rollouts(
     )
     sim.set_tasks(tasks)
     if adapter.shares_episodes:
-        explorer = BatchSim(agent.family, len(tasks) * n_explore, agent.n_threads)
+        explorer = simulate(agent.family, len(tasks) * n_explore, agent.n_threads)
         explorer.set_tasks([task for task in tasks for _ in range(n_explore)])
     adapter.begin(tasks, explore_rng)
     seen, taken = [], {}

@@ -17,7 +17,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from metarl.envs import FAMILIES, Param, TaskFamily
+from metarl.envs import FAMILIES, GymFamily, Param, TaskFamily
 from metarl.envs.mjcf import robot_files
 from metarl.envs.trust import code_files
 from metarl.errors import DamagedError, plain
@@ -105,12 +105,13 @@ def _changed_world(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def _known_of(family: TaskFamily, files: dict[str, Path]) -> dict[str, Any]:
     """A family in plain values."""
     numbers = {name: getattr(family, name) for name in NUMBERS}
+    foreign = family.made_by if isinstance(family, GymFamily) else None
     return {
         "files": {name: sha256(file) for name, file in files.items()},
         "numbers": {name: None if number is None else int(number) for name, number in numbers.items()},
         "params": {p.name: _range(p) for p in family.params},
-        "robot": _hash_of_model(family.model, "_|nbuffer|.*path"),
-        "model": _hash_of_model(family.model, "_|.*path"),
+        "robot": foreign or _hash_of_model(family.model, "_|nbuffer|.*path"),
+        "model": foreign or _hash_of_model(family.model, "_|.*path"),
         "compiler": f"MuJoCo {mujoco.__version__}, {platform.machine()}",  # others give other bits
     }
 

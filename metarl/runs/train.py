@@ -12,8 +12,10 @@ from math import inf
 from pathlib import Path
 from select import select
 
+from metarl import ranks
 from metarl.envs import InputError
 from metarl.envs.failures import load_failures, to_json
+from metarl.errors import LostError
 from metarl.files import write_json
 from metarl.learners.agent import TEACHER, Agent, Callback
 from metarl.runs.logs import SECONDS, STEP, logged, make_logger
@@ -43,6 +45,8 @@ def train(
 ) -> bool:
     """Meta-train a new agent in a new run folder, as `metarl train` does.
 
+    In a program that torchrun has started many times, all of them train together, and process 0 writes.
+
     Args:
         agent: to be trained.
         out: the folder to make.
@@ -60,8 +64,19 @@ def train(
     """
     agent.check_budget(total_timesteps)
     folder, asked = RunFolder(out), RunConfig.of(agent, total_timesteps)
-    with folder.made(lambda new: new.begin(asked, agent), force):
-        return go_on(agent, folder, total_timesteps, False, eval_every, target, callback)
+    with ranks.invited():
+        agent.check_processes(ranks.count())
+        if ranks.rank():
+            return follow(agent, total_timesteps)
+        with resumable(folder), folder.made(lambda new: new.begin(asked, agent), force):
+            return go_on(agent, folder, total_timesteps, False, eval_every, target, callback)
+
+
+def follow(agent: Agent, total_timesteps: int) -> bool:
+    """Train in another process than the first one, which calls `go_on` meanwhile; False if interrupted."""
+    with asked_to_stop() as stop:
+        agent.learn(total_timesteps, lambda *_: not stop.asked)
+        return not ranks.any_of(stop.asked)
 
 
 def go_on(
@@ -134,6 +149,8 @@ def _train(
         logger.record(SECONDS, round(before + seconds, 3))
         logger.record("time/fps", round((agent.num_timesteps - begun_at) / seconds, 1))
         logger.record("simulation/failures", agent.n_failures)
+        if ranks.count() > 1:
+            logger.record("time/averages", round(ranks.waited(), 3))
         for key, value in stats.items():
             logger.record(key, value)
         logger.dump(agent.num_timesteps)
@@ -146,13 +163,13 @@ def _train(
         return not (stop.asked or reached or (callback is not None and callback(agent, stats) is False))
 
     try:
-        with _asked_to_stop() as stop:
+        with asked_to_stop() as stop:
             agent.learn(total_timesteps, after_iteration, progress_bar=not tables)
             folder.save(agent)
+            return not ranks.any_of(stop.asked)
     finally:
         with suppress(OSError):
             logger.close()
-    return not stop.asked
 
 
 @contextmanager
@@ -164,6 +181,17 @@ def _writing_to(folder: RunFolder) -> Iterator[None]:
         raise InputError(
             f"cannot write to {folder.path}: {error.strerror or error}; once that is mended, go on from "
             f"the last checkpoint: metarl train --resume {folder.path}"
+        ) from None
+
+
+@contextmanager
+def resumable(folder: RunFolder) -> Iterator[None]:
+    """Where another process is lost, say how to go on."""
+    try:
+        yield
+    except LostError as error:
+        raise LostError(
+            f"{error}; go on from the last checkpoint: metarl train --resume {folder.path}"
         ) from None
 
 
@@ -184,7 +212,7 @@ def _quiet_threads() -> Iterator[None]:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[Stop]:
+def asked_to_stop() -> Iterator[Stop]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into a wish to stop; a second one interrupts at once.
 
     Only the main thread can be asked so.
@@ -203,7 +231,7 @@ def _asked_to_stop() -> Iterator[Stop]:
         for number in asking[1:]:
             signal.signal(number, signal.SIG_DFL)
         with suppress(OSError, ValueError):  # closed, full, or nobody reads: the wish is noted all the same
-            if sys.__stderr__ is not None and select([], [STDERR], [], 0)[1]:
+            if ranks.rank() == 0 and sys.__stderr__ is not None and select([], [STDERR], [], 0)[1]:
                 os.write(STDERR, b"\nstopping after this iteration; Ctrl-C again to stop at once\n")
 
     before = {number: signal.signal(number, handle) for number in asking}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from metarl.envs import BatchSim, InputError
+from metarl.envs import InputError, World
 from metarl.policies.gaussian import GaussianMLP, Params
 from metarl.policies.normaliser import Normaliser
 from metarl.sampling.trajectories import Trajectories
@@ -15,7 +15,7 @@ Feel = Callable[[np.ndarray, np.ndarray, np.ndarray | None], None]
 
 
 def collect(
-    sim: BatchSim,
+    sim: World,
     policy: GaussianMLP,
     params: Params,
     normaliser: Normaliser,
@@ -66,7 +66,7 @@ def draw_noise(rng: np.random.Generator, out: Trajectories, deterministic: bool)
 
 
 def play(
-    sim: BatchSim, out: Trajectories, rng: np.random.Generator, feel: Feel | None = None
+    sim: World, out: Trajectories, rng: np.random.Generator, feel: Feel | None = None
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     """One episode in each simulation; rows whose episode ends early are padded and wait.
 
@@ -97,7 +97,7 @@ def play(
             break
 
 
-def check_robot(sim: BatchSim, out: Trajectories) -> None:
+def check_robot(sim: World, out: Trajectories) -> None:
     """Raise InputError if a policy, for which `out` was made, is another robot's than the simulations'."""
     policy, robot = (out.obs.shape[-1], out.action.shape[-1]), (sim.family.obs_dim, sim.family.action_dim)
     if policy != robot:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.envs import BatchSim
+from metarl.envs import World
 from metarl.policies.gaussian import log_prob
 from metarl.threads import torch_threads
 
@@ -38,12 +38,17 @@ class Lessons:
     terminated: np.ndarray
     truncated: np.ndarray
 
+    @property
+    def n_episodes(self) -> int:
+        """Episodes that have ended."""
+        return int((self.terminated | self.truncated).sum())
+
     def mean_return(self) -> float:
         """Mean undiscounted return of the episodes."""
-        return float(self.reward.sum() / (self.terminated | self.truncated).sum())
+        return float(self.reward.sum() / self.n_episodes)
 
 
-def collect_lessons(sim: BatchSim, act: Act, rng: np.random.Generator) -> Lessons:
+def collect_lessons(sim: World, act: Act, rng: np.random.Generator) -> Lessons:
     """As many steps as an episode has at most, in each simulation.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from metarl.envs import BatchSim
+from metarl.envs import World
 from metarl.policies.player import Player
 from metarl.sampling.episodes import check_robot, draw_noise, play
 from metarl.sampling.trajectories import Trajectories, Trials
@@ -13,7 +13,7 @@ from metarl.threads import torch_threads
 
 
 def collect_trials(
-    sim: BatchSim,
+    sim: World,
     player: Player,
     rng: np.random.Generator,
     length: int,
@@ -69,7 +69,7 @@ def collect_trials(
 
 
 def collect_episode(
-    sim: BatchSim,
+    sim: World,
     player: Player,
     rng: np.random.Generator,
     deterministic: bool,

@@ -9,7 +9,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from metarl.envs import BatchSim, InputError, Task
+from metarl import ranks
+from metarl.envs import InputError, Task, World, simulate
 from metarl.export.graph import MemorylessGraph
 from metarl.learners.acting import NOTHING, Acting
 from metarl.learners.adapter import column_title
@@ -37,6 +38,7 @@ class MAML(Agent):
 
     name = "maml"
     config_class = MAMLConfig
+    in_many = True
     learner: MAMLLearner
 
     @classmethod
@@ -54,6 +56,11 @@ class MAML(Agent):
         return self.config.n_tasks * self.config.n_episodes
 
     @property
+    def n_tasks(self) -> int:
+        """Each is that of several episodes."""
+        return self.config.n_tasks
+
+    @property
     def steps_per_iteration(self) -> int:
         """One episode in every simulation, before and after each inner step."""
         return self.n_sims * self.family.horizon * (self.config.inner_steps + 1)
@@ -61,17 +68,19 @@ class MAML(Agent):
     def iterate(self) -> dict[str, float]:
         """Sample tasks, alternate collecting and adapting, then learn from all of it."""
         c, learner = self.config, self.learner
-        tasks = self.family.sample(self.rng, c.n_tasks)
-        self.sim.set_tasks([task for task in tasks for _ in range(c.n_episodes)])
-        params, stages = learner.initial(c.n_tasks), []
-        for k in range(c.inner_steps + 1):
-            stages.append(collect(self.sim, learner.policy, params, learner.normaliser, self.rng))
-            if k < c.inner_steps:
-                params = learner.adapt(params, stages[-1], k + 1)
+        tasks, rng = self.draw(c.n_tasks)
+        params, stages = learner.initial(len(tasks)), []
+        with ranks.together():
+            self.sim.set_tasks([task for task in tasks for _ in range(c.n_episodes)])
+            for k in range(c.inner_steps + 1):
+                stages.append(collect(self.sim, learner.policy, params, learner.normaliser, rng))
+                if k < c.inner_steps:
+                    params = learner.adapt(params, stages[-1], k + 1)
         stats = learner.update(stages, self.progress)
-        self.num_timesteps += sum(stage.n_steps for stage in stages)
-        returns = {f"return/after_{k}": float(s.returns().mean()) for k, s in enumerate(stages)}
-        lengths = {"episode_length": stages[-1].n_steps / self.n_sims}
+        n_steps = [ranks.total(stage.n_steps) for stage in stages]
+        self.num_timesteps += sum(n_steps)
+        means = {f"return/after_{k}": float(s.returns().mean()) for k, s in enumerate(stages)}
+        returns, lengths = ranks.mean(means, len(tasks)), {"episode_length": n_steps[-1] / self.n_sims}
         return {**returns, **lengths, **{f"learn/{k}": v for k, v in stats.items()}}
 
     def headline(self, stats: Mapping[str, float]) -> str:
@@ -124,7 +133,7 @@ class MAML(Agent):
                 rows = self._roll(task_or_env, params, n_episodes, rng)
                 params = self.learner.adapt(params, rows, k + 1)
             return self._adapted(params, n_steps, n_episodes)
-        sim = BatchSim(self.family, n_episodes, self.n_threads)
+        sim = simulate(self.family, n_episodes, self.n_threads)
         task = self.family.task(task_or_env)
         sim.set_tasks([task] * n_episodes)
         for k in range(n_steps):
@@ -297,7 +306,7 @@ class MAMLAdapter:
         self.params, self.n_steps = self.learner.initial(len(tasks)), 0
 
     @plain_torch()
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """One episode in each simulation, with what has been learned so far."""
         learner = self.learner
         return collect(

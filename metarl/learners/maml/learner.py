@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.learners import shards
+from metarl import ranks
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.maml.baseline import features, fit_predict
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.trpo import Jacobian, trust_region_step
 from metarl.learners.ppo import minibatches, remaining
 from metarl.learners.returns import discounted_returns, gae
+from metarl.learners.shards import Shards, set_gradients
 from metarl.policies.gaussian import GaussianMLP, Params, expand, kl, log_prob
 from metarl.policies.normaliser import Normaliser
 from metarl.sampling.trajectories import Trajectories
@@ -133,8 +134,9 @@ class MAMLLearner:
         Returns:
             Numbers to log.
         """
-        batches = [self.batch(stage, self.config.n_tasks) for stage in stages[:-1]]
-        batches.append(self.batch(stages[-1], self.config.n_tasks, pooled=True))
+        n_tasks = len(ranks.share(self.config.n_tasks))
+        batches = [self.batch(stage, n_tasks) for stage in stages[:-1]]
+        batches.append(self.batch(stages[-1], n_tasks, pooled=True))
         for group in self.adam.param_groups:
             group["lr"] = self.config.outer_lr * remaining(self.config.lr_schedule, progress)
         with thread_pool() as pool:
@@ -185,7 +187,7 @@ class MAMLLearner:
         obs, action, old, advantage = parts
         mean = (weight * advantage).sum(1, keepdim=True)
         var = (weight * (advantage - mean) ** 2).sum(1, keepdim=True)
-        var = var.mean() if pooled else var
+        var = ranks.mean(var.mean(), n_tasks) if pooled else var
         return Batch(obs, action, old, (advantage - mean) / (var.sqrt() + 1e-8), weight)
 
     # The objective.
@@ -244,14 +246,15 @@ class MAMLLearner:
 
     # The outer steps.
 
-    def _shards(self, index: Tensor, batches: Sequence[Batch]) -> Sequence[Tensor]:
-        """The tasks of an index in groups, one of which a CPU thread works on at a time."""
-        return shards.split(index, max(b.obs.shape[1] for b in batches), SHARD)
+    def _shards(self, index: Tensor, batches: Sequence[Batch]) -> Shards:
+        """The tasks of an index in parts, one of which a CPU thread works on at a time."""
+        return Shards(index, max(b.obs.shape[1] for b in batches), SHARD)
 
     def _trpo(self, batches: Sequence[Batch], pool: Executor) -> dict[str, float]:
         c, meta, n_tasks = self.config, list(self.meta.values()), len(batches[0].obs)
         groups = self._shards(torch.arange(n_tasks, device=self.device), batches)
-        stride = max(1, min(c.fisher_stride, batches[-1].obs.shape[1] // MIN_FISHER_SAMPLES))
+        n_samples = max(ranks.each(batches[-1].obs.shape[1]))
+        stride = max(1, min(c.fisher_stride, n_samples // MIN_FISHER_SAMPLES))
 
         def begin(shard: Tensor) -> "_Shard":
             some = [b.tasks(shard) for b in batches]
@@ -263,7 +266,7 @@ class MAMLLearner:
             old = dist[0].detach(), dist[1].detach()
             return _Shard(some, old, gain.detach(), gradient, self.fisher(some, adapted, stride))
 
-        parts = list(pool.map(begin, groups))
+        parts = list(pool.map(begin, groups.parts))
 
         def evaluate(flat: Tensor) -> tuple[float, float]:
             meta = self._unflatten(flat)
@@ -274,16 +277,16 @@ class MAMLLearner:
                 gain, drift = self._gain(new, part.batches[-1]), self._drift(part.old, new, part.batches[-1])
                 return torch.stack([gain.mean(), drift])
 
-            gain, drift = shards.average(pool.map(judge, parts), groups)
+            gain, drift = groups.average(pool.map(judge, parts))
             return float(gain), float(drift)
 
         def product(v: Tensor) -> Tensor:
-            return shards.average(pool.map(lambda part: part.fisher(v), parts), groups) + c.cg_damping * v
+            return groups.average(pool.map(lambda part: part.fisher(v), parts)) + c.cg_damping * v
 
-        gradient = shards.average((part.gradient for part in parts), groups)
-        found, gain, moved = trust_region_step(
+        gain, gradient = groups.average((part.gain, part.gradient) for part in parts)
+        found, gained, moved = trust_region_step(
             _flatten(meta).detach(),
-            float(shards.average((part.gain for part in parts), groups)),
+            float(gain),
             gradient,
             product,
             evaluate,
@@ -293,7 +296,7 @@ class MAMLLearner:
         with torch.no_grad():
             for p, new in zip(meta, self._unflatten(found).values(), strict=True):
                 p.copy_(new)
-        return {"gain": gain, "outer_kl": moved, "grad_norm": float(gradient.norm())}
+        return {"gain": gained, "outer_kl": moved, "grad_norm": float(gradient.norm())}
 
     def fisher(self, batches: Sequence[Batch], adapted: Params, stride: int) -> Callable[[Tensor], Tensor]:
         """Products v -> F v with the Fisher matrix of the adapted policies in the meta-parameters.
@@ -342,10 +345,9 @@ class MAMLLearner:
 
         for order in minibatches(n_tasks, c.epochs, c.minibatches, self.generator):
             groups = self._shards(order.to(self.device), batches)
-            slopes, stats = zip(*pool.map(learn, groups), strict=True)
-            norm = shards.set_gradients(meta, slopes, groups, c.max_grad_norm)
+            slopes, means = groups.average(pool.map(learn, groups.parts))
+            norm = set_gradients(meta, slopes, c.max_grad_norm)
             self.adam.step()
-        means = shards.average(stats, groups)
         names = "gain", "inner_kl", "outer_kl"
         return {**dict(zip(names, means.tolist(), strict=True)), "grad_norm": float(norm)}
 

@@ -8,7 +8,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from metarl.envs import BatchSim, InputError, Task
+from metarl import ranks
+from metarl.envs import InputError, Task, World, simulate
 from metarl.export.graph import RememberingGraph
 from metarl.learners.acting import NOTHING, Acting
 from metarl.learners.adapter import EPISODES, column_title
@@ -39,6 +40,7 @@ class MetaLSTM(Pupil):
 
     name = "meta-lstm"
     config_class = MetaLSTMConfig
+    in_many = True
     learner: MetaLSTMLearner
 
     @classmethod
@@ -82,19 +84,21 @@ class MetaLSTM(Pupil):
     def learn_once(self) -> dict[str, float]:
         """Sample a task for every trial, play the trials, and learn from them."""
         sim = self.sim
-        sim.set_tasks(self.family.sample(self.rng, sim.n_sims))
-        knows = self.config.critic == "told" or self.learner.taught
-        player = self.player(sim.n_sims)
+        tasks, rng = self.draw(self.n_sims)
         # Whoever only imitates needs no noise; half of the trials have some, for what comes afterwards.
         n_quiet = sim.n_sims // 2 if self.learner.imitates(self.progress) == 1 else 0
-        trials = collect_trials(
-            sim, player, self.rng, self.trial_length, piece=self.piece, n_quiet=n_quiet, knows=knows
-        )
+        with ranks.together():
+            sim.set_tasks(tasks)
+            knows = self.config.critic == "told" or self.learner.taught
+            player = self.player(sim.n_sims)
+            trials = collect_trials(
+                sim, player, rng, self.trial_length, piece=self.piece, n_quiet=n_quiet, knows=knows
+            )
         stats = self.learner.update(trials, self.progress)
-        self.num_timesteps += trials.n_steps
+        self.num_timesteps += ranks.total(trials.n_steps)
         returns = trials.episode_returns(self.config.n_episodes).mean(axis=0)
         means = {f"return/episode_{e}": float(r) for e, r in enumerate(returns, start=1)}
-        return {**means, **{f"learn/{k}": v for k, v in stats.items()}}
+        return {**ranks.mean(means, len(tasks)), **{f"learn/{k}": v for k, v in stats.items()}}
 
     def player(self, n: int) -> Player:
         """The policy at the start of n trials."""
@@ -162,7 +166,7 @@ class MetaLSTM(Pupil):
                 self._play(task_or_env, player, int(rng.integers(2**31)))
             task = None
         else:
-            sim, task = BatchSim(self.family, 1, self.n_threads), self.family.task(task_or_env)
+            sim, task = simulate(self.family, 1, self.n_threads), self.family.task(task_or_env)
             sim.set_tasks([task])
             for _ in range(n_episodes):
                 collect_episode(sim, player, rng, deterministic=True)
@@ -320,7 +324,7 @@ class MetaLSTMAdapter:
         self.player = None
 
     @plain_torch()
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """The next episode of every trial."""
         self.player = self.player or self.agent.player(sim.n_sims)
         return collect_episode(sim, self.player, rng, self.deterministic, self.rng)

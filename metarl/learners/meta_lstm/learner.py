@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.learners import shards
+from metarl import ranks
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, minibatches, remaining, surrogate
-from metarl.learners.returns import discounted_past, gae
+from metarl.learners.returns import discounted_past, gae, standardised
+from metarl.learners.shards import Shards, set_gradients
 from metarl.learners.teacher.config import TeacherConfig
 from metarl.learners.teacher.learner import Teacher, imitation
 from metarl.policies.gaussian import Params, log_prob
@@ -144,7 +145,7 @@ class MetaLSTMLearner:
             "kl": steps[-1]["kl"],
             "adam_steps": float(len(steps)),
             "lr": self.adam.param_groups[0]["lr"],
-            "explained_variance": float(explained),
+            "explained_variance": ranks.mean(float(explained), n),
             "reward_scale": float(self._reward_scale()),
         }
 
@@ -202,7 +203,7 @@ class MetaLSTMLearner:
             "log_prob": old,
             "value": value[:-1],
             "target": advantage + value[:-1],
-            "advantage": (advantage - advantage.mean()) / (advantage.std() + 1e-8),
+            "advantage": standardised(advantage),
             "told": told,
         }
         if self.teacher is not None and self.imitation:
@@ -217,10 +218,9 @@ class MetaLSTMLearner:
 
         It is not taken where the steps before it have gone too far already.
         """
-        parts = shards.split(index, len(batch["action"]), SHARD)
-        slopes, stats = zip(*pool.map(partial(self._gradient, batch), parts), strict=True)
-        norm = shards.set_gradients(list(self.params.values()), slopes, parts, self.config.max_grad_norm)
-        means = {k: shards.average((float(s[k]) for s in stats), parts) for k in stats[0]}
+        shards = Shards(index, len(batch["action"]), SHARD)
+        slopes, means = shards.average(pool.map(partial(self._gradient, batch), shards.parts))
+        norm = set_gradients(list(self.params.values()), slopes, self.config.max_grad_norm)
         if not self._too_far(means):
             self.adam.step()
         return {**means, "grad_norm": float(norm)}
@@ -231,7 +231,7 @@ class MetaLSTMLearner:
 
     def _gradient(
         self, batch: Mapping[str, Tensor], index: Tensor
-    ) -> tuple[Sequence[Tensor], dict[str, Tensor]]:
+    ) -> tuple[Sequence[Tensor], dict[str, float]]:
         """Slopes of the loss on some of the pieces with respect to every parameter, and numbers to log."""
         c = self.config
         some = {k: x[:, index] for k, x in batch.items()}
@@ -260,7 +260,7 @@ class MetaLSTMLearner:
         slopes = torch.autograd.grad(
             loss, list(self.params.values()), allow_unused=True, materialize_grads=True
         )
-        return slopes, {k: v.detach() for k, v in stats.items()}
+        return slopes, {k: float(v.detach()) for k, v in stats.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Parameters, optimiser, normalisers and generator."""

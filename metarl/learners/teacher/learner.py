@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl import ranks
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, minibatches, surrogate
-from metarl.learners.returns import discounted_past, gae
+from metarl.learners.returns import discounted_past, gae, standardised
+from metarl.learners.shards import Shards, set_gradients
 from metarl.learners.teacher.config import TeacherConfig
 from metarl.policies.gaussian import Params, log_prob
 from metarl.policies.inputs import BOUND
@@ -18,6 +20,8 @@ from metarl.policies.normaliser import Normaliser
 from metarl.policies.told import ToldPolicy
 from metarl.sampling.lessons import Lessons
 from metarl.threads import thread_pool
+
+ACTOR, CRITIC = range(ranks.LANES)  # which learn side by side
 
 
 class Teacher:
@@ -78,7 +82,7 @@ class Teacher:
         else:
             self.brake = min(1.0, self.brake * RELEASE)
         self.normaliser.update(torch.from_numpy(lessons.obs).flatten(0, 1))
-        self.log_std = torch.from_numpy(lessons.log_std).mean((0, 1))
+        self.log_std = ranks.mean(torch.from_numpy(lessons.log_std).mean((0, 1)), lessons.reward.size)
         return {**stats, **steps[-1], "adam_steps": float(len(steps)), "lr": lr}
 
     def _batch(self, lessons: Lessons) -> dict[str, Tensor]:
@@ -98,7 +102,7 @@ class Teacher:
             "action": data["action"].flatten(0, 1),
             "log_prob": data["log_prob"].flatten(),
             "target": (advantage + value).flatten(),
-            "advantage": ((advantage - advantage.mean()) / (advantage.std() + 1e-8)).flatten(),
+            "advantage": standardised(advantage).flatten(),
         }
 
     def _learn_actor(
@@ -107,18 +111,21 @@ class Teacher:
         """A step of Adam for each minibatch, until the policy has gone too far; numbers of every step."""
         c, steps = self.config, []
         for index in orders:
-            mean, log_std = self.policy.mean_std(self.params, batch["x"][index])
+            shards = Shards(index)
+            (some,) = shards.parts
+            mean, log_std = self.policy.mean_std(self.params, batch["x"][some])
             promise = surrogate(
-                log_prob(mean, log_std, batch["action"][index]),
-                batch["log_prob"][index],
-                batch["advantage"][index],
+                log_prob(mean, log_std, batch["action"][some]),
+                batch["log_prob"][some],
+                batch["advantage"][some],
                 c.clip,
             )
-            kl = float(promise.kl.detach())
-            steps.append({"kl": kl, "action_std": float(log_std.detach().exp().mean())})
-            if kl > TOO_FAR * c.target_kl:
+            numbers = {"kl": float(promise.kl.detach()), "action_std": float(log_std.detach().exp().mean())}
+            slopes, numbers = shards.average([(self.actor.slopes(-promise.gain), numbers)], ACTOR)
+            steps.append(numbers)
+            if numbers["kl"] > TOO_FAR * c.target_kl:
                 break
-            self.actor.step(-promise.gain, lr, c.max_grad_norm)
+            self.actor.step(slopes, lr, c.max_grad_norm)
         return steps
 
     def _learn_critic(
@@ -127,10 +134,14 @@ class Teacher:
         """A step of Adam for each minibatch."""
         losses = []
         for index in orders:
-            value = self.policy.value(self.params, batch["x"][index])
-            loss = 0.5 * (value - batch["target"][index]).square().mean()
-            self.critic.step(loss, lr, self.config.max_grad_norm)
-            losses.append(float(loss.detach()))
+            shards = Shards(index)
+            (some,) = shards.parts
+            value = self.policy.value(self.params, batch["x"][some])
+            loss = 0.5 * (value - batch["target"][some]).square().mean()
+            found = self.critic.slopes(loss), float(loss.detach())
+            slopes, number = shards.average([found], CRITIC)
+            self.critic.step(slopes, lr, self.config.max_grad_norm)
+            losses.append(number)
         return {"value_loss": float(np.mean(losses))}
 
     def state_dict(self) -> dict[str, Any]:
@@ -164,11 +175,13 @@ class _Part:
         self.params = [p for k, p in params.items() if k.startswith(f"{name}/")]
         self.adam = torch.optim.Adam(self.params, lr=lr, eps=1e-5, fused=True)
 
-    def step(self, loss: Tensor, lr: float, max_grad_norm: float) -> None:
-        """One step down the loss."""
-        self.adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.params, max_grad_norm)
+    def slopes(self, loss: Tensor) -> Sequence[Tensor]:
+        """Of the loss, in each parameter."""
+        return torch.autograd.grad(loss, self.params)
+
+    def step(self, slopes: Sequence[Tensor], lr: float, max_grad_norm: float) -> None:
+        """One step down these slopes."""
+        set_gradients(self.params, slopes, max_grad_norm)
         for group in self.adam.param_groups:
             group["lr"] = lr
         self.adam.step()

@@ -1,0 +1,106 @@
+"""Sweeps; and docs/scale.md, as far as it can be tried without a cluster."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tyro
+from helpers import SMALL_MAML, TINY_STEPS
+
+from metarl.cli import main
+from metarl.cli.sweep import Sweep, parse_seeds
+from metarl.cli.train import Train
+from metarl.envs import InputError
+from metarl.runs.run_folder import RunFolder
+
+PAGE = (Path(__file__).parents[1] / "docs" / "scale.md").read_text()
+SCRIPTS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+(YAML,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+SWEEP = ["sweep", "PointGoal", *SMALL_MAML, "--steps", str(2 * TINY_STEPS), "--processes", "2", "--out", "o"]
+
+
+def commands(script: str, kind: str) -> list[list[str]]:
+    """What a script gives to `metarl`, with each of what its variables may hold."""
+    text = script.replace("\\\n", " ")
+    values = re.findall(r'what="(.*)"', text)
+    found = re.findall(rf"metarl {kind} (.*)", text)
+    lines = [line.replace("$what", value) for line in found for value in values or [""]]
+    return [shlex.split(line.replace("$run", "/runs/x").partition("|")[0]) for line in lines]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_on_the_page_are_shell(script, tmp_path):
+    (tmp_path / "script").write_text(script)
+    subprocess.run(["bash", "-n", str(tmp_path / "script")], check=True)
+
+
+def test_the_manifest_on_the_page_is_one_of_a_job_whose_pods_find_each_other():
+    yaml = pytest.importorskip("yaml")
+    service, job = yaml.safe_load_all(YAML)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    name = job["metadata"]["name"]
+    assert (service["kind"], job["kind"]) == ("Service", "Job")
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert f"--rdzv-endpoint {name}-0.{pod['subdomain']}:" in container["args"][0]
+    assert f"--nnodes {job['spec']['completions']} " in container["args"][0]
+    subprocess.run(["bash", "-n", "-c", container["args"][0]], check=True)
+
+
+def test_the_page_s_commands_are_understood(tmp_path, monkeypatch):
+    monkeypatch.setattr(RunFolder, "read_config", lambda self: type("Config", (), {"learner": "meta-lstm"}))
+    given = [(Train, words) for script in [*SCRIPTS, YAML] for words in commands(script, "train")]
+    given += [(Sweep, words) for script in SCRIPTS for words in commands(script, "sweep")]
+    assert len(given) == 6
+    for kind, words in given:
+        assert tyro.cli(kind.taking(words), args=words)
+
+
+def test_seeds_are_written_as_ranges_and_lists():
+    assert parse_seeds("0:4") == [0, 1, 2, 3]
+    assert parse_seeds(":2,7,5:7,7") == [0, 1, 7, 5, 6]
+    for text in ("", "x", "3:1", "-1", "1.5", "0:1000000", "99999999999999999999", "1:"):
+        with pytest.raises(InputError, match="--seeds"):
+            parse_seeds(text)
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_all_goes_on_with_what_was_interrupted_and_shows_the_table(
+    tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    (seed0, seed1) = (Path("o") / f"PointGoal-maml-{k}" for k in range(2))
+    half = ["--seed", "0", "--out", str(seed0), "--steps", str(TINY_STEPS)]
+    assert main(["train", "PointGoal", *SMALL_MAML, *half]) == 0
+    assert main([*SWEEP, "--seeds", "0:2"]) == 0
+    said = capfd.readouterr().out
+    for run in (seed0, seed1):
+        assert RunFolder(run).load()[1].num_timesteps == 2 * TINY_STEPS
+        assert str(run) in said
+    assert main([*SWEEP, "--seeds", "0", "--hidden", "5"]) == 1  # is another experiment
+    assert "--hidden is [4]" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_through_submitit(tmp_path, monkeypatch, capfd):
+    pytest.importorskip("submitit")
+    monkeypatch.chdir(tmp_path)
+    assert main([*SWEEP, "--seeds", "3", "--submit", "local"]) == 0
+    assert "PointGoal-maml-3" in capfd.readouterr().out
+    assert main([*SWEEP, "--seeds", "3", "--submit", "local", "--submit-with", "timeout"]) == 2
+    assert "write NAME=VALUE" in capfd.readouterr().err
+
+
+def test_without_submitit_one_line_says_what_to_install(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    monkeypatch.delitem(sys.modules, "metarl.runs.submit", raising=False)
+    assert main([*SWEEP, "--seeds", "0", "--submit", "slurm"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "metarl: this needs submitit: pip install 'metarl-robots[cluster]'"
+    ]
+    assert list(tmp_path.iterdir()) == []
