@@ -9,12 +9,15 @@ from metarl.envs import BatchSim, Task
 from metarl.sampling.trajectories import Trajectories
 
 EPISODES = "episodes"  # the column of who adapts within its episodes, if at all
+ADAPTING = "adapting episodes"  # the same, but in the first column it is kept from adapting, to compare with
 
 
 def column_title(column: str, k: int) -> str:
     """When the episodes of column k are played, in words: "before adaptation", "episode 1"."""
     if column == EPISODES:
         return f"episode {k + first_number(column)}"
+    if column == ADAPTING and k:
+        return f"episode {k}"
     return f"after {k} {column.rstrip('s')}{'s' * bool(k > 1)}" if k else "before adaptation"
 
 

@@ -1,0 +1,167 @@
+"""Acting by a model, step by step: adapt to what was just seen, imagine, and do what promises most."""
+
+from concurrent.futures import Executor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
+from metarl.learners.meta_model.learner import MetaModelLearner
+from metarl.learners.meta_model.planner.icem import ICEM, Plan
+
+ROWS = 1024  # predictions of a step that a thread makes at a time, which its caches hold
+State = dict[str, Tensor]  # (N, ...) each
+
+
+class ModelPlayer:
+    """A model and its planner in the midst of N trials.
+
+    Args:
+        learner: whose model; not changed.
+        n: trials.
+        rng: draws candidates.
+        adapts: what was seen is adapted to; else the model stays as it was before adaptation.
+        pool: threads to imagine on; None for this one alone.
+
+    Attributes:
+        state: what is carried from step to step, to be handed on as it is: the last transitions "seen/...", the
+            "plan/...", and "last/..." what was seen and done in the step before, and whether there was "any".
+    """
+
+    def __init__(
+        self,
+        learner: MetaModelLearner,
+        n: int,
+        rng: np.random.Generator,
+        adapts: bool = True,
+        pool: Executor | None = None,
+    ):
+        self.learner, self.rng, self.adapts, self.pool = learner, rng, adapts, pool
+        self.params, self.planner = learner.acting(), planner_of(learner)
+        robot, window = learner.robot, learner.config.window
+        sizes = {"features": robot.n_features, "action": robot.action_dim, "outcome": robot.obs_dim + 1}
+        self.state: State = {
+            **{f"seen/{k}": torch.zeros(n, window, size) for k, size in sizes.items()},
+            "seen/known": torch.zeros(n, window),
+            **{f"plan/{k}": x for k, x in self.planner.start(n).items()},
+            "last/obs": torch.zeros(n, robot.obs_dim),
+            "last/action": torch.zeros(n, robot.action_dim),
+            "last/reward": torch.zeros(n),
+            "last/any": torch.zeros(n),
+        }
+
+    def decide(self, obs: np.ndarray, episode_start: np.ndarray, live: np.ndarray | None = None) -> np.ndarray:
+        """What to do now, (N, action_dim) in [-1, 1], remembering the plan.
+
+        Args:
+            obs: (N, obs_dim).
+            episode_start: (N,) bool, obs is the first of an episode.
+            live: (N,) bool, the trials that go on; for the others nothing is planned. None is all.
+        """
+        n = len(obs)
+        rows = np.arange(n) if live is None else np.flatnonzero(live)
+        now = torch.tensor(obs[rows])
+        first = torch.tensor(np.asarray(episode_start)[rows])
+        mine = {k: x[rows] for k, x in self.state.items()}
+        with torch.no_grad():
+            mine = self._take_in(mine, now, first)
+            adapted = self.adapted(mine)
+            plan: Plan = {k[5:]: x for k, x in mine.items() if k.startswith("plan/")}
+            action, plan = self.planner.plan(plan, lambda some: self._imagine(adapted, now, some), self.rng)
+        mine |= {f"plan/{k}": x for k, x in plan.items()} | {"last/obs": now}
+        self._keep(mine, rows)
+        out = np.zeros((n, action.shape[-1]), np.float32)
+        out[rows] = action.numpy()
+        return out
+
+    def feel(self, action: np.ndarray, reward: np.ndarray, live: np.ndarray | None = None) -> None:
+        """Take in what was done, (N, action_dim), and what came of it, (N,)."""
+        rows = np.arange(len(action)) if live is None else np.flatnonzero(live)
+        done = torch.tensor(np.clip(action[rows], -1, 1))
+        earned = torch.tensor(np.asarray(reward, np.float32)[rows])
+        self._keep({"last/action": done, "last/reward": earned, "last/any": torch.ones(len(rows))}, rows)
+
+    def adapted(self, state: State) -> Adapted:
+        """The model, adapted to what was seen."""
+        e, known = self.learner.config.members, state["seen/known"] * self.adapts
+        parts = (state[f"seen/{k}"] for k in ("features", "action", "outcome"))
+        seen = Seen(*(x.expand(e, *x.shape) for x in (*parts, known)))
+        return adapt(self.learner.model, self.params, seen, self.learner.config.adapt)
+
+    def imagine(self, adapted: Adapted, obs: Tensor, candidates: Tensor) -> Tensor:
+        """What sequences of actions would earn, discounted, (N, P).
+
+        Each candidate is imagined by one member of the ensemble.
+
+        Args:
+            adapted: the model, adapted to N tasks.
+            obs: (N, obs_dim), now.
+            candidates: (N, P, H, action_dim); P is a multiple of the ensemble's members.
+        """
+        learner, e = self.learner, self.learner.config.members
+        n, p, horizon, _ = candidates.shape
+        action = candidates.unflatten(1, (p // e, e)).permute(3, 2, 0, 1, 4)  # (H, E, N, P / E, action_dim)
+        now = obs[None, :, None].expand(e, n, p // e, -1)
+        told, total, alive = adapted.told_rows(), torch.zeros(e, n, p // e), torch.ones(e, n, p // e)
+        for k in range(horizon):
+            features = adapted.rows(learner.scales.features(now))
+            said = learner.model.predict(adapted.params, features, adapted.rows(action[k]), told)
+            now, reward = learner.scales.after(now, said.mean.reshape(e, n, p // e, -1))
+            total += learner.config.gamma**k * alive * reward
+            if learner.robot.fails:
+                alive = alive * ~self._failed(now, said.failure.reshape(e, n, p // e))
+        return total.permute(1, 2, 0).flatten(1)
+
+    def _imagine(self, adapted: Adapted, obs: Tensor, candidates: Tensor) -> Tensor:
+        """The same, some trials after the other, or side by side."""
+        n, p = candidates.shape[:2]
+        some = max(1, ROWS // p)
+        parts = [slice(k, min(k + some, n)) for k in range(0, n, some)]
+
+        def one(part: slice) -> Tensor:
+            with torch.no_grad():
+                return self.imagine(adapted.of(part), obs[part], candidates[part])
+
+        return torch.cat(list((self.pool.map if self.pool else map)(one, parts)))
+
+    def _failed(self, obs: Tensor, log_odds: Tensor) -> Tensor:
+        failed = self.learner.robot.failed
+        if failed is None:
+            return log_odds > 0
+        rows = obs.flatten(0, -2).numpy().astype(float)
+        return torch.from_numpy(failed(rows)).view(obs.shape[:-1])
+
+    def _take_in(self, state: State, obs: Tensor, first: Tensor) -> State:
+        """The last step becomes a transition, unless an episode ended with it; plans of new episodes are dropped."""
+        scales, last = self.learner.scales, state["last/obs"]
+        new = {
+            "seen/features": scales.features(last),
+            "seen/action": state["last/action"],
+            "seen/outcome": scales.outcomes(last, obs, state["last/reward"]),
+            "seen/known": state["last/any"],
+        }
+        whole = (~first) & (state["last/any"] > 0)
+        out = dict(state)
+        for k, x in new.items():
+            pushed = torch.cat([state[k][:, 1:], x[:, None]], 1)
+            out[k] = torch.where(whole.view(-1, *[1] * (pushed.ndim - 1)), pushed, state[k])
+        for k, x in self.planner.start(len(obs)).items():
+            old = state[f"plan/{k}"]
+            out[f"plan/{k}"] = torch.where(first.view(-1, *[1] * (old.ndim - 1)), x, old)
+        return out
+
+    def _keep(self, new: State, rows: np.ndarray) -> None:
+        state = dict(self.state)
+        for k, x in new.items():
+            state[k] = state[k].clone()
+            state[k][rows] = x
+        self.state = state
+
+
+def planner_of(learner: MetaModelLearner) -> ICEM:
+    """The planner of these settings."""
+    c = learner.config
+    return ICEM(
+        learner.robot.action_dim, c.plan, c.candidates, c.rounds, c.elites, c.colour, c.plan_std, multiple=c.members
+    )
