@@ -40,7 +40,7 @@ class Adapted:
 
     Attributes:
         params: (E, ...), or (E * N, ...) where each task has its own.
-        told: (E, N, hidden[0]) by the memory, or None.
+        told: (E, N, context) by the memory, or None.
         own: each task has its own parameters.
         n_tasks: N.
     """
@@ -55,8 +55,14 @@ class Adapted:
         return x.flatten(0, 1) if self.own else x.flatten(1, 2)
 
     def told_rows(self) -> Tensor | None:
-        """What the memory tells, as the parameters go with it, (G, b, hidden[0])."""
+        """What the memory tells, as the parameters go with it, (G, b, context)."""
         return self.told.flatten(0, 1)[:, None] if self.own and self.told is not None else self.told
+
+    def hints(self) -> Tensor:
+        """What the whole ensemble's memories tell of each task, (N, E * context); nothing without one."""
+        if self.told is None:
+            return torch.zeros(self.n_tasks, 0)
+        return self.told.transpose(0, 1).flatten(1)
 
     def of(self, tasks: slice) -> "Adapted":
         """The model of some of the tasks."""
@@ -89,7 +95,7 @@ def adapt(model: DynamicsModel, params: Params, seen: Seen, by: str, graph: bool
         own = {
             k: p[:, None].expand(-1, n, *p.shape[1:]).flatten(0, 1)
             for k, p in params.items()
-            if k[0] in "wb"  # of the layers that predict
+            if k[0] in "wb" or k == "told/w1"  # of the layers that predict
         }
         if not graph:
             own = {k: p.detach().requires_grad_() for k, p in own.items()}
@@ -98,7 +104,7 @@ def adapt(model: DynamicsModel, params: Params, seen: Seen, by: str, graph: bool
         slopes = torch.autograd.grad(loss, list(own.values()), create_graph=graph)
     moved = {}
     for (k, p), slope in zip(own.items(), slopes, strict=True):
-        rate = params[f"rate/{k[1:]}"].repeat_interleave(n, 0)
+        rate = params[f"rate/{0 if k[0] == 't' else k[1:]}"].repeat_interleave(n, 0)
         moved[k] = p - rate * slope
     if not graph:
         moved = {k: p.detach() for k, p in moved.items()}

@@ -67,7 +67,7 @@ class MetaModel(Agent):
         new = self._wander() if self.iterations < self.config.warm_up else self._act()
         learner.remember(new)
         self.num_timesteps += new.n_steps
-        stats = learner.update(self.config.updates)
+        stats = learner.update(self.config.updates) | learner.dream(self.config.policy_updates)
         return {"return/episode_1": new.mean_return(), **{f"learn/{k}": v for k, v in stats.items()}}
 
     def _wander(self) -> Transitions:
@@ -87,8 +87,7 @@ class MetaModel(Agent):
             player = ModelPlayer(self.learner, self.n_sims, self.rng, pool=pool)
 
             def act(obs: np.ndarray, first: np.ndarray) -> np.ndarray:
-                action = player.decide(obs, first)
-                return action + self.config.noise * self.rng.standard_normal(action.shape, dtype=np.float32)
+                return player.decide(obs, first, explores=True)
 
             return collect_transitions(self.sim, act, player.feel, self.rng, self.family.horizon)
 
@@ -172,7 +171,7 @@ class MetaModel(Agent):
 
 
 def collect_planned(
-    sim: BatchSim, player: ModelPlayer, rng: np.random.Generator, noise: float = 0.0
+    sim: BatchSim, player: ModelPlayer, rng: np.random.Generator, explores: bool = False
 ) -> Trajectories:
     """The next episode of every trial; rows whose episode ends early are padded and wait.
 
@@ -180,16 +179,13 @@ def collect_planned(
         sim: N simulations, tasks already set.
         player: in N trials.
         rng: draws initial states.
-        noise: standard deviation of what is added to actions.
+        explores: with the noise that actions have in training.
     """
     family = sim.family
     out = Trajectories.empty(family.horizon, sim.n_sims, family.obs_dim, family.action_dim)
     check_robot(player, out)
     for t, going in play(sim, out, rng, player.feel):
-        action = player.decide(out.obs[t], out.episode_start[t], going)
-        if noise:
-            action = action + noise * player.rng.standard_normal(action.shape, dtype=np.float32)
-        out.action[t] = action
+        out.action[t] = player.decide(out.obs[t], out.episode_start[t], going, explores)
     return out
 
 
@@ -223,7 +219,7 @@ class MetaModelPolicy:
     Args:
         agent: whose model.
         state: of one trial, from which `predict` begins; None for the start of a trial.
-        rng: draws the noise of actions that are not deterministic.
+        rng: draws actions that are not deterministic.
     """
 
     def __init__(
@@ -261,7 +257,8 @@ class MetaModelPolicy:
         rows = as_rows(obs, self.agent.family.obs_dim)
         begun = state or self.state
         n_steps = begun.n_steps if begun else 0
-        player = ModelPlayer(self.agent.learner, len(rows), np.random.default_rng([PREDICTION_SEED, n_steps]))
+        rng = np.random.default_rng([PREDICTION_SEED, n_steps]) if deterministic else self.rng
+        player = ModelPlayer(self.agent.learner, len(rows), rng)
         if episode_start is None:
             episode_start = np.full(len(rows), state is None)
         if state is not None:
@@ -271,10 +268,8 @@ class MetaModelPolicy:
             player.state = {**state.state, "last/reward": received}
         elif self.state is not None:
             player.state = {k: x.expand(len(rows), *x.shape[1:]) for k, x in self.state.state.items()}
-        action = player.decide(rows, np.atleast_1d(np.asarray(episode_start, bool)))
-        if not deterministic:
-            noise = self.rng.standard_normal(action.shape, dtype=np.float32)
-            action = np.clip(action + self.agent.config.noise * noise, -1, 1)
+        first = np.atleast_1d(np.asarray(episode_start, bool))
+        action = player.decide(rows, first, explores=not deterministic)
         player.feel(action, np.zeros(len(rows), np.float32))
         return action.reshape(*np.shape(obs)[:-1], -1), TrialState(player.state, n_steps + 1)
 
@@ -307,9 +302,8 @@ class MetaModelAdapter:
         """The next episode of every trial."""
         learner = self.agent.learner
         self.player = self.player or ModelPlayer(learner, sim.n_sims, self.rng, self.adapts)
-        noise = 0.0 if self.deterministic else self.agent.config.noise
         with thread_pool() as self.player.pool:
-            return collect_planned(sim, self.player, rng, noise)
+            return collect_planned(sim, self.player, rng, not self.deterministic)
 
     def adapt(self, episodes: Trajectories) -> None:
         """What was learned is in the trial's transitions; but the episode without adaptation is no part of it."""

@@ -4,7 +4,7 @@ The model predicts on from its own predictions, as in CaDM (Lee et al. 2020, eq.
 transitions before: a task is never named, and every window is one of its own (Nagabandi, Clavera et al. 2019).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,13 +14,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.meta_model.adaptation import GRADIENT, MEMORY, Adapted, Seen, adapt, initial_rates
 from metarl.learners.meta_model.config import MetaModelConfig
+from metarl.learners.meta_model.dreamer import Dreamer
 from metarl.learners.meta_model.model import DynamicsModel
 from metarl.learners.meta_model.replay import Replay, Windows
 from metarl.learners.meta_model.robot import Robot
 from metarl.learners.meta_model.scales import Scales
 from metarl.policies.gaussian import Params
 from metarl.sampling.transitions import Transitions
-from metarl.threads import thread_pool
+from metarl.threads import thread_pool, torch_threads
 
 STRETCHES = 8  # that are predicted with one set of adapted parameters, which cost more than a prediction
 BETA = 0.5  # of the loss's weights, which keep it from giving up on what it finds hard (Seitzer et al. 2022)
@@ -34,6 +35,7 @@ class MetaModelLearner:
         params: their parameters, (members, ...), and as "rate/..." the step sizes of adaptation.
         scales: of what they see and say; move at the beginning of `update` only.
         replay: what was lived through.
+        dreamer: the policy, where there is one.
 
     Args:
         robot: what is known of it.
@@ -55,6 +57,9 @@ class MetaModelLearner:
             initial |= initial_rates(c.hidden, c.members, c.inner_lr)
         self.params = {k: p.requires_grad_() for k, p in initial.items()}
         self.adam = torch.optim.Adam(self.params.values(), lr=c.lr)
+        n_hints = c.members * n_context
+        acts = c.act != "planner"
+        self.dreamer = Dreamer(self.scales, c, n_hints, self.generator) if acts else None
 
     def acting(self) -> Params:
         """The parameters to act with."""
@@ -77,7 +82,7 @@ class MetaModelLearner:
         with thread_pool(self.config.members) as pool:
             for _ in range(n_updates):
                 # Drawn member by member, so that the number of threads changes nothing.
-                batches = [self.draw() for _ in range(self.config.members)]
+                batches = [self.draw(self.config.batch) for _ in range(self.config.members)]
                 slopes, found = zip(
                     *pool.map(self._gradient, range(self.config.members), batches), strict=True
                 )
@@ -85,20 +90,34 @@ class MetaModelLearner:
                     p.grad = torch.cat([slope[name] for slope in slopes])
                 self.adam.step()
                 stats.append({k: sum(f[k] for f in found) / len(found) for k in found[0]})
-        return {k: sum(s[k] for s in stats) / len(stats) for k in stats[0]}
+        return _means(stats)
 
-    def draw(self) -> Windows:
-        """Windows for one member."""
+    def dream(self, n_updates: int) -> dict[str, float]:
+        """Let the policy learn in imagination, in so many steps of Adam; numbers to log."""
+        c, stats, params = self.config, [], self.acting()
+        if self.dreamer is None or not n_updates:
+            return {}
+        with torch_threads(1):
+            for _ in range(n_updates):
+                windows = self.draw(c.dreams // c.members)
+                seen = self.seen(windows, c.members)
+                with torch.no_grad():
+                    adapted = adapt(self.model, params, seen, c.adapt)
+                stats.append(self.dreamer.update(self.model, adapted, windows.obs))
+        return _means(stats)
+
+    def draw(self, n: int) -> Windows:
+        """Windows with n stretches in all."""
         c = self.config
-        n = STRETCHES if c.adapt in GRADIENT else 1
-        return self.replay.draw(-(-c.batch // n), c.window, n, c.open_loop, self.generator)
+        some = STRETCHES if c.adapt in GRADIENT else 1
+        return self.replay.draw(max(1, n // some), c.window, some, c.open_loop, self.generator)
 
-    def seen(self, windows: Windows) -> Seen:
-        """What tells of the tasks of windows, for one member."""
+    def seen(self, windows: Windows, members: int = 1) -> Seen:
+        """What tells of the tasks of windows, for some of the members."""
         raw, scales = windows.seen, self.scales
         outcome = scales.outcomes(raw["obs"], raw["obs_after"], raw["reward"])
         parts = scales.features(raw["obs"]), raw["action"], outcome, windows.known
-        return Seen(*(x[None] for x in parts))
+        return Seen(*(x.expand(members, *x.shape) for x in parts))
 
     def loss(self, params: Params, windows: Windows, graph: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """How badly one member, (1, ...), predicts after it has adapted; and numbers to log."""
@@ -146,16 +165,20 @@ class MetaModelLearner:
             "adam": self.adam.state_dict(),
             "replay": self.replay.state_dict(),
             "generator": self.generator.get_state(),
+            **({"dreamer": self.dreamer.state_dict()} if self.dreamer else {}),
         }
 
     def acting_state(self) -> dict[str, Any]:
         """The part of it that acting and adapting need."""
-        return {"params": self.acting(), "scales": self.scales.state_dict()}
+        policy = {"policy": self.dreamer.acting()} if self.dreamer else {}
+        return {"params": self.acting(), "scales": self.scales.state_dict(), **policy}
 
     def load_acting_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `acting_state` gave."""
         copy_parameters(self.params, state["params"])
         self.scales.load_state_dict(state["scales"])
+        if self.dreamer:
+            copy_parameters(self.dreamer.params, state["policy"])
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
@@ -163,3 +186,9 @@ class MetaModelLearner:
         self.adam.load_state_dict(state["adam"])
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"])
+        if self.dreamer:
+            self.dreamer.load_state_dict(state["dreamer"])
+
+
+def _means(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {k: sum(s[k] for s in stats) / len(stats) for k in stats[0]}

@@ -78,7 +78,7 @@ class DynamicsModel:
         return params
 
     def tell(self, params: Params, seen: Tensor, known: Tensor) -> Tensor | None:
-        """What the memory makes of the last transitions, as the first layer takes it in.
+        """What the memory makes of the last transitions.
 
         The mean over them of what a small network makes of each, so that their order and number are free
         (deep sets, Zaheer et al. 2017), and how many they are.
@@ -89,7 +89,7 @@ class DynamicsModel:
             known: (G, B, M) one where there is such a transition, else zero.
 
         Returns:
-            (G, B, hidden[0]), or None without a memory.
+            (G, B, context) in [-1, 1], or None without a memory.
         """
         if not self.context:
             return None
@@ -100,7 +100,7 @@ class DynamicsModel:
         n = known.sum(-1, keepdim=True)
         mean = (x * known[..., None]).sum(2) / n.clamp(min=1)
         told = torch.baddbmm(params["told/b0"], torch.cat([mean, n / known.shape[-1]], -1), params["told/w0"])
-        return told.tanh() @ params["told/w1"]
+        return told.tanh()
 
     def predict(self, params: Params, features: Tensor, action: Tensor, told: Tensor | None) -> Prediction:
         """What actions bring.
@@ -109,11 +109,12 @@ class DynamicsModel:
             params: (G, ...).
             features: (G, B, n_features).
             action: (G, B, action_dim) in [-1, 1].
-            told: (G, B, hidden[0]) from `tell`, or (G, b, hidden[0]) with B = b * c rows, c for each of b.
+            told: (G, b, context) from `tell`, with B = b * c rows, c for each of b.
         """
         x = torch.baddbmm(params["b0"], torch.cat([features, action], -1), params["w0"])
         if told is not None:
-            x = (x.unflatten(1, (told.shape[1], -1)) + told[:, :, None]).flatten(1, 2)
+            hint = torch.bmm(told, params["told/w1"])
+            x = (x.unflatten(1, (told.shape[1], -1)) + hint[:, :, None]).flatten(1, 2)
         for i in range(1, len(self.hidden) + 1):
             x = torch.baddbmm(params[f"b{i}"], silu(x), params[f"w{i}"])
         mean, log_std, failure = x.split([self.n_out, self.n_out, 1], -1)

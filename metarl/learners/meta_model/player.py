@@ -1,5 +1,6 @@
 """Acting by a model, step by step: adapt to what was just seen, imagine, and do what promises most."""
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
+from metarl.learners.meta_model.imagination import imagine
 from metarl.learners.meta_model.learner import MetaModelLearner
 from metarl.learners.meta_model.planner.icem import ICEM, Plan
 
@@ -51,29 +53,61 @@ class ModelPlayer:
             "last/any": torch.zeros(n),
         }
 
-    def decide(self, obs: np.ndarray, episode_start: np.ndarray, live: np.ndarray | None = None) -> np.ndarray:
+    def decide(
+        self, obs: np.ndarray, episode_start: np.ndarray, live: np.ndarray | None = None, explores: bool = False
+    ) -> np.ndarray:
         """What to do now, (N, action_dim) in [-1, 1], remembering the plan.
 
         Args:
             obs: (N, obs_dim).
             episode_start: (N,) bool, obs is the first of an episode.
-            live: (N,) bool, the trials that go on; for the others nothing is planned. None is all.
+            live: (N,) bool, the trials that go on; for the others nothing is decided. None is all.
+            explores: with the noise that actions have in training.
         """
         n = len(obs)
         rows = np.arange(n) if live is None else np.flatnonzero(live)
         now = torch.tensor(obs[rows])
-        first = torch.tensor(np.asarray(episode_start)[rows])
-        mine = {k: x[rows] for k, x in self.state.items()}
         with torch.no_grad():
-            mine = self._take_in(mine, now, first)
+            mine = self._take_in({k: x[rows] for k, x in self.state.items()}, now, episode_start[rows])
             adapted = self.adapted(mine)
-            plan: Plan = {k[5:]: x for k, x in mine.items() if k.startswith("plan/")}
-            action, plan = self.planner.plan(plan, lambda some: self._imagine(adapted, now, some), self.rng)
-        mine |= {f"plan/{k}": x for k, x in plan.items()} | {"last/obs": now}
-        self._keep(mine, rows)
+            if self.learner.config.act == "policy":
+                action = self._policy(adapted, now, explores)
+            else:
+                action, plan = self._plan(adapted, now, mine, explores)
+                mine |= {f"plan/{k}": x for k, x in plan.items()}
+        self._keep(mine | {"last/obs": now}, rows)
         out = np.zeros((n, action.shape[-1]), np.float32)
-        out[rows] = action.numpy()
+        out[rows] = action.clamp(-1, 1).numpy()
         return out
+
+    def _noise(self, shape: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self.rng.standard_normal(tuple(shape), dtype=np.float32))
+
+    def _policy(self, adapted: Adapted, obs: Tensor, explores: bool) -> Tensor:
+        """What the policy does, at obs (N, obs_dim)."""
+        dreamer = self.learner.dreamer
+        noise = self._noise((len(obs), self.learner.robot.action_dim)) if explores else None
+        return dreamer.act(dreamer.params, dreamer.see(obs, adapted.hints()), noise)
+
+    def _plan(self, adapted: Adapted, obs: Tensor, state: State, explores: bool) -> tuple[Tensor, Plan]:
+        """What is planned, which the policy starts where there is one."""
+        plan: Plan = {k[5:]: x for k, x in state.items() if k.startswith("plan/")}
+        offers = [] if self.learner.dreamer is None else [self._offer(adapted, obs)]
+        action, plan = self.planner.plan(plan, lambda some: self._imagine(adapted, obs, some), self.rng, offers)
+        return action + explores * self.learner.config.noise * self._noise(action.shape), plan
+
+    def _offer(self, adapted: Adapted, obs: Tensor) -> Tensor:
+        """What the policy would do, as each member imagines it, (N, E, H, action_dim)."""
+        learner, dreamer = self.learner, self.learner.dreamer
+        e, n = learner.config.members, len(obs)
+        now, hints, told = obs.expand(e, n, -1), adapted.hints().expand(e, n, -1), adapted.told_rows()
+        out = []
+        for _ in range(learner.config.plan):
+            out.append(dreamer.act(dreamer.params, dreamer.see(now, hints)))
+            rows = (adapted.rows(x[:, :, None]) for x in (learner.scales.features(now), out[-1]))
+            said = learner.model.predict(adapted.params, *rows, told)
+            now, _ = learner.scales.after(now, said.mean.reshape(e, n, -1))
+        return torch.stack(out, 2).transpose(0, 1)
 
     def feel(self, action: np.ndarray, reward: np.ndarray, live: np.ndarray | None = None) -> None:
         """Take in what was done, (N, action_dim), and what came of it, (N,)."""
@@ -92,7 +126,8 @@ class ModelPlayer:
     def imagine(self, adapted: Adapted, obs: Tensor, candidates: Tensor) -> Tensor:
         """What sequences of actions would earn, discounted, (N, P).
 
-        Each candidate is imagined by one member of the ensemble.
+        Each candidate is imagined by one member of the ensemble. Where there is a critic, it tells what the end of the
+        plan is worth.
 
         Args:
             adapted: the model, adapted to N tasks.
@@ -100,17 +135,13 @@ class ModelPlayer:
             candidates: (N, P, H, action_dim); P is a multiple of the ensemble's members.
         """
         learner, e = self.learner, self.learner.config.members
-        n, p, horizon, _ = candidates.shape
-        action = candidates.unflatten(1, (p // e, e)).permute(3, 2, 0, 1, 4)  # (H, E, N, P / E, action_dim)
-        now = obs[None, :, None].expand(e, n, p // e, -1)
-        told, total, alive = adapted.told_rows(), torch.zeros(e, n, p // e), torch.ones(e, n, p // e)
-        for k in range(horizon):
-            features = adapted.rows(learner.scales.features(now))
-            said = learner.model.predict(adapted.params, features, adapted.rows(action[k]), told)
-            now, reward = learner.scales.after(now, said.mean.reshape(e, n, p // e, -1))
-            total += learner.config.gamma**k * alive * reward
-            if learner.robot.fails:
-                alive = alive * ~self._failed(now, said.failure.reshape(e, n, p // e))
+        action = candidates.unflatten(1, (-1, e)).permute(3, 2, 0, 1, 4)  # (H, E, N, P / E, action_dim)
+        gamma, dreamer = learner.config.gamma, learner.dreamer
+        total, end, alive = imagine(learner.model, learner.scales, adapted, obs, action, gamma)
+        if dreamer is not None:
+            hints = adapted.hints()[None, :, None].expand(*end.shape[:3], -1)
+            value = dreamer.unit * dreamer.policy.value(dreamer.params, dreamer.see(end, hints))
+            total = total + gamma ** len(action) * alive * value
         return total.permute(1, 2, 0).flatten(1)
 
     def _imagine(self, adapted: Adapted, obs: Tensor, candidates: Tensor) -> Tensor:
@@ -125,16 +156,9 @@ class ModelPlayer:
 
         return torch.cat(list((self.pool.map if self.pool else map)(one, parts)))
 
-    def _failed(self, obs: Tensor, log_odds: Tensor) -> Tensor:
-        failed = self.learner.robot.failed
-        if failed is None:
-            return log_odds > 0
-        rows = obs.flatten(0, -2).numpy().astype(float)
-        return torch.from_numpy(failed(rows)).view(obs.shape[:-1])
-
-    def _take_in(self, state: State, obs: Tensor, first: Tensor) -> State:
+    def _take_in(self, state: State, obs: Tensor, start: np.ndarray) -> State:
         """The last step becomes a transition, unless an episode ended with it; plans of new episodes are dropped."""
-        scales, last = self.learner.scales, state["last/obs"]
+        scales, last, first = self.learner.scales, state["last/obs"], torch.from_numpy(np.asarray(start))
         new = {
             "seen/features": scales.features(last),
             "seen/action": state["last/action"],
