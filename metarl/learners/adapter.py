@@ -9,7 +9,9 @@ from metarl.envs import BatchSim, Task
 from metarl.sampling.trajectories import Trajectories
 
 EPISODES = "episodes"  # the column of who adapts within its episodes, if at all
-ADAPTING = "adapting episodes"  # the same, but in the first column it is kept from it, and nothing is remembered
+ADAPTING = (
+    "adapting episodes"  # the same, but in the first column it is kept from it, and nothing is remembered
+)
 
 
 def column_title(column: str, k: int) -> str:

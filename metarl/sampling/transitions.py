@@ -21,7 +21,7 @@ class Transitions:
         reward: (N, L) float32.
         terminated: (N, L) bool.
         episode_start: (N, L) bool, obs is the first of an episode.
-        valid: (N, L) bool; false where the simulation blew up, so that what came after is no number of a robot's.
+        valid: (N, L) bool; false where the simulation blew up, and what came after is no robot's.
     """
 
     obs: np.ndarray

@@ -1,7 +1,7 @@
 """How the model adapts: what its memory tells, and one gradient step, differentiated exactly.
 
-The gradient step is MAML's (Finn et al. 2017, eq. 1) on the model's error in the last transitions, as in GrBAL
-(Nagabandi, Clavera et al. 2019, eq. 4), with a rate that each layer learns.
+The gradient step is MAML's (Finn et al. 2017, eq. 1) on the model's error in the last transitions, as in
+GrBAL (Nagabandi, Clavera et al. 2019, eq. 4), with a rate that each layer learns.
 """
 
 from dataclasses import dataclass
@@ -72,6 +72,7 @@ class Adapted:
             params = {k: p.unflatten(0, (-1, n))[:, tasks].flatten(0, 1) for k, p in params.items()}
         return Adapted(params, told, self.own, len(range(n)[tasks]))
 
+
 def initial_rates(hidden: tuple[int, ...], members: int, rate: float) -> Params:
     """A step size for every layer of every member, (E, 1, 1) each."""
     return {f"rate/{i}": torch.full((members, 1, 1), rate) for i in range(len(hidden) + 1)}
@@ -114,8 +115,8 @@ def adapt(model: DynamicsModel, params: Params, seen: Seen, by: str, graph: bool
 def _error(model: DynamicsModel, state: Adapted, seen: Seen) -> Tensor:
     """Mean squared error of one-step predictions of what was seen, (E * N,)."""
     told = state.told_rows()
-    rows = (state.rows(x) for x in (seen.features, seen.action))
-    mean = model.predict(state.params, *rows, told).mean
+    features, action = state.rows(seen.features), state.rows(seen.action)
+    mean = model.predict(state.params, features, action, told).mean
     known = state.rows(seen.known)
     error = (mean - state.rows(seen.outcome)).square().mean(-1)
     return (error * known).sum(1) / known.sum(1).clamp(min=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -28,7 +29,7 @@ WARM_UP_STD = 0.3, 1.0  # of the random actions of a trial
 
 
 class MetaModel(Agent):
-    """Meta-trains a model of the robot that adapts to its task, and plans by it (see `Agent` for the arguments).
+    """Meta-trains a model of the robot that adapts, and acts by it (see `Agent` for the arguments).
 
     Example:
         >>> agent = MetaModel("HalfCheetahDamage", seed=0).learn(200_000, progress_bar=True)
@@ -44,11 +45,13 @@ class MetaModel(Agent):
     def n_least(cls, config: MetaModelConfig) -> int:
         """Weights between the model's layers."""
         widths = config.hidden
-        return config.members * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        return config.members * sum(a * b for a, b in pairwise(widths))
 
     def build_learner(self) -> MetaModelLearner:
         """The learner for this robot."""
-        return MetaModelLearner(Robot.of(self.family), self.config, self.seed, self.device)
+        if self.device != "cpu":
+            raise InputError("the meta-model computes on the CPU; leave --device out")
+        return MetaModelLearner(Robot.of(self.family), self.config, self.seed)
 
     @property
     def n_sims(self) -> int:
@@ -306,6 +309,6 @@ class MetaModelAdapter:
             return collect_planned(sim, self.player, rng, not self.deterministic)
 
     def adapt(self, episodes: Trajectories) -> None:
-        """What was learned is in the trial's transitions; but the episode without adaptation is no part of it."""
+        """What was learned is in the trial; but the episode without adaptation is no part of it."""
         if not self.adapts:
             self.adapts, self.player = True, None

@@ -42,10 +42,10 @@ class MetaModelConfig:
     """How a model of a robot is meta-trained, and how actions are planned with it.
 
     Attributes:
-        adapt: how the model adapts to a task: by a memory of the last transitions (CaDM), by a gradient step on
-            them (GrBAL), by both, or not at all (none)
-        act: who acts: a policy learned in imagination (fast), a planner (iCEM), or the planner that the policy
-            starts and whose value stands at the end of a plan (both)
+        adapt: how the model adapts to a task: by a memory of the last transitions (CaDM), by a gradient step
+            on them (GrBAL), by both, or not at all (none)
+        act: who acts: a policy learned in imagination (fast), a planner (iCEM), or the planner that the
+            policy starts and whose value stands at the end of a plan (both)
         n_trials: trials an iteration, each on a task of its own and one horizon long
         n_episodes: episodes of a trial in an evaluation, what was seen kept in between
         window: transitions that the model adapts to, the last ones of the trial

@@ -1,8 +1,8 @@
 """A policy learned in imagination: it acts in the model, whose slopes tell it what would have been better.
 
-The model is differentiable, so the policy climbs the slope of what it would earn in it over a few steps and of what
-it expects afterwards (SVG, Heess et al. 2015; the actor and the critic are those of Dreamer, Hafner et al. 2020,
-eq. 6 to 8). It sees the observation and what the ensemble's memories tell of the task.
+The model is differentiable, so the policy climbs the slope of what it would earn in it over a few steps and
+of what it expects afterwards (SVG, Heess et al. 2015; the actor and the critic are those of Dreamer, Hafner
+et al. 2020, eq. 6 to 8). It sees the observation and what the ensemble's memories tell of the task.
 """
 
 from collections.abc import Mapping
@@ -75,7 +75,12 @@ class Dreamer:
         robot, told = self.scales.robot, adapted.told_rows()
         params = {k: p.detach() if k.startswith("critic") else p for k, p in self.params.items()}
         reward_unit = self.scales.outcome.scale()[1][-1]
-        seen, rewards, alive, entropy = [self.see(now, hints)], [], [torch.ones(now.shape[:3])], 0.0
+        seen, rewards, alive, entropy = (
+            [self.see(now, hints)],
+            [],
+            [torch.ones(now.shape[:3])],
+            torch.zeros(()),
+        )
         for _ in range(c.dream):
             noise = torch.randn(*now.shape[:3], robot.action_dim, generator=self.generator)
             mean, log_std = self.policy.mean_std(params, seen[-1])
@@ -93,7 +98,9 @@ class Dreamer:
         target, targets = values[-1], []
         for k in reversed(range(c.dream)):
             goes_on = alive[k + 1] / alive[k].clamp(min=1)
-            target = rewards[k] + c.gamma * goes_on * ((1 - c.gae_lambda) * values[k + 1] + c.gae_lambda * target)
+            target = rewards[k] + c.gamma * goes_on * (
+                (1 - c.gae_lambda) * values[k + 1] + c.gae_lambda * target
+            )
             targets.append(target)
         targets.reverse()
         weight = torch.stack(alive[:-1])
@@ -101,16 +108,18 @@ class Dreamer:
         actor = {k: p for k, p in self.params.items() if k.startswith("actor")}
         slopes = torch.autograd.grad(-gain, list(actor.values()))
         looked = torch.stack(seen[:-1]).detach()
-        loss = (weight * (self.policy.value(self.params, looked) - torch.stack(targets).detach()).square()).mean()
+        loss = (
+            weight * (self.policy.value(self.params, looked) - torch.stack(targets).detach()).square()
+        ).mean()
         critic = {k: p for k, p in self.params.items() if k.startswith("critic")}
-        for part, found in ((actor, slopes), (critic, torch.autograd.grad(loss, list(critic.values())))):
-            for p, slope in zip(part.values(), found, strict=True):
+        for named, found in ((actor, slopes), (critic, torch.autograd.grad(loss, list(critic.values())))):
+            for p, slope in zip(named.values(), found, strict=True):
                 p.grad = slope
-            torch.nn.utils.clip_grad_norm_(list(part.values()), LONGEST)
+            torch.nn.utils.clip_grad_norm_(list(named.values()), LONGEST)
         self.adam.step()
         with torch.no_grad():
-            for k, p in self.slow.items():
-                p.lerp_(self.params[k], 1 - SLOWNESS)
+            for name, p in self.slow.items():
+                p.lerp_(self.params[name], 1 - SLOWNESS)
         return {"imagined": float(gain.detach()), "value_loss": float(loss.detach())}
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from metarl.learners.meta_model.scales import Scales
 
 
 def failures(robot: Robot, obs: Tensor, log_odds: Tensor) -> Tensor:
-    """Which robots have failed, (...,) bool, at obs (..., obs_dim); log odds (...,) where that was learned."""
+    """Which robots have failed, (...,) bool, at obs (..., obs_dim); log odds (...,) where that is learned."""
     if not robot.fails:
         return torch.zeros(obs.shape[:-1], dtype=torch.bool)
     if robot.failed is None:
@@ -33,8 +33,8 @@ def imagine(
         gamma: discount per step.
 
     Returns:
-        The discounted reward (E, N, R), the observation at the end (E, N, R, obs_dim), and one where the robot has not
-        failed by then, (E, N, R).
+        The discounted reward (E, N, R), the observation at the end (E, N, R, obs_dim), and one where the
+        robot has not failed by then, (E, N, R).
     """
     shape = action.shape[1:4]
     now = obs[None, :, None].expand(*shape, -1)

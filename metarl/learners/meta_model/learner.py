@@ -1,7 +1,8 @@
 """Learning the model: windows of all tasks, adapted to and predicted from, several steps open loop.
 
-The model predicts on from its own predictions, as in CaDM (Lee et al. 2020, eq. 3), after it has adapted to the
-transitions before: a task is never named, and every window is one of its own (Nagabandi, Clavera et al. 2019).
+The model predicts on from its own predictions, as in CaDM (Lee et al. 2020, eq. 3), after it has adapted to
+the transitions before: a task is never named, and every window is one of its own (Nagabandi, Clavera et al.
+2019).
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,13 +44,11 @@ class MetaModelLearner:
         seed: of everything random here.
     """
 
-    def __init__(self, robot: Robot, config: MetaModelConfig, seed: int, device: str = "cpu"):
+    def __init__(self, robot: Robot, config: MetaModelConfig, seed: int):
         c = self.config = config
-        self.robot, self.device = robot, torch.device(device)
+        self.robot = robot
         n_context = c.context if c.adapt in MEMORY else 0
-        self.model = DynamicsModel(
-            robot.n_features, robot.action_dim, robot.obs_dim + 1, c.hidden, n_context
-        )
+        self.model = DynamicsModel(robot.n_features, robot.action_dim, robot.obs_dim + 1, c.hidden, n_context)
         self.scales, self.replay = Scales(robot), Replay(c.capacity)
         self.generator = torch.Generator().manual_seed(seed)
         initial = self.model.init(c.members, self.generator)
@@ -129,7 +128,9 @@ class MetaModelLearner:
         told, losses, errors = state.told_rows(), [], []
         obs = windows.obs
         for k in range(self.config.open_loop):
-            features, action = (state.rows(x[None]) for x in (self.scales.features(obs), windows.action[..., k, :]))
+            features, action = (
+                state.rows(x[None]) for x in (self.scales.features(obs), windows.action[..., k, :])
+            )
             said = self.model.predict(state.params, features, action, told)
             outcome = self.scales.outcomes(obs.detach(), windows.obs_after[..., k, :], windows.reward[..., k])
             target = state.rows(outcome[None])

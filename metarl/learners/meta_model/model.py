@@ -33,8 +33,9 @@ class Prediction:
 class DynamicsModel:
     """Networks, G of them at once. The object holds sizes only; parameters are passed in.
 
-    In every function the parameters (G, ...) and the data (G, B, ...) carry the same leading axis: the members
-    of the ensemble, or, once each task has its own parameters, all tasks' members one after the other.
+    In every function the parameters (G, ...) and the data (G, B, ...) carry the same leading axis: the
+    members of the ensemble, or, once each task has its own parameters, all tasks' members one after the
+    other.
 
     Args:
         n_features: numbers seen of an observation.

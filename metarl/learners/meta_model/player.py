@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
+from metarl.learners.meta_model.dreamer import Dreamer
 from metarl.learners.meta_model.imagination import imagine
 from metarl.learners.meta_model.learner import MetaModelLearner
 from metarl.learners.meta_model.planner.icem import ICEM, Plan
@@ -27,8 +28,9 @@ class ModelPlayer:
         pool: threads to imagine on; None for this one alone.
 
     Attributes:
-        state: what is carried from step to step, to be handed on as it is: the last transitions "seen/...", the
-            "plan/...", and "last/..." what was seen and done in the step before, and whether there was "any".
+        state: what is carried from step to step, to be handed on as it is: the last transitions "seen/...",
+            the "plan/...", and "last/..." what was seen and done in the step before, and whether there was
+            "any".
     """
 
     def __init__(
@@ -54,7 +56,11 @@ class ModelPlayer:
         }
 
     def decide(
-        self, obs: np.ndarray, episode_start: np.ndarray, live: np.ndarray | None = None, explores: bool = False
+        self,
+        obs: np.ndarray,
+        episode_start: np.ndarray,
+        live: np.ndarray | None = None,
+        explores: bool = False,
     ) -> np.ndarray:
         """What to do now, (N, action_dim) in [-1, 1], remembering the plan.
 
@@ -70,8 +76,10 @@ class ModelPlayer:
         with torch.no_grad():
             mine = self._take_in({k: x[rows] for k, x in self.state.items()}, now, episode_start[rows])
             adapted = self.adapted(mine)
-            if self.learner.config.act == "policy":
-                action = self._policy(adapted, now, explores)
+            dreamer = self.learner.dreamer
+            if dreamer is not None and self.learner.config.act == "policy":
+                noise = self._noise((len(rows), self.learner.robot.action_dim)) if explores else None
+                action = dreamer.act(dreamer.params, dreamer.see(now, adapted.hints()), noise)
             else:
                 action, plan = self._plan(adapted, now, mine, explores)
                 mine |= {f"plan/{k}": x for k, x in plan.items()}
@@ -83,29 +91,26 @@ class ModelPlayer:
     def _noise(self, shape: Sequence[int]) -> Tensor:
         return torch.from_numpy(self.rng.standard_normal(tuple(shape), dtype=np.float32))
 
-    def _policy(self, adapted: Adapted, obs: Tensor, explores: bool) -> Tensor:
-        """What the policy does, at obs (N, obs_dim)."""
-        dreamer = self.learner.dreamer
-        noise = self._noise((len(obs), self.learner.robot.action_dim)) if explores else None
-        return dreamer.act(dreamer.params, dreamer.see(obs, adapted.hints()), noise)
-
     def _plan(self, adapted: Adapted, obs: Tensor, state: State, explores: bool) -> tuple[Tensor, Plan]:
         """What is planned, which the policy starts where there is one."""
         plan: Plan = {k[5:]: x for k, x in state.items() if k.startswith("plan/")}
-        offers = [] if self.learner.dreamer is None else [self._offer(adapted, obs)]
-        action, plan = self.planner.plan(plan, lambda some: self._imagine(adapted, obs, some), self.rng, offers)
+        dreamer = self.learner.dreamer
+        offers = [] if dreamer is None else [self._offer(dreamer, adapted, obs)]
+        action, plan = self.planner.plan(
+            plan, lambda some: self._imagine(adapted, obs, some), self.rng, offers
+        )
         return action + explores * self.learner.config.noise * self._noise(action.shape), plan
 
-    def _offer(self, adapted: Adapted, obs: Tensor) -> Tensor:
+    def _offer(self, dreamer: Dreamer, adapted: Adapted, obs: Tensor) -> Tensor:
         """What the policy would do, as each member imagines it, (N, E, H, action_dim)."""
-        learner, dreamer = self.learner, self.learner.dreamer
+        learner = self.learner
         e, n = learner.config.members, len(obs)
         now, hints, told = obs.expand(e, n, -1), adapted.hints().expand(e, n, -1), adapted.told_rows()
         out = []
         for _ in range(learner.config.plan):
             out.append(dreamer.act(dreamer.params, dreamer.see(now, hints)))
-            rows = (adapted.rows(x[:, :, None]) for x in (learner.scales.features(now), out[-1]))
-            said = learner.model.predict(adapted.params, *rows, told)
+            features, action = (adapted.rows(x[:, :, None]) for x in (learner.scales.features(now), out[-1]))
+            said = learner.model.predict(adapted.params, features, action, told)
             now, _ = learner.scales.after(now, said.mean.reshape(e, n, -1))
         return torch.stack(out, 2).transpose(0, 1)
 
@@ -126,8 +131,8 @@ class ModelPlayer:
     def imagine(self, adapted: Adapted, obs: Tensor, candidates: Tensor) -> Tensor:
         """What sequences of actions would earn, discounted, (N, P).
 
-        Each candidate is imagined by one member of the ensemble. Where there is a critic, it tells what the end of the
-        plan is worth.
+        Each candidate is imagined by one member of the ensemble. Where there is a critic, it tells what the
+        end of the plan is worth.
 
         Args:
             adapted: the model, adapted to N tasks.
@@ -157,7 +162,7 @@ class ModelPlayer:
         return torch.cat(list((self.pool.map if self.pool else map)(one, parts)))
 
     def _take_in(self, state: State, obs: Tensor, start: np.ndarray) -> State:
-        """The last step becomes a transition, unless an episode ended with it; plans of new episodes are dropped."""
+        """The last step becomes a transition, unless an episode ended with it; new episodes have no plan."""
         scales, last, first = self.learner.scales, state["last/obs"], torch.from_numpy(np.asarray(start))
         new = {
             "seen/features": scales.features(last),
@@ -187,5 +192,12 @@ def planner_of(learner: MetaModelLearner) -> ICEM:
     """The planner of these settings."""
     c = learner.config
     return ICEM(
-        learner.robot.action_dim, c.plan, c.candidates, c.rounds, c.elites, c.colour, c.plan_std, multiple=c.members
+        learner.robot.action_dim,
+        c.plan,
+        c.candidates,
+        c.rounds,
+        c.elites,
+        c.colour,
+        c.plan_std,
+        multiple=c.members,
     )

@@ -17,7 +17,7 @@ class Windows:
     """B windows: M transitions that tell of the task, and S stretches of K steps to predict after them.
 
     Attributes:
-        seen: by name (obs, obs_after, action, reward), (B, M, ...), the last transitions before the stretches.
+        seen: by name (obs, obs_after, action, reward), (B, M, ...), the last transitions before them.
         known: (B, M) one where there is such a transition.
         obs: (B, S, d), at the start of each stretch.
         action: (B, S, K, action_dim).

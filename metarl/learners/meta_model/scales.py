@@ -1,4 +1,4 @@
-"""The units that the model computes in: running ones, the same for all tasks, moved between iterations only."""
+"""The units that the model computes in: running ones, of all tasks, moved between iterations only."""
 
 from collections.abc import Mapping
 from typing import Any

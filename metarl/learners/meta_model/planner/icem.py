@@ -24,8 +24,8 @@ class ICEM:
         elites: that the next round is drawn around.
         colour: exponent of the noise's spectrum, 1 / f^colour.
         std: of the candidates of the first round.
-        decay, momentum, kept: the paper's settings: of how many candidates, of mean and deviation from round to
-            round, and the share of the elites that is looked at again.
+        decay, momentum, kept: the paper's settings: of how many candidates, of mean and deviation from round
+            to round, and the share of the elites that is looked at again.
         multiple: candidates come in multiples of so many.
     """
 
