@@ -1,4 +1,4 @@
-"""The meta-model's laws: what it predicts, how it adapts, what its planner finds, and what its agent promises."""
+"""The meta-model: what it predicts, how it adapts, what its planner finds, and what its agent promises."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ ADAPTING = ["memory", "gradient", "both"]
 
 
 def transitions(n: int = 6, length: int = 30, seed: int = 0, push: np.ndarray | None = None) -> Transitions:
-    """A point that goes where it is pushed, in each trial its own number of times as far, and is paid for x."""
+    """A point that is pushed, in each trial so strongly as its own number says, and is paid for x."""
     rng = np.random.default_rng(seed)
     out = Transitions.empty(n, length, 2, 2)
     out.action[:] = rng.uniform(-1, 1, out.action.shape)
@@ -206,7 +206,8 @@ def test_a_model_that_is_told_the_wrong_past_predicts_worse(adapts, updates):
 
 
 def test_what_turns_and_what_fails_is_found_in_observations():
-    cheetah, ant, point = (Robot.of(load_family(n)) for n in ("HalfCheetahDamage", "AntDamage", "PointGoal"))
+    names = "HalfCheetahDamage", "AntDamage", "PointGoal"
+    cheetah, ant, point = (Robot.of(load_family(name)) for name in names)
     assert (cheetah.angles, cheetah.rotations, cheetah.fails) == ((1,), (), False)
     assert (ant.angles, ant.rotations, ant.fails, ant.learns_failure) == ((), (1,), True, False)
     assert (point.angles, point.rotations, point.n_features) == ((), (), 2)
@@ -265,7 +266,6 @@ def test_windows_hold_what_came_before_and_after_of_one_trial_and_episode():
     replay = Replay(10**6)
     replay.add(lived)
     windows = replay.draw(300, 5, 2, 4, torch.Generator().manual_seed(0))
-    # The point's obs after a step is its obs before the next: stretches are without a gap, while they are valid.
     inside = windows.valid[:, :, 1:] > 0
     torch.testing.assert_close(windows.reward, windows.obs_after[..., 0])
     assert 0 < inside.float().mean() < 1
@@ -376,10 +376,6 @@ def test_the_first_column_is_without_adaptation_and_costs_the_others_nothing():
     found = evaluate(agent, "PointGoal", agent.family.tasks("test")[:3], 3, 2, n_threads=1)
     assert [found.title(k) for k in range(3)] == ["before adaptation", "episode 1", "episode 2"]
     assert found.env_steps_used == [0.0, 0.0, 20.0] and found.episodes_used == [0, 0, 1]
-    blind = MetaModel("PointGoal", replace(SMALL, adapt="none"), n_threads=1)
-    blind.learn(2 * blind.steps_per_iteration)
-    same = evaluate(blind, "PointGoal", [agent.family.tasks("test")[0]], 2, 2, n_threads=1)
-    assert np.isfinite(same.returns).all()
 
 
 @pytest.mark.parametrize("act", ["policy", "planner"])
@@ -387,12 +383,12 @@ def test_predicting_step_by_step_is_what_the_evaluator_sees(act):
     agent = MetaModel("PointGoal", replace(SMALL, act=act), n_threads=1)
     agent.learn(2 * agent.steps_per_iteration)
     player = ModelPlayer(agent.learner, 1, np.random.default_rng(0))
-    rng, state = np.random.default_rng(1), None
+    rng, state, before = np.random.default_rng(1), None, None
     for t in range(5):
         obs, reward = rng.standard_normal((1, 2)).astype(np.float32), rng.standard_normal(1)
         player.rng = np.random.default_rng([0, t])
         expected = player.decide(obs, np.array([t == 0]))
-        action, state = agent.predict(obs, state, reward=None if t == 0 else before)
+        action, state = agent.predict(obs, state, reward=before)
         np.testing.assert_array_equal(action, expected)
         player.feel(expected, reward)
         before = reward
@@ -423,12 +419,12 @@ class Pushed(PointGoal):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("act", ["policy", "planner", "both"])
+@pytest.mark.parametrize("act", ["policy", "planner"])
 def test_it_learns_to_go_where_it_is_paid(act):
     config = replace(
-        SMALL, act=act, n_trials=8, hidden=(32, 32), batch=64, updates=40, policy_updates=60, dreams=32
+        SMALL, act=act, n_trials=8, hidden=(32, 32), batch=64, updates=30, policy_updates=60, dreams=32
     )
     agent = MetaModel(Pushed(), config, n_threads=1)
-    agent.learn(8 * agent.steps_per_iteration)
+    agent.learn(6 * agent.steps_per_iteration)
     found = evaluate(agent, agent.family, [{"goal_x": 0.0}], 2, 4, n_threads=1)
     assert found.mean[1] > 4.0  # at most 5.5; random actions 0

@@ -26,7 +26,7 @@ RANGES = {
     "elites": (1, 100_000),
     "colour": (0, 10),
     "plan_std": (1e-3, 10),
-    "gamma": (0, 1),
+    "gamma": (0, 0.9999),
     "noise": (0, 10),
     "dreams": (1, 1_000_000),
     "dream": (1, 1000),

@@ -11,7 +11,8 @@ from torch import Tensor
 from metarl.envs import InputError, Readings, TaskFamily
 
 N_PROBES = 64  # random states
-FREE_ANGLES, FREE = 4, mujoco.mjtJoint.mjJNT_FREE  # numbers of a quaternion
+QUATERNION = 4  # numbers
+FREE, BALL, HINGE = (int(getattr(mujoco.mjtJoint, f"mjJNT_{k}")) for k in ("FREE", "BALL", "HINGE"))
 
 Failed = Callable[[np.ndarray], np.ndarray]  # obs (B, obs_dim) to (B,) bool
 
@@ -55,11 +56,11 @@ class Robot:
         at, model = _places(obs, qpos), family.model
         angles, rotations = [], []
         for kind, limited, first in zip(model.jnt_type, model.jnt_limited, model.jnt_qposadr, strict=True):
-            if kind == mujoco.mjtJoint.mjJNT_HINGE and not limited and first in at:
+            if kind == HINGE and not limited and first in at:
                 angles.append(at[first])
-            if kind in (mujoco.mjtJoint.mjJNT_BALL, FREE):
+            if kind in (BALL, FREE):
                 start = first + 3 * (kind == FREE)
-                columns = [at.get(start + k, -1) for k in range(FREE_ANGLES)]
+                columns = [at.get(start + k, -1) for k in range(QUATERNION)]
                 if columns[0] >= 0 and np.array_equal(np.diff(columns), [1, 1, 1]):
                     rotations.append(columns[0])
         fails = type(family).terminated is not TaskFamily.terminated
@@ -82,8 +83,8 @@ class Robot:
             angle = obs[..., list(self.angles)]
             parts += [angle.sin(), angle.cos()]
         for first in self.rotations:
-            plain[first : first + FREE_ANGLES] = False
-            w, x, y, z = obs[..., first : first + FREE_ANGLES].unbind(-1)
+            plain[first : first + QUATERNION] = False
+            w, x, y, z = obs[..., first : first + QUATERNION].unbind(-1)
             rotation = (
                 *(1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
                 *(2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
@@ -94,9 +95,9 @@ class Robot:
     def whole(self, obs: Tensor) -> Tensor:
         """Observations (..., obs_dim) to which a change was added, their quaternions of length one again."""
         for first in self.rotations:
-            part = slice(first, first + FREE_ANGLES)
+            part = slice(first, first + QUATERNION)
             turned = torch.nn.functional.normalize(obs[..., part], dim=-1)
-            obs = torch.cat([obs[..., :first], turned, obs[..., first + FREE_ANGLES :]], -1)
+            obs = torch.cat([obs[..., :first], turned, obs[..., first + QUATERNION :]], -1)
         return obs
 
 
