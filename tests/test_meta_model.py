@@ -401,12 +401,6 @@ def test_a_state_without_a_reward_is_refused():
         agent.predict(np.zeros(2), state)
 
 
-def test_another_robots_simulations_are_refused():
-    agent = MetaModel("PointGoal", SMALL, n_threads=1)
-    with pytest.raises(InputError, match="of another robot"):
-        evaluate(agent, "HalfCheetahDir", load_family("HalfCheetahDir").tasks("test"), 1, 1, n_threads=1)
-
-
 class Pushed(PointGoal):
     """The point, paid for how far to the right it is."""
 

@@ -184,23 +184,11 @@ def collect_planned(
         rng: draws initial states.
         explores: with the noise that actions have in training.
     """
-    family = sim.family
-    out = Trajectories.empty(family.horizon, sim.n_sims, family.obs_dim, family.action_dim)
-    check_robot(player, out)
+    robot = player.learner.robot
+    out = Trajectories.empty(sim.family.horizon, sim.n_sims, robot.obs_dim, robot.action_dim)
     for t, going in play(sim, out, rng, player.feel):
         out.action[t] = player.decide(out.obs[t], out.episode_start[t], going, explores)
     return out
-
-
-def check_robot(player: ModelPlayer, out: Trajectories) -> None:
-    """Raise InputError if a model is another robot's than the simulations'."""
-    robot = player.learner.robot
-    own, theirs = (robot.obs_dim, robot.action_dim), (out.obs.shape[-1], out.action.shape[-1])
-    if own != theirs:
-        raise InputError(
-            f"the model is of another robot: it sees {own[0]} numbers and gives {own[1]}, "
-            f"the simulation shows {theirs[0]} and takes {theirs[1]}"
-        )
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ class MetaModelLearner:
         self.replay.add(new)
         parts = {k: torch.from_numpy(x) for k, x in vars(new).items()}
         valid = parts["valid"]
-        self.scales.update(*(parts[name][valid] for name in ("obs", "obs_after", "reward")))
+        with torch_threads(1):
+            self.scales.update(*(parts[name][valid] for name in ("obs", "obs_after", "reward")))
 
     def update(self, n_updates: int) -> dict[str, float]:
         """Learn from what was lived through, in so many steps of Adam.

@@ -12,6 +12,7 @@ from metarl.learners.meta_model.dreamer import Dreamer
 from metarl.learners.meta_model.imagination import imagine
 from metarl.learners.meta_model.learner import MetaModelLearner
 from metarl.learners.meta_model.planner.icem import ICEM, Plan
+from metarl.threads import torch_threads
 
 ROWS = 1024  # predictions of a step that a thread makes at a time, which its caches hold
 State = dict[str, Tensor]  # (N, ...) each
@@ -73,7 +74,7 @@ class ModelPlayer:
         n = len(obs)
         rows = np.arange(n) if live is None else np.flatnonzero(live)
         now = torch.tensor(obs[rows])
-        with torch.no_grad():
+        with torch_threads(1), torch.no_grad():
             mine = self._take_in({k: x[rows] for k, x in self.state.items()}, now, episode_start[rows])
             adapted = self.adapted(mine)
             dreamer = self.learner.dreamer
