@@ -21,7 +21,7 @@ from metarl.ranges import checked_seed, whole
 from metarl.sampling.episodes import play
 from metarl.sampling.trajectories import Trajectories
 from metarl.sampling.transitions import Transitions, collect_transitions
-from metarl.threads import plain_torch, thread_pool
+from metarl.threads import plain_torch, thread_pool, torch_threads
 
 N_TRIALS = 2  # of each task in an evaluation
 PREDICTION_SEED = 0
@@ -77,7 +77,8 @@ class MetaModel(Agent):
         """Trials of smooth random actions."""
         n, length = self.n_sims, self.family.horizon
         white = self.rng.standard_normal((n, self.family.action_dim, length), dtype=np.float32)
-        smooth = (torch.from_numpy(white) @ colours(length, self.config.colour)).numpy()
+        with torch_threads(1):
+            smooth = (torch.from_numpy(white) @ colours(length, self.config.colour)).numpy()
         action = smooth * self.rng.uniform(*WARM_UP_STD, (n, 1, 1)).astype(np.float32)
         steps = iter(range(length))
         return collect_transitions(
