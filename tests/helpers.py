@@ -35,7 +35,12 @@ SMALL_RECURRENT = [
     *("--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3", "--minibatches", "2"),
     *("--width", "8", "--hidden", "4", "--n-threads", "1", "--critic", "blind"),
 ]
-SMALL_COMMANDS = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
+SMALL_MODEL = [
+    *("--learner", "meta-model", "--n-trials", "12", "--hidden", "4", "4", "--members", "2"),
+    *("--window", "4", "--context", "2", "--open-loop", "2", "--batch", "8", "--updates", "2"),
+    *("--dreams", "4", "--dream", "2", "--policy-updates", "1", "--n-threads", "1"),
+]  # 240 steps an iteration
+SMALL_COMMANDS = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT, "meta-model": SMALL_MODEL}
 
 needs_moviepy = pytest.mark.skipif(
     find_spec("moviepy") is None,

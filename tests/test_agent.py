@@ -10,9 +10,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL_MAML, TINY, TINY_STEPS, Fragile
+from helpers import SMALL_MAML, SMALL_MODEL, TINY, TINY_STEPS, Fragile
 
-from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, MetaModel, MetaModelConfig, evaluate
 from metarl.cli import main
 from metarl.envs import FAMILIES, InputError
 from metarl.files import write_atomically
@@ -22,19 +22,42 @@ from metarl.runs.run_folder import RunFolder
 
 PPO = replace(TINY, outer="ppo", learn_inner_lr=True, inner_steps=2, minibatches=2)
 RECURRENT = MetaLSTMConfig(n_trials=4, minibatches=2, width=8, hidden=4, lr_schedule="constant")
+MODEL = MetaModelConfig(
+    n_trials=4,
+    window=4,
+    context=2,
+    hidden=(4, 4),
+    members=2,
+    open_loop=2,
+    batch=8,
+    updates=2,
+    warm_up=1,
+    candidates=4,
+    rounds=2,
+    plan=3,
+    elites=2,
+    dreams=4,
+    dream=2,
+    policy_updates=2,
+)
+KINDS = {MAMLConfig: MAML, MetaLSTMConfig: MetaLSTM, MetaModelConfig: MetaModel}
 CONFIGS = {
     "trpo": TINY,
     "trpo, learned rates": replace(TINY, learn_inner_lr=True),
     "ppo": PPO,
     "lstm with memory": RECURRENT,
     "transformer": replace(RECURRENT, core="transformer"),
+    "model": MODEL,
+    "model, planned, by gradient": replace(MODEL, act="planner", adapt="gradient"),
+    "model, planned from a policy, by both": replace(MODEL, act="both", adapt="both"),
 }
 GOAL = {"goal_x": 0.5, "goal_y": -0.5}
 
 
-def agent_of(config: MAMLConfig | MetaLSTMConfig = TINY, seed: int = 0, n_threads: int = 1) -> Agent:
-    kind = MAML if isinstance(config, MAMLConfig) else MetaLSTM
-    return kind("PointGoal", config, seed=seed, n_threads=n_threads)
+def agent_of(
+    config: MAMLConfig | MetaLSTMConfig | MetaModelConfig = TINY, seed: int = 0, n_threads: int = 1
+) -> Agent:
+    return KINDS[type(config)]("PointGoal", config, seed=seed, n_threads=n_threads)
 
 
 def learn(agent: Agent, iterations: int) -> Agent:
@@ -103,6 +126,7 @@ LEARNERS = {
         *("--minibatches", "2"),
         *("--width", "8", "--hidden", "4", "--lr-schedule", "constant", "--n-threads", "1"),
     ],
+    "meta-model": ["train", "PointGoal", *SMALL_MODEL],
 }  # TINY_STEPS an iteration each
 
 
@@ -184,7 +208,7 @@ def test_the_seed_decides_everything_and_threads_nothing(config):
     assert not torch.equal(weights(one), weights(other))
 
 
-@pytest.mark.parametrize("config", [PPO, RECURRENT], ids=["maml", "meta-lstm"])
+@pytest.mark.parametrize("config", [PPO, RECURRENT, MODEL], ids=["maml", "meta-lstm", "meta-model"])
 def test_global_random_states_are_neither_read_nor_moved(config):
     torch.manual_seed(1)
     np.random.seed(1)
@@ -291,7 +315,7 @@ def parameters(policy) -> torch.Tensor:
     return torch.cat([p.flatten() for p in policy.params.values()])
 
 
-@pytest.mark.parametrize("config", [TINY, RECURRENT], ids=["maml", "meta-lstm"])
+@pytest.mark.parametrize("config", [TINY, RECURRENT, MODEL], ids=["maml", "meta-lstm", "meta-model"])
 def test_an_agent_that_explores_draws_anew_at_every_call(config):
     agent, obs = agent_of(config), np.zeros(2, np.float32)
     first, second = (agent.predict(obs, deterministic=False)[0] for _ in range(2))
@@ -435,11 +459,10 @@ def test_episodes_that_end_early_count_as_the_steps_they_were():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("config", [TINY, RECURRENT], ids=["maml", "meta-lstm"])
-def test_both_learners_train_on_every_family_in_finite_numbers(config, family):
+@pytest.mark.parametrize("config", [TINY, RECURRENT, MODEL], ids=["maml", "meta-lstm", "meta-model"])
+def test_all_learners_train_on_every_family_in_finite_numbers(config, family):
     seen = []
-    kind = MAML if config is TINY else MetaLSTM
-    agent = kind(family, config, n_threads=1)
+    agent = KINDS[type(config)](family, config, n_threads=1)
     agent.learn(3 * agent.steps_per_iteration, lambda agent, stats: seen.append(stats))
     assert len(seen) >= 3 and agent.skipped == 0 and agent.sim.n_failures == 0
     assert all(np.isfinite(list(stats.values())).all() for stats in seen)

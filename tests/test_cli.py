@@ -19,13 +19,14 @@ from pkgutil import resolve_name
 
 import pytest
 import torch
-from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
+from helpers import SMALL_MAML, SMALL_MODEL, SMALL_RECURRENT, TINY_STEPS
 
-from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, MetaModelConfig
 from metarl.cli.command_line import COMMANDS, main
 from metarl.envs import FAMILIES, InputError
 from metarl.evaluation.evaluate import evaluate
 from metarl.files import check_writable
+from metarl.learners import LEARNERS
 from metarl.runs.run_folder import PREVIOUS, RunFolder
 
 STEPS = ["--steps", str(TINY_STEPS)]
@@ -317,7 +318,7 @@ def test_evaluate_leaves_the_run_as_it_was(runs):
     assert files_in(runs) == before
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "train --learner meta-lstm"])
+@pytest.mark.parametrize("command", [*COMMANDS, "train --learner meta-lstm", "train --learner meta-model"])
 def test_help_documents_every_flag(command, capsys):
     command, *learner = command.split()
     with pytest.raises(SystemExit) as stop:
@@ -333,7 +334,8 @@ def test_help_documents_every_flag(command, capsys):
     if command in ("check", "demo", "sweep"):
         wanted.remove("family")
     if command in ("train", "sweep"):
-        wanted |= {f.name.replace("_", "-") for f in fields(MetaLSTMConfig if learner else MAMLConfig)}
+        kind = LEARNERS[learner[-1] if learner else "maml"].config_class
+        wanted |= {f.name.replace("_", "-") for f in fields(kind)}
     assert wanted <= {*helps}
     assert all(len(words.split()) > 1 for words in helps.values())
 
@@ -466,7 +468,52 @@ def test_a_recurrent_setting_out_of_range_is_refused_by_its_flag(refused, flag):
         assert value in said or f"{float(value):g}" in said
 
 
-@pytest.mark.parametrize(("config", "flags"), [(MAMLConfig, CONFIG_FLAGS), (MetaLSTMConfig, RECURRENT_FLAGS)])
+MODEL_FLAGS = {
+    "--adapt": ["magic"],
+    "--act": ["nobody"],
+    "--n-trials": ["0"],
+    "--n-episodes": ["0"],
+    "--window": ["0"],
+    "--context": ["0"],
+    "--hidden": ["0", "5000"],
+    "--members": ["0", "65"],
+    "--open-loop": ["0"],
+    "--inner-lr": ["-0.1", "nan"],
+    "--lr": ["0", "nan"],
+    "--batch": ["0"],
+    "--updates": ["0"],
+    "--max-grad-norm": ["0", "inf"],
+    "--capacity": ["0"],
+    "--warm-up": ["0"],
+    "--candidates": ["1"],
+    "--rounds": ["0"],
+    "--plan": ["0"],
+    "--elites": ["0"],
+    "--colour": ["-1", "nan"],
+    "--plan-std": ["0"],
+    "--gamma": ["1", "nan"],
+    "--noise": ["-1"],
+    "--dreams": ["0"],
+    "--dream": ["0"],
+    "--policy-updates": ["-1"],
+    "--policy-lr": ["0"],
+    "--entropy": ["-1"],
+    "--gae-lambda": ["1.1"],
+}
+
+
+@pytest.mark.parametrize("flag", MODEL_FLAGS)
+def test_a_setting_of_a_model_out_of_range_is_refused_by_its_flag(refused, flag):
+    for value in MODEL_FLAGS[flag]:
+        said = refused("train", "PointGoal", *SMALL_MODEL, *STEPS, "--out", "new", flag, value)
+        assert flag.lstrip("-") in said
+        assert value in said or f"{float(value):g}" in said
+
+
+@pytest.mark.parametrize(
+    ("config", "flags"),
+    [(MAMLConfig, CONFIG_FLAGS), (MetaLSTMConfig, RECURRENT_FLAGS), (MetaModelConfig, MODEL_FLAGS)],
+)
 def test_every_setting_is_checked(config, flags):
     assert {f"--{f.name.replace('_', '-')}" for f in fields(config) if f.type is not bool} <= {*flags}
 

@@ -36,7 +36,7 @@ WORDS = [
 ]
 COMMANDS = [words for i, words in enumerate(WORDS) if words not in WORDS[:i]]
 CATALOGUE = (ROOT / "docs" / "families.md").read_text().partition("\n## ")[0]
-SHORT = {"8e6": "96000", "16e6": "320000", "2e6": "80000"}  # an iteration or two
+SHORT = {"2e5": "8000", "8e6": "96000", "16e6": "320000", "2e6": "80000"}  # an iteration or two
 RECIPE = "48000"  # instead of a recipe's steps
 SHORTER = {
     "2_000_000": "160_000",

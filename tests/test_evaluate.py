@@ -9,7 +9,7 @@ import pytest
 from helpers import TINY
 from scipy import stats
 
-from metarl import MAML, MetaLSTM, MetaLSTMConfig
+from metarl import MAML, MetaLSTM, MetaLSTMConfig, MetaModel, MetaModelConfig
 from metarl.envs import BatchSim, InputError, Task, load_family
 from metarl.envs.families.point import PointGoal, SparsePointGoal
 from metarl.evaluation.evaluate import evaluate
@@ -248,10 +248,11 @@ class Near(PointGoal):
         return np.hypot(r.qpos[:, 0] - task["goal_x"], r.qpos[:, 1] - task["goal_y"]) < 0.5
 
 
-@pytest.mark.parametrize("name", ["maml", "meta-lstm"])
+@pytest.mark.parametrize("name", ["maml", "meta-lstm", "meta-model"])
 def test_the_order_of_the_tasks_changes_no_number(name):
     family = Near()
     kinds = {"maml": (MAML, TINY), "meta-lstm": (MetaLSTM, MetaLSTMConfig(width=4))}
+    kinds["meta-model"] = MetaModel, MetaModelConfig(hidden=(4, 4), act="both", plan=3)
     kind, config = kinds[name]
     agent, tasks, order = kind(family, config, n_threads=1), family.tasks("test")[:5], [3, 0, 4, 1, 2]
     one = evaluate(agent.adapter(), family, tasks, 2, 4, n_threads=1).to_json()

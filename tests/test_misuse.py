@@ -11,7 +11,7 @@ import torch
 from helpers import TINY
 from torch.utils._pytree import tree_leaves
 
-from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, MetaModel, MetaModelConfig, evaluate
 from metarl.envs import (
     AnnulusRadius,
     BatchSim,
@@ -27,16 +27,24 @@ from metarl.envs import (
     load_family,
 )
 from metarl.envs.families.point import PointGoal
+from metarl.learners.agent import Agent
 from metarl.sb3 import FamilyVecEnv
 
 GOAL = {"goal_x": 0.5, "goal_y": 0.5}
 RECURRENT = MetaLSTMConfig(n_trials=4, n_episodes=2, minibatches=2, width=8, hidden=4)
 
 
-@pytest.fixture(scope="module", params=["maml", "meta-lstm"])
-def agent(request) -> MAML | MetaLSTM:
+MODEL = MetaModelConfig(
+    n_trials=2, window=4, hidden=(4, 4), members=2, batch=4, updates=1, dreams=4, policy_updates=1, warm_up=1
+)
+AGENTS = {"maml": (MAML, TINY), "meta-lstm": (MetaLSTM, RECURRENT), "meta-model": (MetaModel, MODEL)}
+
+
+@pytest.fixture(scope="module", params=AGENTS)
+def agent(request) -> Agent:
     """One that has learned nothing; the point's observation has two numbers."""
-    return MAML("PointGoal", TINY) if request.param == "maml" else MetaLSTM("PointGoal", RECURRENT)
+    kind, config = AGENTS[request.param]
+    return kind("PointGoal", config)
 
 
 WRONG = {
@@ -245,7 +253,7 @@ def threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def lived(agent: MAML | MetaLSTM) -> list[np.ndarray]:
+def lived(agent: Agent) -> list[np.ndarray]:
     """What comes of learning, judging, adapting and acting."""
     new = type(agent)("PointGoal", agent.config).learn(2 * agent.steps_per_iteration)
     result = evaluate(new, "PointGoal", new.family.tasks("test")[:2], 2, 3)
@@ -288,6 +296,11 @@ def test_a_distribution_that_is_none_is_refused_where_it_is_written(make, says):
 def test_no_policy_has_fewer_parameters_than_its_settings_ask_for_at_least(core):
     recurrent = MetaLSTM("PointGoal", MetaLSTMConfig(core=core, width=64, hidden=32))
     gradient = MAML("PointGoal", MAMLConfig(hidden=(33, 21, 8), learn_inner_lr=False))
-    for agent, params in ((recurrent, recurrent.learner.params), (gradient, gradient.learner.meta)):
+    model = MetaModel("PointGoal", MetaModelConfig(hidden=(48, 32, 20)))
+    for agent, params in (
+        (recurrent, recurrent.learner.params),
+        (gradient, gradient.learner.meta),
+        (model, model.learner.params),
+    ):
         n = sum(p.numel() for p in params.values())
         assert n / 10 < agent.n_least(agent.config) <= n

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 
 import pytest
 import torch
-from helpers import SMALL_MAML, SMALL_RECURRENT, TINY, TINY_STEPS
+from helpers import SMALL_MAML, SMALL_MODEL, SMALL_RECURRENT, TINY, TINY_STEPS
 
 import metarl.runs.train as training
 from metarl import MAML, MAMLConfig
@@ -19,7 +19,7 @@ from metarl.progress import progress
 from metarl.runs.run_folder import RunFolder
 from metarl.runs.validation import Judgement, judge
 
-COMMANDS = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT}
+COMMANDS = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT, "meta-model": SMALL_MODEL}
 commands = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 
 

@@ -10,7 +10,7 @@ from metarl.envs import InputError, Step, TaskFamily, World, simulate
 from metarl.envs.catalogue import as_family
 from metarl.evaluation.references import references_on
 from metarl.evaluation.statistics import bootstrap, iqm
-from metarl.learners.adapter import Adapter, column_title
+from metarl.learners.adapter import Adapter, column_title, n_forgotten
 from metarl.learners.agent import Agent
 from metarl.progress import progress
 from metarl.ranges import checked_seed, whole
@@ -124,6 +124,7 @@ def evaluate(
     adapter.begin(met, policy)
     n_shared = n_episodes if adapter.shares_episodes else 1
     n_adapting = sim.n_sims // n_shared
+    forgotten = n_forgotten(adapter.column)
     columns, successes, errors = [], [], []
     used, total, counted = [], 0.0, 0  # steps of a task before each column and so far; steps in all so far
     with progress("evaluating", n_columns, shown=progress_bar) as bar:
@@ -142,6 +143,8 @@ def evaluate(
                 )
             used.append(total + hidden / n_adapting)
             total, counted = used[-1] + episodes.n_steps / n_adapting, sim.n_steps
+            if column < forgotten:
+                total = 0.0
             bar.update(column + 1)
             if column < n_columns - 1:
                 adapter.adapt(episodes)
@@ -159,7 +162,7 @@ def evaluate(
         column=adapter.column,
         episodes_per_column=n_episodes,
         env_steps_used=used,
-        episodes_used=[n_shared * k for k in range(n_columns)],
+        episodes_used=[n_shared * max(0, k - forgotten) for k in range(n_columns)],
         returns=returns[place].tolist(),
         episode_returns=episode_returns[place].tolist(),
         success=np.stack(successes, axis=1)[place].tolist() if successes else None,

@@ -5,7 +5,7 @@ import numpy as np
 from metarl.envs import Task, TaskFamily
 from metarl.evaluation.evaluate import Evaluation
 from metarl.evaluation.references import References, references_on, steps_to
-from metarl.learners.adapter import EPISODES
+from metarl.learners.adapter import is_episode
 
 SPLITS = {
     "test": "held-out task",
@@ -37,9 +37,9 @@ def conclusion(result: Evaluation, family: TaskFamily, column: int | None = None
 
 def _what(result: Evaluation, family: TaskFamily, column: int, known: References | None) -> str:
     n, kind = len(result.tasks), SPLITS.get(result.split if family.disjoint else "train", "task")
-    of_memory = result.column == EPISODES
+    of_memory = is_episode(result.column, column)
     seconds = (result.episodes_used[column] + of_memory) * family.horizon * family.dt
-    when = result.title(column) if column or not of_memory else "episode 1"
+    when = result.title(column)
     paid = f"{seconds:.3g} s of robot time"
     if of_memory:
         start = f"In {when} ({paid} in all)"

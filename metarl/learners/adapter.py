@@ -9,11 +9,14 @@ from metarl.envs import Task, World
 from metarl.sampling.trajectories import Trajectories
 
 EPISODES = "episodes"  # the column of who adapts within its episodes, if at all
+ADAPTING = (
+    "adapting episodes"  # the same, but in the first column it is kept from it, and nothing is remembered
+)
 
 
 def column_title(column: str, k: int) -> str:
     """When the episodes of column k are played, in words: "before adaptation", "episode 1"."""
-    if column == EPISODES:
+    if is_episode(column, k):
         return f"episode {k + first_number(column)}"
     return f"after {k} {column.rstrip('s')}{'s' * bool(k > 1)}" if k else "before adaptation"
 
@@ -21,6 +24,16 @@ def column_title(column: str, k: int) -> str:
 def first_number(column: str) -> int:
     """How people count a first column: no gradient step, but episode 1."""
     return int(column == EPISODES)
+
+
+def is_episode(column: str, k: int) -> bool:
+    """Whether column k is an episode within which is adapted."""
+    return column == EPISODES or (column == ADAPTING and k > 0)
+
+
+def n_forgotten(column: str) -> int:
+    """First columns from which nothing is learned."""
+    return int(column == ADAPTING)
 
 
 class Adapter(Protocol):

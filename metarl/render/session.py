@@ -7,6 +7,7 @@ import numpy as np
 from metarl.envs import BatchSim, Task
 from metarl.learners.agent import Agent
 from metarl.learners.meta_lstm.agent import MetaLSTM
+from metarl.learners.meta_model.agent import MetaModel
 
 
 class Session:
@@ -33,7 +34,7 @@ class Session:
         self.rng = np.random.default_rng(seed)
         self.sim = BatchSim(agent.family, 1, n_threads=1)
         self.sim.set_tasks([task])
-        self.remembers = isinstance(agent, MetaLSTM)
+        self.remembers = isinstance(agent, MetaLSTM | MetaModel)
         self.forget()
 
     def forget(self) -> None:
@@ -59,7 +60,7 @@ class Session:
 
     def step(self) -> None:
         """Act once; the next episode begins where one has ended."""
-        if isinstance(self.agent, MetaLSTM):
+        if isinstance(self.agent, MetaLSTM | MetaModel):
             first = None if self.state is None else np.array([self.sim.elapsed[0] == 0])
             reward = None if self.state is None else self.reward
             action, self.state = self.agent.predict(self.obs, self.state, first, reward=reward)

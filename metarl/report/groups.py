@@ -11,7 +11,7 @@ import numpy as np
 from metarl.errors import plain
 from metarl.evaluation.evaluate import Evaluation
 from metarl.evaluation.statistics import iqm, stratified_bootstrap
-from metarl.learners.adapter import EPISODES
+from metarl.learners.adapter import is_episode
 from metarl.report.runs import Run
 
 LONGEST = 32  # characters of settings in a label
@@ -126,7 +126,7 @@ def differing(groups: Sequence[Group]) -> list[str]:
 
 def words_of_column(result: Evaluation, k: int) -> str:
     """When an evaluation's episodes of column k are played, in words."""
-    return f"in {result.title(k)}" if result.column == EPISODES else result.title(k)
+    return f"in {result.title(k)}" if is_episode(result.column, k) else result.title(k)
 
 
 def words_of(name: str, value: Any) -> str:

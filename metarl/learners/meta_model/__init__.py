@@ -1,0 +1,1 @@
+"""A model of the robot that adapts, and a planner that acts by it."""

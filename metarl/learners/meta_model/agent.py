@@ -1,0 +1,303 @@
+"""The meta-model at work: the training loop, acting by it, and its evaluation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from metarl.envs import BatchSim, InputError, Task
+from metarl.learners.adapter import ADAPTING, column_title
+from metarl.learners.agent import Agent, as_rows, is_env
+from metarl.learners.meta_model.config import MetaModelConfig
+from metarl.learners.meta_model.learner import MetaModelLearner
+from metarl.learners.meta_model.planner.icem import colours
+from metarl.learners.meta_model.player import ModelPlayer, State
+from metarl.learners.meta_model.robot import Robot
+from metarl.ranges import checked_seed, whole
+from metarl.sampling.episodes import play
+from metarl.sampling.trajectories import Trajectories
+from metarl.sampling.transitions import Transitions, collect_transitions
+from metarl.threads import plain_torch, thread_pool, torch_threads
+
+N_TRIALS = 2  # of each task in an evaluation
+PREDICTION_SEED = 0
+WARM_UP_STD = 0.3, 1.0  # of the random actions of a trial
+
+
+class MetaModel(Agent):
+    """Meta-trains a model of the robot that adapts, and acts by it (see `Agent` for the arguments).
+
+    Example:
+        >>> agent = MetaModel("HalfCheetahDamage", seed=0).learn(200_000, progress_bar=True)
+        >>> action, state = agent.predict(obs)  # a trial begins
+        >>> action, state = agent.predict(obs, state, reward=reward)  # and goes on
+    """
+
+    name = "meta-model"
+    config_class = MetaModelConfig
+    learner: MetaModelLearner
+
+    @classmethod
+    def n_least(cls, config: MetaModelConfig) -> int:
+        """Weights between the model's layers."""
+        widths = config.hidden
+        return config.members * sum(a * b for a, b in pairwise(widths))
+
+    def build_learner(self) -> MetaModelLearner:
+        """The learner for this robot."""
+        if self.device != "cpu":
+            raise InputError("the meta-model computes on the CPU; leave --device out")
+        return MetaModelLearner(Robot.of(self.family), self.config, self.seed)
+
+    @property
+    def n_sims(self) -> int:
+        """One a trial."""
+        return self.config.n_trials
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """A horizon in every trial."""
+        return self.n_sims * self.family.horizon
+
+    def iterate(self) -> dict[str, float]:
+        """Sample a task for every trial, act in it, and learn from all trials so far."""
+        sim, learner = self.sim, self.learner
+        sim.set_tasks(self.family.sample(self.rng, sim.n_sims))
+        new = self._wander() if self.iterations < self.config.warm_up else self._act()
+        learner.remember(new)
+        self.num_timesteps += new.n_steps
+        stats = learner.update(self.config.updates) | learner.dream(self.config.policy_updates)
+        return {"return/episode_1": new.mean_return(), **{f"learn/{k}": v for k, v in stats.items()}}
+
+    def _wander(self) -> Transitions:
+        """Trials of smooth random actions."""
+        n, length = self.n_sims, self.family.horizon
+        white = self.rng.standard_normal((n, self.family.action_dim, length), dtype=np.float32)
+        with torch_threads(1):
+            smooth = (torch.from_numpy(white) @ colours(length, self.config.colour)).numpy()
+        action = smooth * self.rng.uniform(*WARM_UP_STD, (n, 1, 1)).astype(np.float32)
+        steps = iter(range(length))
+        return collect_transitions(
+            self.sim, lambda obs, first: action[:, :, next(steps)], lambda *felt: None, self.rng, length
+        )
+
+    def _act(self) -> Transitions:
+        """Trials of planned actions, and a little noise."""
+        with thread_pool() as pool:
+            player = ModelPlayer(self.learner, self.n_sims, self.rng, pool=pool)
+
+            def act(obs: np.ndarray, first: np.ndarray) -> np.ndarray:
+                return player.decide(obs, first, explores=True)
+
+            return collect_transitions(self.sim, act, player.feel, self.rng, self.family.horizon)
+
+    def headline(self, stats: Mapping[str, float]) -> str:
+        """Return in training, and how wrong the model is."""
+        return f"return {stats['return/episode_1']:.1f}, error {stats['learn/error_1']:.2g}"
+
+    def adapter(self) -> "MetaModelAdapter":
+        """This agent as the evaluator sees it."""
+        return MetaModelAdapter(self)
+
+    @property
+    def evaluation_size(self) -> tuple[int, int]:
+        """An episode without adaptation, then those of a trial, in a few trials of each task."""
+        return 1 + self.config.n_episodes, N_TRIALS
+
+    @property
+    def trained_column(self) -> int:
+        """The first episode of a trial."""
+        return 1
+
+    @property
+    def shown_columns(self) -> tuple[int, ...]:
+        """Without adaptation, and the first episodes of a trial."""
+        return tuple(range(1 + self.config.n_episodes))[:4]
+
+    @plain_torch()
+    def adapt(
+        self,
+        task_or_env: Mapping[str, Any] | gymnasium.Env,
+        n_episodes: int = 1,
+        seed: int = PREDICTION_SEED,
+    ) -> "MetaModelPolicy":
+        """Play the first episodes of a trial, and hand over the policy that has adapted to them.
+
+        Args:
+            task_or_env: task values by name, simulated here, or a Gymnasium environment of the
+                same robot, which is stepped.
+            n_episodes: how many.
+            seed: of initial states and of planning.
+
+        Returns:
+            The policy, whose next step begins the next episode of that trial.
+        """
+        n_episodes = whole("n_episodes", n_episodes)
+        if n_episodes < 0:
+            raise InputError(f"{n_episodes} episodes cannot be played; use 0 or more")
+        rng = np.random.default_rng(checked_seed(seed))
+        player = ModelPlayer(self.learner, 1, rng)
+        if is_env(task_or_env, self.family):
+            for _ in range(n_episodes):
+                self._play(task_or_env, player, int(rng.integers(2**31)))
+        else:
+            sim = BatchSim(self.family, 1, self.n_threads)
+            sim.set_tasks([self.family.task(task_or_env)])
+            for _ in range(n_episodes):
+                collect_planned(sim, player, rng)
+        return MetaModelPolicy(self, TrialState(player.state, 0))
+
+    def predict(
+        self,
+        obs: np.ndarray,
+        state: "TrialState | None" = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+        reward: float | np.ndarray | None = None,
+    ) -> tuple[np.ndarray, "TrialState"]:
+        """Actions, from the start of a trial; see `MetaModelPolicy.predict`."""
+        policy = MetaModelPolicy(self, rng=self.prediction_rng)
+        return policy.predict(obs, state, episode_start, deterministic, reward)
+
+    def _play(self, env: gymnasium.Env, player: ModelPlayer, seed: int) -> None:
+        """An episode in somebody's environment, cut at the family's horizon."""
+        obs, _ = env.reset(seed=seed)
+        for t in range(self.family.horizon):
+            action = player.decide(np.asarray(obs, np.float32)[None], np.array([t == 0]))
+            obs, reward, terminated, truncated, _ = env.step(action[0])
+            player.feel(action, np.array([reward], np.float32))
+            if terminated or truncated:
+                break
+
+
+def collect_planned(
+    sim: BatchSim, player: ModelPlayer, rng: np.random.Generator, explores: bool = False
+) -> Trajectories:
+    """The next episode of every trial; rows whose episode ends early are padded and wait.
+
+    Args:
+        sim: N simulations, tasks already set.
+        player: in N trials.
+        rng: draws initial states.
+        explores: with the noise that actions have in training.
+    """
+    robot = player.learner.robot
+    out = Trajectories.empty(sim.family.horizon, sim.n_sims, robot.obs_dim, robot.action_dim)
+    for t, going in play(sim, out, rng, player.feel):
+        out.action[t] = player.decide(out.obs[t], out.episode_start[t], going, explores)
+    return out
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """What is carried from step to step of N trials; users hand it back as they got it.
+
+    Attributes:
+        state: of the player.
+        n_steps: so far, which decides what the next plan draws.
+    """
+
+    state: State
+    n_steps: int
+
+
+class MetaModelPolicy:
+    """A model at some point of a trial, to act by. It keeps nothing itself: the state does.
+
+    Args:
+        agent: whose model.
+        state: of one trial, from which `predict` begins; None for the start of a trial.
+        rng: draws actions that are not deterministic.
+    """
+
+    def __init__(
+        self, agent: MetaModel, state: TrialState | None = None, rng: np.random.Generator | None = None
+    ):
+        self.agent, self.state = agent, state
+        self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+
+    @plain_torch()
+    def predict(
+        self,
+        obs: np.ndarray,
+        state: TrialState | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+        reward: float | np.ndarray | None = None,
+    ) -> tuple[np.ndarray, TrialState]:
+        """Actions for one observation (obs_dim,) or several (N, obs_dim), as in Stable-Baselines3.
+
+        Args:
+            obs: what is seen now.
+            state: what the last call gave; None where this policy begins.
+            episode_start: (N,) bool, which observations are the first of an episode of the same
+                trial; None for all of them at the beginning, and none later.
+            deterministic: act as planned; else with the noise that actions have in training.
+            reward: (N,) what the last step gave, from which the model learns about its task;
+                needed with a state.
+
+        Returns:
+            Actions (action_dim,) or (N, action_dim) in [-1, 1], and the state for the next call.
+
+        Raises:
+            InputError: a state came without a reward.
+        """
+        rows = as_rows(obs, self.agent.family.obs_dim)
+        begun = state or self.state
+        n_steps = begun.n_steps if begun else 0
+        rng = np.random.default_rng([PREDICTION_SEED, n_steps]) if deterministic else self.rng
+        player = ModelPlayer(self.agent.learner, len(rows), rng)
+        if episode_start is None:
+            episode_start = np.full(len(rows), state is None)
+        if state is not None:
+            if reward is None or np.isnan(reward).any():
+                raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
+            received = torch.as_tensor(np.broadcast_to(np.float32(reward), len(rows)).copy())
+            player.state = {**state.state, "last/reward": received}
+        elif self.state is not None:
+            player.state = {k: x.expand(len(rows), *x.shape[1:]) for k, x in self.state.state.items()}
+        first = np.atleast_1d(np.asarray(episode_start, bool))
+        action = player.decide(rows, first, explores=not deterministic)
+        player.feel(action, np.zeros(len(rows), np.float32))
+        return action.reshape(*np.shape(obs)[:-1], -1), TrialState(player.state, n_steps + 1)
+
+
+class MetaModelAdapter:
+    """A meta-model as the evaluator sees it: an episode without adaptation, then the episodes of a trial.
+
+    Args:
+        agent: whose model.
+        deterministic: act as planned, without noise.
+    """
+
+    column = ADAPTING
+    shares_episodes = False
+
+    def __init__(self, agent: MetaModel, deterministic: bool = True):
+        self.agent, self.deterministic = agent, deterministic
+
+    def title(self, column: int) -> str:
+        """When a column's episodes are played, in words."""
+        return column_title(self.column, column)
+
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
+        """Forget everything: K new tasks."""
+        self.rng, self.adapts = rng, False
+        self.player: ModelPlayer | None = None
+
+    @plain_torch()
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        """The next episode of every trial."""
+        learner = self.agent.learner
+        self.player = self.player or ModelPlayer(learner, sim.n_sims, self.rng, self.adapts)
+        with thread_pool() as self.player.pool:
+            return collect_planned(sim, self.player, rng, not self.deterministic)
+
+    def adapt(self, episodes: Trajectories) -> None:
+        """What was learned is in the trial; but the episode without adaptation is no part of it."""
+        if not self.adapts:
+            self.adapts, self.player = True, None

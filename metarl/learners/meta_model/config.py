@@ -1,0 +1,111 @@
+"""The settings of the meta-model. Each is a flag of `metarl train --learner meta-model`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from metarl.ranges import check
+
+RANGES = {
+    "n_trials": (1, 10_000),
+    "n_episodes": (1, 1000),
+    "window": (1, 1000),
+    "context": (1, 1024),
+    "hidden": (1, 4096),
+    "members": (1, 64),
+    "open_loop": (1, 200),
+    "inner_lr": (0, 100),
+    "lr": (1e-8, 10),
+    "batch": (1, 100_000),
+    "updates": (1, 100_000),
+    "max_grad_norm": (1e-6, 1e6),
+    "capacity": (1, 100_000_000),
+    "warm_up": (1, 10_000),
+    "candidates": (2, 100_000),
+    "rounds": (1, 100),
+    "plan": (1, 1000),
+    "elites": (1, 100_000),
+    "colour": (0, 10),
+    "plan_std": (1e-3, 10),
+    "gamma": (0, 0.9999),
+    "noise": (0, 10),
+    "dreams": (1, 1_000_000),
+    "dream": (1, 1000),
+    "policy_updates": (0, 100_000),
+    "policy_lr": (1e-8, 10),
+    "entropy": (0, 100),
+    "gae_lambda": (0, 1),
+}
+
+
+@dataclass(frozen=True)
+class MetaModelConfig:
+    """How a model of a robot is meta-trained, and how actions are planned with it.
+
+    Attributes:
+        adapt: how the model adapts to a task: by a memory of the last transitions (CaDM), by a gradient step
+            on them (GrBAL), by both, or not at all (none)
+        act: who acts: a policy learned in imagination (fast), a planner (iCEM), or the planner that the
+            policy starts and whose value stands at the end of a plan (both)
+        n_trials: trials an iteration, each on a task of its own and one horizon long
+        n_episodes: episodes of a trial in an evaluation, what was seen kept in between
+        window: transitions that the model adapts to, the last ones of the trial
+        context: numbers that the memory tells the model
+        hidden: widths of the model's layers
+        members: networks of the ensemble
+        open_loop: steps that the model predicts from its own predictions, in the loss
+        inner_lr: step size of adaptation by gradient at the beginning; each layer learns its own
+        lr: Adam's step size
+        batch: windows that each member sees in an Adam step
+        updates: Adam steps an iteration
+        max_grad_norm: gradients longer than this are shortened
+        capacity: transitions kept to learn from, the last ones
+        warm_up: iterations of random, smooth actions before anything is planned
+        candidates: sequences of actions in the first round of planning
+        rounds: of planning; each has fewer candidates, drawn around the best of the one before
+        plan: steps that are planned ahead
+        elites: candidates that the next round is drawn around
+        colour: of the noise in candidates, 0 for white, 1 for pink: how smooth they are
+        plan_std: standard deviation of candidates in the first round
+        gamma: discount per planned step
+        noise: standard deviation of what is added to planned actions in training
+        dreams: rows of a batch of imagination, in which the policy learns
+        dream: steps of imagination
+        policy_updates: Adam steps of the policy an iteration
+        policy_lr: Adam's step size for the policy
+        entropy: weight of the policy's entropy
+        gae_lambda: bias-variance trade-off of what the policy expects, 1 for imagined returns alone
+    """
+
+    adapt: Literal["memory", "gradient", "both", "none"] = "memory"
+    act: Literal["policy", "planner", "both"] = "policy"
+    n_trials: int = 20
+    n_episodes: int = 2
+    window: int = 32
+    context: int = 16
+    hidden: tuple[int, ...] = (128, 128, 128)
+    members: int = 3
+    open_loop: int = 6
+    inner_lr: float = 0.01
+    lr: float = 1e-3
+    batch: int = 128
+    updates: int = 200
+    max_grad_norm: float = 10.0
+    capacity: int = 1_000_000
+    warm_up: int = 2
+    candidates: int = 36
+    rounds: int = 3
+    plan: int = 20
+    elites: int = 8
+    colour: float = 1.0
+    plan_std: float = 0.5
+    gamma: float = 0.99
+    noise: float = 0.1
+    dreams: int = 240
+    dream: int = 10
+    policy_updates: int = 200
+    policy_lr: float = 3e-4
+    entropy: float = 1e-4
+    gae_lambda: float = 0.95
+
+    def __post_init__(self):
+        check(self, RANGES)

@@ -1,0 +1,204 @@
+"""Acting by a model, step by step: adapt to what was just seen, imagine, and do what promises most."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
+from metarl.learners.meta_model.dreamer import Dreamer
+from metarl.learners.meta_model.imagination import imagine
+from metarl.learners.meta_model.learner import MetaModelLearner
+from metarl.learners.meta_model.planner.icem import ICEM, Plan
+from metarl.threads import torch_threads
+
+ROWS = 1024  # predictions of a step that a thread makes at a time, which its caches hold
+State = dict[str, Tensor]  # (N, ...) each
+
+
+class ModelPlayer:
+    """A model and its planner in the midst of N trials.
+
+    Args:
+        learner: whose model; not changed.
+        n: trials.
+        rng: draws candidates.
+        adapts: what was seen is adapted to; else the model stays as it was before adaptation.
+        pool: threads to imagine on; None for this one alone.
+
+    Attributes:
+        state: what is carried from step to step, to be handed on as it is: the last transitions "seen/...",
+            the "plan/...", and "last/..." what was seen and done in the step before, and whether there was
+            "any".
+    """
+
+    def __init__(
+        self,
+        learner: MetaModelLearner,
+        n: int,
+        rng: np.random.Generator,
+        adapts: bool = True,
+        pool: Executor | None = None,
+    ):
+        self.learner, self.rng, self.adapts, self.pool = learner, rng, adapts, pool
+        self.params, self.planner = learner.acting(), planner_of(learner)
+        robot, window = learner.robot, learner.config.window
+        sizes = {"features": robot.n_features, "action": robot.action_dim, "outcome": robot.obs_dim + 1}
+        self.state: State = {
+            **{f"seen/{k}": torch.zeros(n, window, size) for k, size in sizes.items()},
+            "seen/known": torch.zeros(n, window),
+            **{f"plan/{k}": x for k, x in self.planner.start(n).items()},
+            "last/obs": torch.zeros(n, robot.obs_dim),
+            "last/action": torch.zeros(n, robot.action_dim),
+            "last/reward": torch.zeros(n),
+            "last/any": torch.zeros(n),
+        }
+
+    def decide(
+        self,
+        obs: np.ndarray,
+        episode_start: np.ndarray,
+        live: np.ndarray | None = None,
+        explores: bool = False,
+    ) -> np.ndarray:
+        """What to do now, (N, action_dim) in [-1, 1], remembering the plan.
+
+        Args:
+            obs: (N, obs_dim).
+            episode_start: (N,) bool, obs is the first of an episode.
+            live: (N,) bool, the trials that go on; for the others nothing is decided. None is all.
+            explores: with the noise that actions have in training.
+        """
+        n = len(obs)
+        rows = np.arange(n) if live is None else np.flatnonzero(live)
+        now = torch.tensor(obs[rows])
+        with torch_threads(1), torch.no_grad():
+            mine = self._take_in({k: x[rows] for k, x in self.state.items()}, now, episode_start[rows])
+            adapted = self.adapted(mine)
+            dreamer = self.learner.dreamer
+            if dreamer is not None and self.learner.config.act == "policy":
+                noise = self._noise((len(rows), self.learner.robot.action_dim)) if explores else None
+                action = dreamer.act(dreamer.params, dreamer.see(now, adapted.hints()), noise)
+            else:
+                action, plan = self._plan(adapted, now, mine, explores)
+                mine |= {f"plan/{k}": x for k, x in plan.items()}
+        self._keep(mine | {"last/obs": now}, rows)
+        out = np.zeros((n, action.shape[-1]), np.float32)
+        out[rows] = action.clamp(-1, 1).numpy()
+        return out
+
+    def _noise(self, shape: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self.rng.standard_normal(tuple(shape), dtype=np.float32))
+
+    def _plan(self, adapted: Adapted, obs: Tensor, state: State, explores: bool) -> tuple[Tensor, Plan]:
+        """What is planned, which the policy starts where there is one."""
+        plan: Plan = {k[5:]: x for k, x in state.items() if k.startswith("plan/")}
+        dreamer = self.learner.dreamer
+        offers = [] if dreamer is None else [self._offer(dreamer, adapted, obs)]
+        action, plan = self.planner.plan(
+            plan, lambda some: self._imagine(adapted, obs, some), self.rng, offers
+        )
+        return action + explores * self.learner.config.noise * self._noise(action.shape), plan
+
+    def _offer(self, dreamer: Dreamer, adapted: Adapted, obs: Tensor) -> Tensor:
+        """What the policy would do, as each member imagines it, (N, E, H, action_dim)."""
+        learner = self.learner
+        e, n = learner.config.members, len(obs)
+        now, hints, told = obs.expand(e, n, -1), adapted.hints().expand(e, n, -1), adapted.told_rows()
+        out = []
+        for _ in range(learner.config.plan):
+            out.append(dreamer.act(dreamer.params, dreamer.see(now, hints)))
+            features, action = (adapted.rows(x[:, :, None]) for x in (learner.scales.features(now), out[-1]))
+            said = learner.model.predict(adapted.params, features, action, told)
+            now, _ = learner.scales.after(now, said.mean.reshape(e, n, -1))
+        return torch.stack(out, 2).transpose(0, 1)
+
+    def feel(self, action: np.ndarray, reward: np.ndarray, live: np.ndarray | None = None) -> None:
+        """Take in what was done, (N, action_dim), and what came of it, (N,)."""
+        rows = np.arange(len(action)) if live is None else np.flatnonzero(live)
+        done = torch.tensor(np.clip(action[rows], -1, 1))
+        earned = torch.tensor(np.asarray(reward, np.float32)[rows])
+        self._keep({"last/action": done, "last/reward": earned, "last/any": torch.ones(len(rows))}, rows)
+
+    def adapted(self, state: State) -> Adapted:
+        """The model, adapted to what was seen."""
+        e, known = self.learner.config.members, state["seen/known"] * self.adapts
+        parts = (state[f"seen/{k}"] for k in ("features", "action", "outcome"))
+        seen = Seen(*(x.expand(e, *x.shape) for x in (*parts, known)))
+        return adapt(self.learner.model, self.params, seen, self.learner.config.adapt)
+
+    def imagine(self, adapted: Adapted, obs: Tensor, candidates: Tensor) -> Tensor:
+        """What sequences of actions would earn, discounted, (N, P).
+
+        Each candidate is imagined by one member of the ensemble. Where there is a critic, it tells what the
+        end of the plan is worth.
+
+        Args:
+            adapted: the model, adapted to N tasks.
+            obs: (N, obs_dim), now.
+            candidates: (N, P, H, action_dim); P is a multiple of the ensemble's members.
+        """
+        learner, e = self.learner, self.learner.config.members
+        action = candidates.unflatten(1, (-1, e)).permute(3, 2, 0, 1, 4)  # (H, E, N, P / E, action_dim)
+        gamma, dreamer = learner.config.gamma, learner.dreamer
+        total, end, alive = imagine(learner.model, learner.scales, adapted, obs, action, gamma)
+        if dreamer is not None:
+            hints = adapted.hints()[None, :, None].expand(*end.shape[:3], -1)
+            value = dreamer.unit * dreamer.policy.value(dreamer.params, dreamer.see(end, hints))
+            total = total + gamma ** len(action) * alive * value
+        return total.permute(1, 2, 0).flatten(1)
+
+    def _imagine(self, adapted: Adapted, obs: Tensor, candidates: Tensor) -> Tensor:
+        """The same, some trials after the other, or side by side."""
+        n, p = candidates.shape[:2]
+        some = max(1, ROWS // p)
+        parts = [slice(k, min(k + some, n)) for k in range(0, n, some)]
+
+        def one(part: slice) -> Tensor:
+            with torch.no_grad():
+                return self.imagine(adapted.of(part), obs[part], candidates[part])
+
+        return torch.cat(list((self.pool.map if self.pool else map)(one, parts)))
+
+    def _take_in(self, state: State, obs: Tensor, start: np.ndarray) -> State:
+        """The last step becomes a transition, unless an episode ended with it; new episodes have no plan."""
+        scales, last, first = self.learner.scales, state["last/obs"], torch.from_numpy(np.asarray(start))
+        new = {
+            "seen/features": scales.features(last),
+            "seen/action": state["last/action"],
+            "seen/outcome": scales.outcomes(last, obs, state["last/reward"]),
+            "seen/known": state["last/any"],
+        }
+        whole = (~first) & (state["last/any"] > 0)
+        out = dict(state)
+        for k, x in new.items():
+            pushed = torch.cat([state[k][:, 1:], x[:, None]], 1)
+            out[k] = torch.where(whole.view(-1, *[1] * (pushed.ndim - 1)), pushed, state[k])
+        for k, x in self.planner.start(len(obs)).items():
+            old = state[f"plan/{k}"]
+            out[f"plan/{k}"] = torch.where(first.view(-1, *[1] * (old.ndim - 1)), x, old)
+        return out
+
+    def _keep(self, new: State, rows: np.ndarray) -> None:
+        state = dict(self.state)
+        for k, x in new.items():
+            state[k] = state[k].clone()
+            state[k][rows] = x
+        self.state = state
+
+
+def planner_of(learner: MetaModelLearner) -> ICEM:
+    """The planner of these settings."""
+    c = learner.config
+    return ICEM(
+        learner.robot.action_dim,
+        c.plan,
+        c.candidates,
+        c.rounds,
+        c.elites,
+        c.colour,
+        c.plan_std,
+        multiple=c.members,
+    )

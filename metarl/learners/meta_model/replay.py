@@ -1,0 +1,115 @@
+"""What was lived through, and windows cut from it at random."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.sampling.transitions import Transitions
+
+FIELDS = ("obs", "obs_after", "action", "reward", "terminated", "episode_start", "valid")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """B windows: M transitions that tell of the task, and S stretches of K steps to predict after them.
+
+    Attributes:
+        seen: by name (obs, obs_after, action, reward), (B, M, ...), the last transitions before them.
+        known: (B, M) one where there is such a transition.
+        obs: (B, S, d), at the start of each stretch.
+        action: (B, S, K, action_dim).
+        obs_after: (B, S, K, d), after each step.
+        reward: (B, S, K).
+        terminated: (B, S, K), one where the robot failed.
+        valid: (B, S, K), one while the episode goes on.
+    """
+
+    seen: dict[str, Tensor]
+    known: Tensor
+    obs: Tensor
+    action: Tensor
+    obs_after: Tensor
+    reward: Tensor
+    terminated: Tensor
+    valid: Tensor
+
+
+class Replay:
+    """Trials of all tasks, (R, L, ...) each; the oldest go where there are too many.
+
+    Args:
+        capacity: transitions kept.
+    """
+
+    def __init__(self, capacity: int):
+        self.capacity = capacity
+        self.parts: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        """Transitions that are kept."""
+        return self.parts["reward"].numel() if self.parts else 0
+
+    def add(self, new: Transitions) -> None:
+        """Keep trials, which are all of one length."""
+        for name in FIELDS:
+            x = torch.from_numpy(getattr(new, name))
+            old = [self.parts[name]] if name in self.parts else []
+            most = max(1, self.capacity // x.shape[1])
+            self.parts[name] = torch.cat([*old, x])[-most:]
+
+    def draw(self, n: int, window: int, stretches: int, length: int, generator: torch.Generator) -> Windows:
+        """Windows that begin anywhere in any trial.
+
+        Args:
+            n: B.
+            window: M. Before the start of a trial nothing is known; of one window in eight only a part is
+                shown, so that the beginning of a trial is learned as well as what comes later.
+            stretches: S, one after the other.
+            length: K.
+            generator: draws them.
+        """
+        parts = self.parts
+        trials, most = parts["reward"].shape
+        trial = torch.randint(trials, (n,), generator=generator)
+        start = torch.randint(most, (n,), generator=generator)
+        shown = torch.randint(window + 1, (n,), generator=generator)
+        shown[torch.rand(n, generator=generator) > 1 / 8] = window
+        back = torch.arange(window, 0, -1)
+        known = (back <= start[:, None]) & (back <= shown[:, None])
+        before = trial[:, None] * most + (start[:, None] - back).clamp(min=0)
+        known &= parts["valid"].flatten()[before]
+        names = ("obs", "obs_after", "action", "reward")
+        seen = {name: parts[name].flatten(0, 1)[before] for name in names}
+
+        begin = start[:, None] + length * torch.arange(stretches)
+        step = begin[..., None] + torch.arange(length)
+        inside = step < most
+        at = trial[:, None, None] * most + step.clamp(max=most - 1)
+        cut = parts["episode_start"].flatten()[at]
+        cut[..., 0] = False  # the first step of an episode may well be the first of a stretch
+        over = ~inside | cut | ~parts["valid"].flatten()[at]
+        valid = over.cumsum(-1) == 0
+        return Windows(
+            seen,
+            known.float(),
+            parts["obs"].flatten(0, 1)[at[..., 0]],
+            parts["action"].flatten(0, 1)[at],
+            parts["obs_after"].flatten(0, 1)[at],
+            parts["reward"].flatten()[at],
+            parts["terminated"].flatten()[at].float(),
+            valid.float(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is saved: all of it, without which training could not go on as it was."""
+        return dict(self.parts)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what was saved; ValueError if that is no replay."""
+        shapes = {x.shape[:2] for x in state.values()}
+        if (state and set(state) != set(FIELDS)) or len(shapes) > 1:
+            raise ValueError("the replay's parts do not fit each other")
+        self.parts = dict(state)

@@ -1,0 +1,424 @@
+"""The meta-model: what it predicts, how it adapts, what its planner finds, and what its agent promises."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from metarl import MetaModel, MetaModelConfig, evaluate
+from metarl.envs import BatchSim, InputError, Param, TaskFamily, Uniform, load_family
+from metarl.envs.families.point import PointGoal
+from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
+from metarl.learners.meta_model.imagination import imagine
+from metarl.learners.meta_model.learner import MetaModelLearner
+from metarl.learners.meta_model.planner.icem import ICEM, colours
+from metarl.learners.meta_model.player import ModelPlayer
+from metarl.learners.meta_model.replay import Replay
+from metarl.learners.meta_model.robot import Robot
+from metarl.sampling.transitions import Transitions
+
+SMALL = MetaModelConfig(
+    n_trials=4,
+    window=6,
+    context=3,
+    hidden=(8, 8),
+    members=2,
+    open_loop=3,
+    batch=16,
+    updates=3,
+    warm_up=1,
+    candidates=8,
+    rounds=2,
+    plan=4,
+    elites=3,
+    dreams=8,
+    dream=3,
+    policy_updates=2,
+)
+POINT = Robot(2, 2)
+ADAPTING = ["memory", "gradient", "both"]
+
+
+def transitions(n: int = 6, length: int = 30, seed: int = 0, push: np.ndarray | None = None) -> Transitions:
+    """A point that is pushed, in each trial so strongly as its own number says, and is paid for x."""
+    rng = np.random.default_rng(seed)
+    out = Transitions.empty(n, length, 2, 2)
+    out.action[:] = rng.uniform(-1, 1, out.action.shape)
+    push = rng.uniform(-1, 1, n) if push is None else push
+    moved = np.cumsum(0.1 * push[:, None, None] * out.action, axis=1)
+    out.obs_after[:] = moved
+    out.obs[:, 1:] = moved[:, :-1]
+    out.reward[:] = moved[..., 0]
+    out.episode_start[:, 0] = out.valid[:] = True
+    return out
+
+
+def learner_of(adapts: str = "memory", **changed) -> MetaModelLearner:
+    learner = MetaModelLearner(POINT, replace(SMALL, adapt=adapts, **changed), seed=0)
+    learner.remember(transitions())
+    return learner
+
+
+def seen_of(learner: MetaModelLearner, n: int = 4, seed: int = 1) -> Seen:
+    learner.generator.manual_seed(seed)
+    c = learner.config
+    windows = learner.replay.draw(n, c.window, 1, c.open_loop, learner.generator)
+    return learner.seen(windows, c.members)
+
+
+def predicted(learner: MetaModelLearner, state: Adapted, obs: torch.Tensor, action: torch.Tensor):
+    """Mean predictions (E, N, n_out) for obs and action (N, ...)."""
+    e = learner.config.members
+    rows = [state.rows(x.expand(e, *x.shape)[:, :, None]) for x in (learner.scales.features(obs), action)]
+    said = learner.model.predict(state.params, *rows, state.told_rows())
+    return said.mean.reshape(e, len(obs), -1)
+
+
+# The model.
+
+
+@pytest.mark.parametrize("adapts", [*ADAPTING, "none"])
+def test_predictions_do_not_depend_on_other_tasks_rows(adapts):
+    learner = learner_of(adapts)
+    seen = seen_of(learner)
+    obs, action = torch.randn(4, 2), torch.rand(4, 2)
+    params = learner.acting()
+    one = predicted(learner, adapt(learner.model, params, seen, adapts), obs, action)
+    other = Seen(*(torch.cat([x[:, :1], 1 - x[:, 1:]], 1) for x in vars(seen).values()))
+    changed = predicted(learner, adapt(learner.model, params, other, adapts), obs, action)
+    torch.testing.assert_close(one[:, 0], changed[:, 0], rtol=1e-5, atol=1e-6)
+    if adapts != "none":
+        assert not torch.allclose(one[:, 1:], changed[:, 1:], atol=1e-4)
+
+
+@pytest.mark.parametrize("adapts", ["gradient", "both"])
+def test_adapting_one_task_does_not_touch_another(adapts):
+    learner = learner_of(adapts, inner_lr=0.3)
+    seen = seen_of(learner)
+    params = learner.acting()
+    together = adapt(learner.model, params, seen, adapts)
+    alone = adapt(learner.model, params, Seen(*(x[:, 2:3] for x in vars(seen).values())), adapts)
+    for name, p in alone.params.items():
+        torch.testing.assert_close(together.params[name].unflatten(0, (2, 4))[:, 2], p, rtol=1e-5, atol=1e-6)
+    part = together.of(slice(2, 3))
+    assert part.n_tasks == 1
+    torch.testing.assert_close(part.params["w0"], alone.params["w0"], rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_known_is_no_adaptation():
+    for adapts in ADAPTING:
+        learner = learner_of(adapts, inner_lr=0.3)
+        seen = seen_of(learner)
+        blank = replace(seen, known=torch.zeros_like(seen.known))
+        other = Seen(*(torch.randn_like(x) for x in vars(seen).values()))
+        obs, action = torch.randn(4, 2), torch.rand(4, 2)
+        one, two = (
+            predicted(
+                learner,
+                adapt(learner.model, learner.acting(), replace(s, known=blank.known), adapts),
+                obs,
+                action,
+            )
+            for s in (seen, other)
+        )
+        torch.testing.assert_close(one, two)
+
+
+def doubled(learner: MetaModelLearner) -> None:
+    learner.params = {k: p.detach().double().requires_grad_() for k, p in learner.params.items()}
+
+
+@pytest.mark.parametrize("adapts", ADAPTING)
+def test_the_gradient_through_adaptation_equals_finite_differences(adapts, monkeypatch):
+    learner = learner_of(adapts, inner_lr=0.1)
+    torch.manual_seed(0)
+    windows = learner.draw(16)
+    windows = type(windows)(
+        {k: x.double() for k, x in windows.seen.items()},
+        *(x.double() for name, x in vars(windows).items() if name != "seen"),
+    )
+    monkeypatch.setattr(
+        learner.scales.outcome,
+        "scale",
+        lambda: (learner.scales.outcome.mean, learner.scales.outcome.var.sqrt()),
+    )
+    doubled(learner)
+    own = {k: p[:1].detach().requires_grad_() for k, p in learner.params.items()}
+
+    def loss(params):  # the spread's weights are constants to the loss, so they are left out here
+        state = adapt(learner.model, params, learner.seen(windows), adapts, graph=True)
+        said = learner.model.predict(
+            state.params,
+            state.rows(learner.scales.features(windows.obs)[None]),
+            state.rows(windows.action[None, ..., 0, :]),
+            state.told_rows(),
+        )
+        return said.mean.square().mean()
+
+    names = [k for k in own if not k.startswith("b2")]
+    slopes = torch.autograd.grad(loss(own), [own[k] for k in names], allow_unused=True)
+    for name, slope in zip(names, slopes, strict=True):
+        if slope is None:
+            continue
+        direction = torch.randn_like(own[name])
+        step = 1e-5
+        up, down = (
+            loss({**own, name: (own[name] + s * step * direction).detach().requires_grad_()}) for s in (1, -1)
+        )
+        found = float((up - down).detach() / (2 * step))
+        assert float((slope * direction).sum()) == pytest.approx(found, rel=2e-4, abs=1e-8), name
+
+
+def test_the_step_sizes_of_adaptation_are_learned_layer_by_layer():
+    learner = learner_of("gradient")
+    before = {k: p.detach().clone() for k, p in learner.params.items() if k.startswith("rate/")}
+    learner.update(3)
+    assert len(before) == 3
+    assert all((learner.params[k] != p).all() for k, p in before.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("adapts", "updates"), [("memory", 750), ("gradient", 450)])
+def test_a_model_that_is_told_the_wrong_past_predicts_worse(adapts, updates):
+    config = replace(SMALL, adapt=adapts, hidden=(32, 32), batch=64, window=8, context=8, members=1)
+    learner = MetaModelLearner(POINT, replace(config, lr=3e-3, inner_lr=0.1), seed=0)
+    learner.remember(transitions(200))
+    learner.update(updates)
+    replay = Replay(10**6)
+    replay.add(transitions(60, seed=9))
+    windows = replay.draw(300, config.window, 1, config.open_loop, torch.Generator().manual_seed(0))
+
+    def error(seen: Seen) -> float:
+        state = adapt(learner.model, learner.acting(), seen, adapts)
+        with torch.no_grad():
+            return float(learner.open_loop(state, windows)[1]["error_1"])
+
+    # 0.06 and 0.41 are told the right past, 0.77 both that know nothing, 1.47 and 0.92 told the wrong one.
+    right = learner.seen(windows)
+    wrong = Seen(*(x.flip(1) for x in vars(right).values()))
+    blank = replace(right, known=torch.zeros_like(right.known))
+    assert error(right) < 0.7 * error(blank)
+    assert error(wrong) > 1.1 * error(blank)
+
+
+# What is known of robots.
+
+
+def test_what_turns_and_what_fails_is_found_in_observations():
+    names = "HalfCheetahDamage", "AntDamage", "PointGoal"
+    cheetah, ant, point = (Robot.of(load_family(name)) for name in names)
+    assert (cheetah.angles, cheetah.rotations, cheetah.fails) == ((1,), (), False)
+    assert (ant.angles, ant.rotations, ant.fails, ant.learns_failure) == ((), (1,), True, False)
+    assert (point.angles, point.rotations, point.n_features) == ((), (), 2)
+    obs = np.zeros((2, 27))
+    obs[:, 0], obs[:, 1] = [0.5, 0.1], 1
+    np.testing.assert_array_equal(ant.failed(obs), [False, True])
+
+
+def test_every_family_can_be_looked_at(family_name):
+    robot, family = Robot.of(load_family(family_name)), load_family(family_name)
+    assert (robot.obs_dim, robot.action_dim) == (family.obs_dim, family.action_dim)
+
+
+@pytest.fixture(params=["ArmReach", "ReacherGoal", "HopperRandParams", "HumanoidDir", "AntGoal"])
+def family_name(request):
+    if "Arm" in request.param:
+        pytest.importorskip("gymnasium_robotics")
+    return request.param
+
+
+class Hidden(PointGoal):
+    """Fails by a speed that no observation shows."""
+
+    def terminated(self, r):
+        return r.qvel[:, 0] > 0.5
+
+
+def test_a_failure_that_observations_do_not_tell_is_learned():
+    robot = Robot.of(Hidden())
+    assert robot.learns_failure
+    agent = MetaModel(Hidden(), SMALL, n_threads=1)
+    assert agent.learn(2 * agent.steps_per_iteration).skipped == 0
+
+
+def test_a_turn_further_is_the_same_and_quaternions_stay_of_length_one():
+    robot = Robot(6, 1, angles=(1,), rotations=(2,))
+    obs = torch.randn(5, 6)
+    turned = obs.clone()
+    turned[:, 1] += 2 * np.pi
+    turned[:, 2:] *= -1  # the same rotation
+    torch.testing.assert_close(
+        robot.features(robot.whole(turned), turned)[:, 1:],
+        robot.features(robot.whole(obs), obs)[:, 1:],
+        atol=1e-5,
+        rtol=1e-5,
+    )
+    torch.testing.assert_close(robot.whole(obs)[:, 2:].norm(dim=1), torch.ones(5))
+
+
+# What was lived through.
+
+
+def test_windows_hold_what_came_before_and_after_of_one_trial_and_episode():
+    lived = transitions(3, 20)
+    lived.episode_start[:, 12] = True
+    replay = Replay(10**6)
+    replay.add(lived)
+    windows = replay.draw(300, 5, 2, 4, torch.Generator().manual_seed(0))
+    inside = windows.valid[:, :, 1:] > 0
+    torch.testing.assert_close(windows.reward, windows.obs_after[..., 0])
+    assert 0 < inside.float().mean() < 1
+    assert (windows.valid.diff(dim=-1) <= 0).all()
+    last, known = windows.seen["obs_after"][:, -1], windows.known[:, -1] > 0
+    torch.testing.assert_close(last[known], windows.obs[:, 0][known])
+    assert (windows.known.sum(1) < 5).any() and (windows.known.sum(1) == 5).any()
+
+
+def test_the_oldest_trials_go_where_there_are_too_many():
+    replay = Replay(40)
+    for seed in range(3):
+        replay.add(transitions(1, 20, seed))
+    assert len(replay) == 40
+    np.testing.assert_array_equal(replay.parts["obs"][-1], transitions(1, 20, 2).obs[0])
+
+
+# The planner.
+
+
+def test_icem_finds_a_known_optimum_for_every_trial():
+    goal = torch.tensor([[0.3, -0.7], [-0.9, 0.1], [0.0, 0.0]])
+    planner = ICEM(2, horizon=6, candidates=60, rounds=6, elites=6, colour=1.0, std=0.5)
+
+    def paid(candidates):
+        return -(candidates - goal[:, None, None]).square().sum((-1, -2))
+
+    rng, plan = np.random.default_rng(0), planner.start(3)
+    for _ in range(3):
+        action, plan = planner.plan(plan, paid, rng)
+    torch.testing.assert_close(action, goal, atol=0.05, rtol=0)
+    torch.testing.assert_close(plan["mean"], goal[:, None].expand(-1, 6, -1), atol=0.1, rtol=0)
+
+
+def test_what_somebody_offers_is_looked_at():
+    planner = ICEM(1, horizon=3, candidates=6, rounds=1, elites=1, colour=0.0, std=0.01, multiple=2)
+    offer = torch.full((1, 2, 3, 1), 0.9)
+    action, _ = planner.plan(planner.start(1), lambda c: c.sum((-1, -2)), np.random.default_rng(0), [offer])
+    assert float(action) > 0.8
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
+def test_coloured_noise_has_variance_one_and_its_colour(exponent):
+    noise = np.random.default_rng(0).standard_normal((20_000, 16)) @ colours(16, exponent).numpy()
+    np.testing.assert_allclose(noise.var(axis=0), 1, atol=0.06)
+    next_to_each_other = (noise[:, 1:] * noise[:, :-1]).mean()
+    assert abs(next_to_each_other) < 0.02 if exponent == 0 else next_to_each_other > 0.4
+
+
+class _Simulated:
+    """A model that is the simulator: it predicts what a batch of simulations does."""
+
+    def __init__(self, sim: BatchSim, rng: np.random.Generator):
+        self.sim = sim
+        self.obs = sim.reset(rng)
+
+    def predict(self, params, features, action, told):
+        step = self.sim.step(action[0].numpy())
+        change = np.concatenate([step.obs - self.obs, step.reward[:, None]], 1)
+        self.obs = step.obs
+        out = torch.from_numpy(change)[None]
+        return type("Said", (), {"mean": out, "failure": torch.zeros(out.shape[:2])})()
+
+
+def test_imagination_is_the_simulator_where_the_model_is():
+    family = load_family("PointGoal")
+    learner = MetaModelLearner(
+        Robot.of(family), replace(SMALL, members=1), seed=0
+    )  # whose scales are 0 and 1
+    n, length = 3, 5
+    sims = [BatchSim(family, n, 1) for _ in range(2)]
+    for sim in sims:
+        sim.set_tasks(family.tasks("test")[:n])
+    model = _Simulated(sims[0], np.random.default_rng(0))
+    sims[1].reset(np.random.default_rng(0))
+    action = torch.from_numpy(
+        np.random.default_rng(1).uniform(-1, 1, (length, 1, n, 1, 2)).astype(np.float32)
+    )
+    state = Adapted({}, None, False, n)
+    total, end, alive = imagine(model, learner.scales, state, torch.from_numpy(model.obs), action, 0.9)
+    earned = np.zeros(n)
+    for k in range(length):
+        step = sims[1].step(action[k, 0, :, 0].numpy())
+        earned += 0.9**k * step.reward
+    np.testing.assert_allclose(total[0, :, 0], earned, rtol=1e-4)
+    np.testing.assert_allclose(end[0, :, 0], step.obs, atol=1e-4)
+    assert (alive == 1).all()
+
+
+# The agent.
+
+
+@pytest.mark.parametrize("act", ["policy", "planner", "both"])
+@pytest.mark.parametrize("adapts", [*ADAPTING, "none"])
+def test_whatever_adapts_and_whoever_acts_it_learns_and_acts_in_finite_numbers(adapts, act):
+    agent, seen = MetaModel("PointGoal", replace(SMALL, adapt=adapts, act=act), n_threads=1), []
+    agent.learn(3 * agent.steps_per_iteration, lambda agent, stats: seen.append(stats))
+    assert len(seen) == 3 and agent.skipped == 0
+    assert all(np.isfinite(list(stats.values())).all() for stats in seen)
+    action, state = agent.predict(np.zeros((3, 2)))
+    again, _ = agent.predict(np.zeros((3, 2)), state, reward=[0.0, 1.0, 2.0])
+    assert np.abs(action).max() <= 1 and again.shape == (3, 2)
+
+
+def test_the_first_column_is_without_adaptation_and_costs_the_others_nothing():
+    agent = MetaModel("PointGoal", SMALL, n_threads=1)
+    agent.learn(2 * agent.steps_per_iteration)
+    found = evaluate(agent, "PointGoal", agent.family.tasks("test")[:3], 3, 2, n_threads=1)
+    assert [found.title(k) for k in range(3)] == ["before adaptation", "episode 1", "episode 2"]
+    assert found.env_steps_used == [0.0, 0.0, 20.0] and found.episodes_used == [0, 0, 1]
+
+
+@pytest.mark.parametrize("act", ["policy", "planner"])
+def test_predicting_step_by_step_is_what_the_evaluator_sees(act):
+    agent = MetaModel("PointGoal", replace(SMALL, act=act), n_threads=1)
+    agent.learn(2 * agent.steps_per_iteration)
+    player = ModelPlayer(agent.learner, 1, np.random.default_rng(0))
+    rng, state, before = np.random.default_rng(1), None, None
+    for t in range(5):
+        obs, reward = rng.standard_normal((1, 2)).astype(np.float32), rng.standard_normal(1)
+        player.rng = np.random.default_rng([0, t])
+        expected = player.decide(obs, np.array([t == 0]))
+        action, state = agent.predict(obs, state, reward=before)
+        np.testing.assert_array_equal(action, expected)
+        player.feel(expected, reward)
+        before = reward
+
+
+def test_a_state_without_a_reward_is_refused():
+    agent = MetaModel("PointGoal", SMALL, n_threads=1)
+    _, state = agent.predict(np.zeros(2))
+    with pytest.raises(InputError, match="needs reward="):
+        agent.predict(np.zeros(2), state)
+
+
+class Pushed(PointGoal):
+    """The point, paid for how far to the right it is."""
+
+    params = (Param("goal_x", "m", Uniform(-1, 1)),)
+    error = TaskFamily.error
+    horizon = 10
+
+    def reward(self, r, action, task):
+        return {"x": r.qpos[:, 0]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", ["policy", "planner"])
+def test_it_learns_to_go_where_it_is_paid(act):
+    config = replace(
+        SMALL, act=act, n_trials=8, hidden=(32, 32), batch=64, updates=30, policy_updates=60, dreams=32
+    )
+    agent = MetaModel(Pushed(), config, n_threads=1)
+    agent.learn(6 * agent.steps_per_iteration)
+    found = evaluate(agent, agent.family, [{"goal_x": 0.0}], 2, 4, n_threads=1)
+    assert found.mean[1] > 4.0  # at most 5.5; random actions 0
