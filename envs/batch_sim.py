@@ -252,7 +252,7 @@ class BatchSim:
             self.batch.forward(ids, stage=self._stage)
         for name, value in r.before.items():
             value[ids] = r.field(name)[ids]
-        truth = self.family.seen(r)
+        truth = self.family.see(r)
         if self._sensing is not None:
             truth = truth.copy()
             truth[ids] = self._sensing.begin(truth, ids)
@@ -261,7 +261,7 @@ class BatchSim:
 
     def _with_commands(self, seen: np.ndarray) -> np.ndarray:
         """Observations, (N, obs_dim) float32: what is seen, (N, n), and what is told."""
-        if not self.family.told:
+        if not self.family.told_params:
             return seen.astype(np.float32)
         n_told = self.family.obs_dim - seen.shape[1]
         told = commands(self.family, self._task_values) if self.tasks else np.zeros((self.n_sims, n_told))
@@ -273,7 +273,13 @@ class BatchSim:
         for param in self._events.changing:
             numbers = self._given[param.name][ids]
             if param.change:
-                numbers = np.broadcast_to(self.family.nominal(param), numbers.shape)
+                nominal = self.family.nominal(param)
+                if nominal is None:
+                    raise InputError(
+                        f"{param.name} changes once from what the model says, which is more than one number: "
+                        "let it scale or add, or be one number each"
+                    )
+                numbers = np.broadcast_to(nominal if numbers.ndim > 1 else nominal[0], numbers.shape)
             begin[param.name] = numbers
         return begin
 
@@ -328,7 +334,7 @@ class BatchSim:
         self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
         self.n_steps += self.n_sims if mask is None else int(np.count_nonzero(mask))
-        truth = family.seen(r)
+        truth = family.see(r)
         seen = truth if self._sensing is None else self._sensing.step(truth, mask)
         obs = self._with_commands(seen)
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything

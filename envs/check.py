@@ -255,7 +255,7 @@ def _alone(family: TaskFamily) -> str | None:
 
 def _hidden(family: TaskFamily) -> str | None:
     first, second = _two_tasks(family)
-    second = family.task({**second, **{p.name: first[p.name] for p in family.told}})
+    second = family.task({**second, **{p.name: first[p.name] for p in family.told_params}})
     obs = [_same_start(family, task)[1] for task in (first, second)]
     if np.abs(obs[0] - obs[1]).max() > SAME:
         i = int(np.abs(obs[0] - obs[1]).max(axis=0).argmax())
@@ -408,7 +408,7 @@ def _still(family: TaskFamily) -> TaskFamily:
     """The same family without anything that is drawn within an episode."""
     still = family.quiet()
     still.params = tuple(replace(p, every=None, change=None, when=None) for p in family.params)  # type: ignore[misc]
-    for derived in ("variations", "told", "hidden"):
+    for derived in ("variations", "told_params", "hidden_params"):
         vars(still).pop(derived, None)
     return still
 

@@ -202,19 +202,21 @@ class TaskFamily:
         return frozenset(n for n in known if "task" in inspect.signature(getattr(self, n)).parameters)
 
     @cached_property
-    def told(self) -> tuple[Param, ...]:
+    def told_params(self) -> tuple[Param, ...]:
         """The parameters that the policy is told."""
         return tuple(p for p in self.params if p.told)
 
     @cached_property
-    def hidden(self) -> tuple[Param, ...]:
+    def hidden_params(self) -> tuple[Param, ...]:
         """The parameters that it is not told."""
         return tuple(p for p in self.params if not p.told)
 
     @property
     def moves(self) -> bool:
         """Whether what is true of a task changes within an episode, or is read from the robot."""
-        return any(p.changes for p in self.hidden) or type(self).privileged is not TaskFamily.privileged
+        return (
+            any(p.changes for p in self.hidden_params) or type(self).privileged is not TaskFamily.privileged
+        )
 
     def quiet(self) -> "TaskFamily":
         """The same family, whose robot senses perfectly and is not pushed."""
@@ -250,9 +252,9 @@ class TaskFamily:
     @cached_property
     def obs_dim(self) -> int:
         """Length of an observation, with what is told of the task."""
-        return max(part.stop for part in self.parts.values()) + sum(map(self.size, self.told))
+        return max(part.stop for part in self.parts.values()) + sum(map(self.size, self.told_params))
 
-    def seen(self, r: Readings) -> np.ndarray:
+    def see(self, r: Readings) -> np.ndarray:
         """All that is observed, (N, n), one part after the other, without what is told."""
         seen = self.observe(r)
         parts = list(seen.values()) if isinstance(seen, dict) else [seen]

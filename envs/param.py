@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -117,10 +118,7 @@ class Param:
 
 def check_span(of: str, name: str, span: object) -> None:
     """Raise `InputError` unless a span is two positive numbers of seconds, the smaller first."""
-    try:
-        low, high = span  # type: ignore[misc]
-        fine = 0 < low <= high < np.inf
-    except (TypeError, ValueError):
-        fine = False
-    if not fine:
+    ends = np.asarray(span, object).ravel()
+    numbers = len(ends) == 2 and all(isinstance(x, Real) for x in ends)
+    if not numbers or not 0 < ends[0] <= ends[1] < np.inf:
         raise InputError(f"{of}: {name}={span!r} must be two positive numbers of seconds, the smaller first")

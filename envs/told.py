@@ -24,7 +24,7 @@ def task_features(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.nd
     """
     if (own := family.features(values)) is not None:
         return own.astype(np.float32)
-    return _scaled(family.hidden, values)
+    return _scaled(family.hidden_params, values)
 
 
 def known_of(family: TaskFamily) -> int:
@@ -41,7 +41,7 @@ def known_of(family: TaskFamily) -> int:
 
 def commands(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """What a policy is told, the numbers that are not hidden, likewise: (N, n) float32."""
-    return _scaled(family.told, values)
+    return _scaled(family.told_params, values)
 
 
 def _scaled(params: Iterable[Param], values: Mapping[str, np.ndarray]) -> np.ndarray:

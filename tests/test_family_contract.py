@@ -67,7 +67,7 @@ def test_observations_are_finite_float32_of_the_stated_shape_and_no_element_is_c
     assert obs.dtype == reward.dtype == np.float32
     assert obs.shape == (STEPS, n, family.obs_dim) and reward.shape == (STEPS, n)
     assert np.isfinite(obs).all() and np.isfinite(reward).all()
-    commanded = sum(family.size(p) for p in family.told)
+    commanded = sum(family.size(p) for p in family.told_params)
     assert (np.ptp(obs, axis=0).max(axis=0)[: family.obs_dim - commanded] > 1e-6).all()
     assert (np.ptp(obs, axis=(0, 1)) > 1e-6).all()
 
@@ -156,7 +156,7 @@ def test_a_familys_functions_write_to_nothing_they_read(family):
     task = {name: read_only(value) for name, value in sim.task_values.items()}
     r.action, r.action_before = read_only(live.action), read_only(live.action_before)
     np.testing.assert_array_equal(
-        np.concatenate([family.seen(r), commands(family, task)], axis=1, dtype=np.float32), step.obs
+        np.concatenate([family.see(r), commands(family, task)], axis=1, dtype=np.float32), step.obs
     )
     np.testing.assert_array_equal(
         sum(family.reward(r, action, task).values()).astype(np.float32), step.reward
@@ -273,7 +273,7 @@ def test_the_global_random_states_are_neither_read_nor_touched(family):
 def test_two_tasks_look_alike_at_first_and_the_same_actions_then_tell_them_apart(family):
     n_pairs = 64  # constant pushes in that many directions: a sparse reward has to be found
     first, second = family.tasks("test")[:2]
-    second = family.task({**second, **{p.name: first[p.name] for p in family.told}})
+    second = family.task({**second, **{p.name: first[p.name] for p in family.told_params}})
     assert first != second
     sim = BatchSim(family, 2 * n_pairs, 2)
     sim.set_tasks([first] * n_pairs + [second] * n_pairs)

@@ -68,7 +68,7 @@ def _observation(family: TaskFamily) -> dict[str, Any]:
     """Names of the parts of an observation, and from where to where each is."""
     parts = dict(family.parts)
     end = max(part.stop for part in parts.values())
-    for param in family.told:
+    for param in family.told_params:
         parts[param.name] = slice(end, end + family.size(param))
         end += family.size(param)
     return {

@@ -40,10 +40,10 @@ def page_robot(family: TaskFamily) -> dict[str, Any]:
         InputError: it has what pages cannot show, or comes from nobody knows where.
     """
     model = family.model
-    for words, count in UNKNOWN.items():
+    for unknown, count in UNKNOWN.items():
         if getattr(model, count):
             raise InputError(
-                f"{family.name} has {words}, which a live page cannot hold; use --live, or a clip"
+                f"{family.name} has {unknown}, which a live page cannot hold; use --live, or a clip"
             )
     if (words := _beyond(family)) is not None:
         raise InputError(f"{family.name} has {words}, which a live page cannot hold; use --live, or a clip")
@@ -71,7 +71,7 @@ def _beyond(family: TaskFamily) -> str | None:
     """What a family has that pages know nothing of."""
     fields = [param.field or "" for param in family.params]
     known = {
-        "numbers that the policy is told": family.told,
+        "numbers that the policy is told": family.told_params,
         "numbers that change within an episode": any(param.changes for param in family.params),
         "pushes": family.pushes,
         "sensors that are off": family.sensors,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from metarl.envs import BatchSim
+from metarl.envs import World
 
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]  # obs (N, obs_dim), episode_start (N,) to actions
 Feel = Callable[[np.ndarray, np.ndarray], None]  # action (N, action_dim), reward (N,)
@@ -56,7 +56,7 @@ class Transitions:
 
 
 def collect_transitions(
-    sim: BatchSim, act: Act, feel: Feel, rng: np.random.Generator, length: int
+    sim: World, act: Act, feel: Feel, rng: np.random.Generator, length: int
 ) -> Transitions:
     """So many steps of a trial in each simulation; a new episode begins wherever one has ended.
 

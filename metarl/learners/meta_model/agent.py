@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from metarl.envs import BatchSim, InputError, Task
+from metarl.envs import InputError, Task, World, simulate
 from metarl.learners.adapter import ADAPTING, column_title
 from metarl.learners.agent import Agent, as_rows, is_env
 from metarl.learners.meta_model.config import MetaModelConfig
@@ -145,7 +145,7 @@ class MetaModel(Agent):
             for _ in range(n_episodes):
                 self._play(task_or_env, player, int(rng.integers(2**31)))
         else:
-            sim = BatchSim(self.family, 1, self.n_threads)
+            sim = simulate(self.family, 1, self.n_threads)
             sim.set_tasks([self.family.task(task_or_env)])
             for _ in range(n_episodes):
                 collect_planned(sim, player, rng)
@@ -175,7 +175,7 @@ class MetaModel(Agent):
 
 
 def collect_planned(
-    sim: BatchSim, player: ModelPlayer, rng: np.random.Generator, explores: bool = False
+    sim: World, player: ModelPlayer, rng: np.random.Generator, explores: bool = False
 ) -> Trajectories:
     """The next episode of every trial; rows whose episode ends early are padded and wait.
 
@@ -290,7 +290,7 @@ class MetaModelAdapter:
         self.player: ModelPlayer | None = None
 
     @plain_torch()
-    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
         """The next episode of every trial."""
         learner = self.agent.learner
         self.player = self.player or ModelPlayer(learner, sim.n_sims, self.rng, self.adapts)

@@ -50,8 +50,13 @@ class Robot:
     @classmethod
     def of(cls, family: TaskFamily) -> "Robot":
         """Find out by looking at a few random states, simulated."""
+        if family.told_params or family.sensors:
+            raise InputError(
+                f"{family.name} tells the policy numbers or has sensors that are off, which a meta-model does "
+                "not know; use --learner meta-lstm"
+            )
         readings = list(_random_states(family))
-        obs = np.concatenate([family.observe(r) for r in readings])
+        obs = np.concatenate([family.see(r) for r in readings])
         qpos, qvel = (np.concatenate([getattr(r, name) for r in readings]) for name in ("qpos", "qvel"))
         at, model = _places(obs, qpos), family.model
         angles, rotations = [], []
