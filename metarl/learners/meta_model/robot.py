@@ -52,8 +52,8 @@ class Robot:
         """Find out by looking at a few random states, simulated."""
         if family.told_params or family.sensors:
             raise InputError(
-                f"{family.name} tells the policy numbers or has sensors that are off, which a meta-model does "
-                "not know; use --learner meta-lstm"
+                f"{family.name} tells the policy numbers or has sensors that are off, which a meta-model "
+                "does not know; use --learner meta-lstm"
             )
         readings = list(_random_states(family))
         obs = np.concatenate([family.see(r) for r in readings])
