@@ -5,13 +5,13 @@ import numpy as np
 
 def matrices(quaternion: np.ndarray) -> np.ndarray:
     """Rotation matrices, (N, 3, 3), of unit quaternions, (N, 4)."""
-    w, x, y, z = quaternion.T
+    w, x, y, z = (quaternion[:, k] for k in range(4))
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
-    return np.moveaxis(np.array(rows), -1, 0)
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def quaternions(turn: np.ndarray) -> np.ndarray:

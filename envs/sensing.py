@@ -43,7 +43,8 @@ def sensing_graph(family: TaskFamily) -> Graph:
     )
     r.qpos_before = graph.input(f"{BEFORE}qpos", live.qpos)
     r.before = {name: graph.input(f"{BEFORE}{name}", live.field(name)) for name in family.remembered}
-    action = graph.input(ACTION, np.zeros((1, family.action_dim)))
+    action = r.action = graph.input(ACTION, np.zeros((1, family.action_dim)))
+    r.action_before = graph.input(f"{BEFORE}{ACTION}", live.action_before)
     task = {name: graph.input(f"{TASK}{name}", value) for name, value in sim.task_values.items()}
 
     def read() -> None:
@@ -66,6 +67,8 @@ def sensing_graph(family: TaskFamily) -> Graph:
                 graph.output(name, value)
 
     _traced(family, read)
+    if not any(f"{BEFORE}{ACTION}" in graph.needs(output) for output in graph.outputs):
+        del graph.inputs[f"{BEFORE}{ACTION}"]
     return graph
 
 

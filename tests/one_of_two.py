@@ -54,7 +54,7 @@ def lstm() -> tuple[MetaLSTMLearner, Callable[[int, Part], None]]:
         out.valid[:] = out.trial_start[0] = out.episode_start[::6] = out.truncated[5::6] = True
         some = list(part(n))
         own = {name: x[:, some] for name, x in vars(out).items() if getattr(x, "ndim", 0) > 1 and len(x) > n}
-        learner.update(replace(out, **own, told=out.told[some]), 0.1)
+        learner.update(replace(out, **own), 0.1)
 
     return learner, update
 
@@ -65,14 +65,14 @@ def teacher() -> tuple[Teacher, Callable[[int, Part], None]]:
     def update(k: int, part: Part) -> None:
         rng, shape = np.random.default_rng(k), (6, N_LESSONS)
         wide = [rng.standard_normal((*shape, d)).astype(np.float32) for d in (OBS_DIM, OBS_DIM, ACTION_DIM)]
-        told = rng.standard_normal((N_LESSONS, 2)).astype(np.float32)
+        told = rng.standard_normal((*shape, 2)).astype(np.float32)
         log_std, flat = np.full_like(wide[2], -0.5), np.full(shape, -2.0, np.float32)
         ended = np.zeros(shape, bool)
         ended[-1] = True
         some, reward = list(part(N_LESSONS)), rng.standard_normal(shape).astype(np.float32)
         arrays = [wide[0], wide[1], wide[2], log_std, flat, reward, ended & False, ended]
         obs, after, *others = (x[:, some] for x in arrays)
-        learner.update(Lessons(obs, after, told[some], *others), 0.1)
+        learner.update(Lessons(obs, after, told[:, some], told[:, some], *others), 0.1)
 
     return learner, update
 

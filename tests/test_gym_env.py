@@ -263,6 +263,8 @@ def test_a_vector_env_gives_the_same_numbers_for_the_same_seed(name):
 def test_a_vector_env_equals_single_envs_from_the_same_states(name):
     n = 3
     family = load_family(name)
+    if any(param.changes for param in family.params):
+        pytest.skip("when something happens in an episode is drawn for every simulation")
     tasks = [held_out(family, i % family.n_test) for i in range(n)]
     vector, singles = make_vec(name, n, tasks=tasks), [FamilyEnv(family, task) for task in tasks]
     vector.reset(seed=0)
@@ -279,7 +281,7 @@ def test_a_vector_env_equals_single_envs_from_the_same_states(name):
             np.testing.assert_array_equal(info["final_obs"][i] if ended else obs[i], o)
             assert (reward[i], terminated[i], truncated[i]) == (r, te, tr)
             terms = (info["final_info"] if ended else info)["reward_terms"]
-            assert {k: v[i] for k, v in terms.items()} == inf["reward_terms"]
+            assert {k: v[i] for k, v in terms.items()} == pytest.approx(inf["reward_terms"], rel=1e-12)
             live[i] = not ended
     assert not live.any()
 

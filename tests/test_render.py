@@ -273,7 +273,7 @@ def test_a_page_can_hold_every_familys_robot(family, tmp_path):
     rollout = Rollout(tasks[0], "episode 1", np.array(states), np.ones(3), False, None)
     write_page([[rollout]], family, tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_size > 500_000
-    assert robot_shapes(family.model)
+    assert robot_shapes(family.portrait)
 
 
 # Live.

@@ -10,7 +10,7 @@ from metarl.envs.actions import Around
 from metarl.envs.distributions import OneWeak, Uniform
 from metarl.envs.families.packages import robot_file
 from metarl.envs.family import TaskFamily
-from metarl.envs.markers import HARM, Marker
+from metarl.envs.markers import HARM, Marker, weak_size
 from metarl.envs.mjcf import load_spec
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
@@ -118,9 +118,16 @@ class Go1(TaskFamily):
         at, ahead = data.body(TRUNK).xpos, data.body(TRUNK).xmat.reshape(3, 3)[:, 0]
         start = at + np.array([0, 0, 0.25])
         arrow = Marker("arrow", tuple(start), (0.015,), to=tuple(start + 0.5 * task["velocity"] * ahead))
-        strengths = zip(LEGS, np.ravel(task.get("strength", 1.0) * np.ones(4)), strict=True)
-        weak = [data.body(f"{leg}_thigh").xpos for leg, strength in strengths if strength < 0.9]
-        return (arrow, *(Marker("sphere", tuple(place), (0.05,), colour=HARM) for place in weak))
+        if not any(param.name == "strength" for param in self.params):
+            return (arrow,)
+        lost = [(leg, 1 - strength) for leg, strength in zip(LEGS, task["strength"], strict=True)]
+        return (
+            arrow,
+            *(
+                Marker("sphere", tuple(data.body(f"{leg}_thigh").xpos), (weak_size(0.07, x),), colour=HARM)
+                for leg, x in lost
+            ),
+        )
 
 
 class Go1Velocity(Go1):

@@ -185,7 +185,7 @@ class X2Goal(X2):
 
     def goal(self, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """The hidden point, (3,) or (N, 3) m."""
-        return np.stack([task["goal_x"], task["goal_y"], HEIGHT + np.asarray(task["goal_z"])], axis=-1)
+        return np.stack([task["goal_x"], task["goal_y"], HEIGHT + task["goal_z"]], axis=-1)
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """The point."""

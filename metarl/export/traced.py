@@ -81,7 +81,13 @@ def sensing_difference(content: bytes, family: TaskFamily) -> float:
 def sensing_inputs(sim: BatchSim, action: np.ndarray) -> Callable[[str], np.ndarray]:
     """What goes into a sensing graph, by its name: of one simulation that was stepped by an action."""
     r = sim.readings
-    known = {ACTION: action, f"{BEFORE}qpos": r.qpos_before, "qpos": r.qpos, "qvel": r.qvel}
+    known = {
+        ACTION: action,
+        f"{BEFORE}{ACTION}": r.action_before,
+        f"{BEFORE}qpos": r.qpos_before,
+        "qpos": r.qpos,
+        "qvel": r.qvel,
+    }
     known |= {f"{BEFORE}{name}": value for name, value in r.before.items()}
     known |= {f"{TASK}{name}": value for name, value in sim.task_values.items()}
     return lambda name: known[name] if name in known else r.field(name)

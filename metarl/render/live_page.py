@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from metarl.envs import Choice, Either, InputError, LogUniform, Marker, Param, Task, TaskFamily
-from metarl.envs.sensing import TASK, marker_graph, sensing_graph
+from metarl.envs.sensing import ACTION, BEFORE, TASK, marker_graph, sensing_graph
 from metarl.envs.trace import Graph, TraceError
 from metarl.envs.variation import follower, following
 from metarl.errors import plain
@@ -82,6 +82,8 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
         sensing = sensing_graph(family)
     except TraceError as error:
         raise InputError(f"{family.name} cannot be put into a page: {error}") from None
+    if f"{BEFORE}{ACTION}" in sensing.inputs:
+        raise InputError(f"{family.name} reads the action before, which a live page does not keep")
     content = to_onnx(sensing, family.name)
     difference = sensing_difference(content, family)
     if not difference <= TOLERANCE:  # nor if it is not a number
