@@ -75,6 +75,7 @@ class BatchSim:
         family = self.family
         self._controls, self._rest = family.controls, _late_controls(family)
         self._events = Events(family.params, family.pushes, n_sims, family.dt, family.horizon)
+        self._pushed = {push: push.dofs(family.model) for push in family.pushes}
         self._sensing = Sensing(family.sensors, family.parts, n_sims, family.dt) if family.sensors else None
         self._seen = np.zeros((n_sims, family.obs_dim), np.float32)
         self._given: dict[str, np.ndarray] = {}  # the tasks' numbers, where `_task_values` are those of now
@@ -207,9 +208,7 @@ class BatchSim:
         Returns:
             obs (N, obs_dim) float32 of all simulations.
         """
-        family = self.family
-        wanted = {"task": self._given} if "initial_state" in family.asks_task else {}
-        qpos, qvel = family.initial_state(rng, self.n_sims, **wanted)
+        qpos, qvel = self.family.draw_states(rng, self.n_sims, self._given)
         ids = np.arange(self.n_sims) if mask is None else np.flatnonzero(mask)
         return self.set_state(qpos[ids], qvel[ids], ids, rng)
 
@@ -295,7 +294,7 @@ class BatchSim:
         for name, (ids, numbers) in self._events.due_numbers(self.elapsed, mask).items():
             self._change(ids, {name: numbers})
         for push, ids, velocity in self._events.due_pushes(self.elapsed, mask):
-            self._readings.qvel[np.ix_(ids, push.dofs(self.family.model))] += velocity
+            self._readings.qvel[np.ix_(ids, self._pushed[push])] += velocity
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance simulations by one step of `frame_skip` physics substeps.
@@ -349,8 +348,7 @@ class BatchSim:
             for array in (obs, reward, *terms.values()):
                 array[failed] = 0.0
         np.copyto(self._seen, obs, where=where)
-        wanted = {"task": self._task_values} if "terminated" in family.asks_task else {}
-        terminated = family.terminated(r, **wanted) | failed
+        terminated = family.has_ended(r, self._task_values) | failed
         truncated = (self.elapsed >= family.horizon) & ~terminated
         return Step(obs, reward, terms, terminated, truncated, failed)
 

@@ -172,7 +172,7 @@ def _compiles(family: TaskFamily) -> str | None:
 def _shapes(family: TaskFamily) -> str | None:
     sim = _started(family)
     r, zero = sim.readings, _zeros(family, N)
-    qpos, qvel = family.initial_state(np.random.default_rng(0), N)
+    qpos, qvel = family.draw_states(np.random.default_rng(0), N, sim.task_values)
     wanted = {"qpos": (N, family.model.nq), "qvel": (N, family.model.nv)}
     for name, value in (("qpos", qpos), ("qvel", qvel)):
         if np.shape(value) != wanted[name]:
@@ -185,7 +185,7 @@ def _shapes(family: TaskFamily) -> str | None:
             return (
                 f"reward term {name!r} has shape {np.shape(term)}: it must be ({N},), one number a simulation"
             )
-    ended = _ended(family, sim)
+    ended = family.has_ended(r, sim.task_values)
     if np.shape(ended) != (N,) or np.asarray(ended).dtype != bool:
         return f"terminated must give ({N},) bool, not {np.shape(ended)} {np.asarray(ended).dtype}"
     success = family.success(r, sim.task_values)
@@ -229,7 +229,7 @@ def _pure(family: TaskFamily) -> str | None:
     r.qpos_before, r.before = locked(live.qpos_before), {k: locked(v) for k, v in live.before.items()}
     task = {name: locked(value) for name, value in sim.task_values.items()}
     try:
-        family.observe(r), family.reward(r, locked(_zeros(family, N)), task), _ended(family, sim, r, task)
+        family.observe(r), family.reward(r, locked(_zeros(family, N)), task), family.has_ended(r, task)
         family.success(r, task)
     except ValueError as error:
         if "read-only" in str(error):
@@ -391,17 +391,6 @@ def _actions(family: TaskFamily) -> np.ndarray:
 
 def _zeros(family: TaskFamily, n: int) -> np.ndarray:
     return np.zeros((n, family.action_dim))
-
-
-def _ended(
-    family: TaskFamily,
-    sim: BatchSim,
-    r: Readings | None = None,
-    task: dict[str, np.ndarray] | None = None,
-) -> np.ndarray:
-    """Which simulations have failed, by what is read of them now."""
-    known = {"task": task or sim.task_values} if "terminated" in family.asks_task else {}
-    return family.terminated(r or sim.readings, **known)
 
 
 def _still(family: TaskFamily) -> TaskFamily:

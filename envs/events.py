@@ -79,11 +79,9 @@ class Events:
                 when = self._recurring(rng, param.every)
                 drawn.append((when, _renewed(rng, param, now, when.shape[1])))
             else:
-                low, high = (
-                    (x / self._dt for x in param.when)
-                    if param.when
-                    else (n_ * self._horizon for n_ in (0.25, 0.5))
-                )
+                seconds = self._horizon * self._dt
+                low, high = param.when or (seconds / 4, seconds / 2)
+                low, high = low / self._dt, high / self._dt
                 drawn.append((np.rint(rng.uniform(low, high, (n, 1))).astype(int), now[:, None].copy()))
         for push in self.pushes:
             when = self._recurring(rng, push.every)
@@ -131,10 +129,9 @@ def _renewed(rng: np.random.Generator, param: Param, now: np.ndarray, m: int) ->
     size = int(np.prod(now.shape[1:], dtype=int))
     out = np.repeat(now[:, None], m, axis=1)
     unknown = np.ones(len(now), bool)
-    for dist in (param.train, param.test, param.ood):
-        if dist is not None:
-            drawn = dist.sample(rng, (len(now) * m, size)).reshape(out.shape)
-            mine = unknown & dist.contains(now).reshape(len(now), -1).all(axis=1)
-            out[mine] = drawn[mine]
-            unknown &= ~mine
+    for dist in param.ranges:
+        drawn = dist.sample(rng, (len(now) * m, size)).reshape(out.shape)
+        mine = unknown & dist.contains(now).reshape(len(now), -1).all(axis=1)
+        out[mine] = drawn[mine]
+        unknown &= ~mine
     return out

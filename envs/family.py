@@ -196,10 +196,22 @@ class TaskFamily:
         return self.action.controls(self.model)
 
     @cached_property
-    def asks_task(self) -> frozenset[str]:
+    def _asks_task(self) -> frozenset[str]:
         """Those of `initial_state` and `terminated` that want to know the task."""
         known = ("initial_state", "terminated")
         return frozenset(n for n in known if "task" in inspect.signature(getattr(self, n)).parameters)
+
+    def draw_states(
+        self, rng: np.random.Generator, n: int, task: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`initial_state`, which is given the tasks if it wants them."""
+        known = {"task": task} if "initial_state" in self._asks_task else {}
+        return self.initial_state(rng, n, **known)
+
+    def has_ended(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """`terminated`, which is given the tasks if it wants them."""
+        known = {"task": task} if "terminated" in self._asks_task else {}
+        return self.terminated(r, **known)
 
     @cached_property
     def told_params(self) -> tuple[Param, ...]:
@@ -233,11 +245,6 @@ class TaskFamily:
     def action_dim(self) -> int:
         """Number of actuators."""
         return self.model.nu
-
-    @cached_property
-    def action_map(self) -> tuple[np.ndarray, np.ndarray]:
-        """Middle and scale, (action_dim,) each, of the controls: control = middle + scale * action."""
-        return self.controls.middle, self.controls.scale
 
     @cached_property
     def parts(self) -> dict[str, slice]:

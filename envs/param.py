@@ -63,6 +63,11 @@ class Param:
                 check_span(self.name, name, getattr(self, name))
 
     @property
+    def ranges(self) -> tuple[Distribution, ...]:
+        """What its numbers may be drawn from, in any split."""
+        return tuple(dist for dist in (self.train, self.test, self.ood) if dist is not None)
+
+    @property
     def changes(self) -> bool:
         """Whether its numbers change within an episode."""
         return bool(self.every or self.change)

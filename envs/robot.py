@@ -59,7 +59,7 @@ def _compiled(spec: mujoco.MjSpec) -> mujoco.MjModel:
 
 def _keep_controls(spec: mujoco.MjSpec, param: Param) -> None:
     """Let actuators remember controls for as long as they may be late."""
-    longest = max(d.high for d in (param.train, param.test, param.ood) if d is not None)
+    longest = max(dist.high for dist in param.ranges)
     samples = int(np.ceil(longest / spec.option.timestep)) + 1
     for actuator in spec.actuators:
         if param.objects is None or actuator.name in param.objects:

@@ -55,8 +55,7 @@ def sensing_graph(family: TaskFamily) -> Graph:
         graph.labels["terms"] = tuple(terms)
         graph.output("terms", np.stack(list(terms.values()), axis=1).astype(np.float64))
         graph.output("reward", np.stack(list(terms.values())).sum(axis=0).astype(np.float32))
-        known = {"task": task} if "terminated" in family.asks_task else {}
-        graph.output("terminated", family.terminated(r, **known))
+        graph.output("terminated", family.has_ended(r, task))
         success = family.success(r, task)
         if success is not None:
             graph.output("success", success)

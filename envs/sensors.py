@@ -76,7 +76,3 @@ class Sensing:
     def _measure(self) -> np.ndarray:
         late = self.past[self._ago, :, self._column].T
         return late + self.offset + self.noise * self.rng.standard_normal(self.offset.shape)
-
-    def arrays(self) -> list[np.ndarray]:
-        """What measurements go by, live."""
-        return [self.offset, self.past]

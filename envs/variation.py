@@ -55,6 +55,7 @@ FIELDS: dict[str, Field] = {
     "opt.gravity": Field(None),  # m/s^2
     "opt.wind": Field(None),  # m/s; the medium has a density (kg/m^3)
 }
+INERTIAL = dict.fromkeys(("body_mass", "body_inertia", "body_ipos", "body_iquat"))
 PAYLOAD, PLACE, FLOOR = "payload", "payload_pos", "floor_friction"
 TOGETHER: dict[str, Field] = {
     # all that a motor or servo does, at any speed, and the most it can do
@@ -62,16 +63,9 @@ TOGETHER: dict[str, Field] = {
         ACTUATOR, stored={"actuator_gainprm": None, "actuator_biasprm": None, "actuator_forcerange": None}
     ),
     "servo_gain": Field(ACTUATOR, stored={"actuator_gainprm": (0,), "actuator_biasprm": (1,)}),  # kp alone
-    FLOOR: Field(
-        GEOM, stored={"geom_friction": None}
-    ),  # of geoms whose friction counts whatever touches them
-    # A point of so many kg on a body, and where it is from the body's centre of mass, m in the body's frame.
-    PAYLOAD: Field(
-        BODY, stored={"body_mass": None, "body_inertia": None, "body_ipos": None, "body_iquat": None}
-    ),
-    PLACE: Field(
-        BODY, stored={"body_mass": None, "body_inertia": None, "body_ipos": None, "body_iquat": None}
-    ),
+    FLOOR: Field(GEOM, stored={"geom_friction": None}),  # of geoms whose own friction always counts
+    PAYLOAD: Field(BODY, stored=INERTIAL),  # kg, of a point on a body
+    PLACE: Field(BODY, stored=INERTIAL),  # m, where it is from the centre of mass, in the body's frame
 }
 ROWS = FIELDS | TOGETHER
 

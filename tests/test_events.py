@@ -8,6 +8,7 @@ import pytest
 
 from metarl.envs import BatchSim, InputError, Param, TaskFamily, Uniform
 from metarl.envs.actions import Around, Increment
+from metarl.envs.check import check
 from metarl.envs.events import Push
 from metarl.envs.sensors import Sensor
 
@@ -223,3 +224,20 @@ def test_what_cannot_be_is_said_in_one_line(wrong, said):
     with pytest.raises(InputError, match=said) as error:
         wrong()
     assert "\n" not in str(error.value)
+
+
+def test_initial_states_and_ends_are_given_the_task_where_they_ask_for_it_and_check_knows():
+    class Asks(Robot):
+        def initial_state(self, rng, n, task):
+            qpos, qvel = super().initial_state(rng, n)
+            qpos[:, 7] = task["goal"]
+            return qpos, qvel
+
+        def terminated(self, r, task):
+            return np.abs(r.qpos[:, 7] - task["goal"]) > 0.5
+
+    sim = started(Asks())
+    np.testing.assert_allclose(sim.readings.qpos[:, 7], sim.task_values["goal"])
+    assert not still(sim).terminated.any()
+    found = {finding.law: finding.problem for finding in check(Asks())}
+    assert found["functions give arrays of the right shape"] is None

@@ -188,7 +188,7 @@ def test_a_memory_that_grows_is_refused(tmp_path):
 def test_a_runner_acts_in_the_simulator_as_the_policy_does(exported):
     agent, path = exported
     runner, sims = Runner(path), [BatchSim(agent.family, 1, 1) for _ in range(2)]
-    middle, half = agent.family.action_map
+    middle, half = agent.family.controls.middle, agent.family.controls.scale
     obs, rewards, firsts = [], [np.zeros(1)] * 2, [True, True]
     for sim in sims:
         sim.set_tasks(agent.family.tasks("test")[:1])

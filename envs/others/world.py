@@ -79,8 +79,9 @@ class OthersWorld:
         ids, tasks = np.arange(self.n_sims) if ids is None else np.asarray(ids), self.family.given(tasks)
         if len(tasks) != len(ids):
             raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
+        new = self.family.stack(tasks)
         for param in self.family.params:
-            param.check(self.family.stack(tasks)[param.name])
+            param.check(new[param.name])
         if not self.tasks:
             self.tasks = [tasks[0]] * self.n_sims
             ids = ids if len(ids) == self.n_sims else np.arange(self.n_sims)

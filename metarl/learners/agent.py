@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import torch
+from torch import Tensor
 from typing_extensions import Self, TypeIs
 
 from metarl import ranks
@@ -543,3 +544,14 @@ def _device(name: str) -> str:
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device {name!r} is not supported; use cpu or cuda")
     return name
+
+
+def as_rewards(reward: float | np.ndarray | None, n: int) -> Tensor:
+    """What the last step gave, as a row's each, (n,) float32.
+
+    Raises:
+        InputError: nobody said it, or it is not a number.
+    """
+    if reward is None or np.isnan(reward).any():
+        raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
+    return torch.from_numpy(np.broadcast_to(np.float32(reward), n).copy())

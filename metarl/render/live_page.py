@@ -153,9 +153,9 @@ def _plot(family: TaskFamily, sensing: Graph) -> dict[str, Any]:
 def _task(family: TaskFamily, task: Task, seed: int) -> dict[str, Any]:
     """What the task's numbers are and do, how actions are carried out, and how episodes begin."""
     rng = np.random.default_rng(seed)
-    qpos, qvel = family.initial_state(rng, N_STARTS)
+    qpos, qvel = family.draw_states(rng, N_STARTS, family.stack([task] * N_STARTS))
     model = family.model
-    middle, scale = family.action_map
+    middle, scale = family.controls.middle, family.controls.scale
     return {
         "dt": family.dt,
         "timestep": model.opt.timestep,

@@ -91,12 +91,12 @@ def _check_steps(family: TaskFamily) -> None:
     """
     sim, rng = BatchSim(family, 1, 1), np.random.default_rng(0)
     sim.start(rng)
-    model, (middle, scale) = sim.model_of(0), family.action_map
+    model, controls = sim.model_of(0), family.controls
     data = mujoco.MjData(model)
     data.qpos[:], data.qvel[:] = sim.readings.qpos[0], sim.readings.qvel[0]
     for action in rng.uniform(-1, 1, (STEPS, 1, family.action_dim)):
         sim.step(action)
-        data.ctrl[:] = middle + scale * action[0]
+        data.ctrl[:] = controls.of(action[0], data.ctrl)
         mujoco.mj_step(model, data, family.frame_skip)
         if not np.allclose(data.qpos, sim.readings.qpos[0], atol=SAME, equal_nan=True):
             raise InputError(
@@ -204,7 +204,9 @@ def _view(family: TaskFamily) -> dict[str, Any]:
     """From where to look, how far the robot reaches, and the size of the floor's tiles, m."""
     model, view = family.model, family.view
     data = mujoco.MjData(model)
-    data.qpos[:] = family.initial_state(np.random.default_rng(0), 1)[0][0]
+    data.qpos[:] = family.draw_states(np.random.default_rng(0), 1, family.stack(family.tasks("test")[:1]))[0][
+        0
+    ]
     mujoco.mj_forward(model, data)
     moving = np.flatnonzero(model.body_dofnum)
     root = data.xipos[moving[0]] if len(moving) else np.zeros(3)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -48,15 +49,9 @@ class Recorder(BatchSim):
         errors: (T, N), how far from what is asked; empty where the family does not say.
     """
 
-    def set_state(
-        self,
-        qpos: np.ndarray,
-        qvel: np.ndarray,
-        ids: np.ndarray | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> np.ndarray:
+    def set_state(self, *args: Any, **kwargs: Any) -> np.ndarray:
         """Start new episodes, and a new recording."""
-        obs = super().set_state(qpos, qvel, ids, rng)
+        obs = super().set_state(*args, **kwargs)
         self.states = [self.state.copy()]
         self.errors: list[np.ndarray] = []
         return obs

@@ -13,7 +13,7 @@ from metarl.envs import InputError, Task, World, simulate
 from metarl.export.graph import RememberingGraph
 from metarl.learners.acting import NOTHING, Acting
 from metarl.learners.adapter import EPISODES, column_title
-from metarl.learners.agent import as_rows, is_env
+from metarl.learners.agent import as_rewards, as_rows, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
 from metarl.learners.pupil import Pupil
@@ -284,10 +284,7 @@ class MetaLSTMPolicy(Acting):
         if episode_start is None:
             episode_start = np.full(len(rows), state is None)
         if state is not None:
-            if reward is None or np.isnan(reward).any():
-                raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
-            received = np.broadcast_to(np.float32(reward), len(rows)).copy()
-            player.state = state.rewarded(torch.from_numpy(received))
+            player.state = state.rewarded(as_rewards(reward, len(rows)))
         elif self.state is not None:
             player.state = self.state.expand(len(rows))
         with torch.inference_mode():

@@ -11,7 +11,7 @@ import torch
 
 from metarl.envs import InputError, Task, World, simulate
 from metarl.learners.adapter import ADAPTING, column_title
-from metarl.learners.agent import Agent, as_rows, is_env
+from metarl.learners.agent import Agent, as_rewards, as_rows, is_env
 from metarl.learners.meta_model.config import MetaModelConfig
 from metarl.learners.meta_model.learner import MetaModelLearner
 from metarl.learners.meta_model.planner.icem import colours
@@ -254,10 +254,7 @@ class MetaModelPolicy:
         if episode_start is None:
             episode_start = np.full(len(rows), state is None)
         if state is not None:
-            if reward is None or np.isnan(reward).any():
-                raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
-            received = torch.as_tensor(np.broadcast_to(np.float32(reward), len(rows)).copy())
-            player.state = {**state.state, "last/reward": received}
+            player.state = {**state.state, "last/reward": as_rewards(reward, len(rows))}
         elif self.state is not None:
             player.state = {k: x.expand(len(rows), *x.shape[1:]) for k, x in self.state.state.items()}
         first = np.atleast_1d(np.asarray(episode_start, bool))
