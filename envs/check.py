@@ -125,7 +125,23 @@ def remarks(family: TaskFamily) -> Iterator[str]:
             f"contacts are elliptic with impratio {model.opt.impratio:g}: pyramidal ones with 1 step up to 3 "
             "times as fast; change them in `edit`"
         )
+    yield from _mass_remarks(family.portrait)
     yield from _pose_remarks(family)
+
+
+def _mass_remarks(model: mujoco.MjModel) -> Iterator[str]:
+    """Bodies whose mass lies beside what one sees of them.
+
+    A body of an MjSpec that is given its inertia and no `ipos` has its centre of mass as far from itself as it
+    is from its parent, and MuJoCo says nothing.
+    """
+    for b in np.flatnonzero(model.body_mass > 0):
+        shapes = np.flatnonzero((model.geom_bodyid == b) & (model.geom_rbound > 0))
+        away = np.linalg.norm(model.geom_pos[shapes] - model.body_ipos[b], axis=1)
+        if len(shapes) and (away > 2 * model.geom_rbound[shapes]).all():
+            name = _name(model, mujoco.mjtObj.mjOBJ_BODY, int(b))
+            place = " ".join(f"{x:.3g}" for x in model.body_ipos[b])
+            yield f"the mass of {name} lies outside of it, at {place} m: give its inertia an `ipos`"
 
 
 def _pose_remarks(family: TaskFamily) -> Iterator[str]:

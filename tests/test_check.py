@@ -7,8 +7,9 @@ import pytest
 
 from metarl.cli import main
 from metarl.envs import FAMILIES, load_family
-from metarl.envs.check import CHECKS, check
+from metarl.envs.check import CHECKS, check, remarks
 from metarl.envs.families.half_cheetah import HalfCheetahVel
+from metarl.envs.families.quadrotor import X2Hover
 
 GOOD = """
 import numpy as np
@@ -176,6 +177,20 @@ def test_a_task_that_can_be_seen_is_found():
     assert (
         "can be seen in the observation, number 17"
         in found["the task cannot be seen in the first observation"]
+    )
+
+
+class Lopsided(X2Hover):
+    """A quadrotor whose mass is as far above it as it is above the ground."""
+
+    def edit(self, spec):
+        spec.body("x2").ipos = [np.nan] * 3
+
+
+def test_mass_beside_what_one_sees_is_found():
+    assert not any("mass" in remark for remark in remarks(X2Hover()))
+    assert "the mass of x2 lies outside of it, at 0 0 1 m: give its inertia an `ipos`" in list(
+        remarks(Lopsided())
     )
 
 

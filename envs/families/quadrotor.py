@@ -54,7 +54,7 @@ class X2(TaskFamily):
         floor.rgba = (0.8, 0.82, 0.84, 1)
         body = spec.worldbody.add_body(name="x2", pos=(0, 0, HEIGHT))
         body.add_freejoint(name="free")
-        body.mass, body.explicitinertial = MASS, True
+        body.mass, body.ipos, body.explicitinertial = MASS, (0, 0, 0), True
         body.inertia = (0.0365, 0.0254, 0.0598)
         self._add_shape(body)
         for name, (x, y) in zip(ROTORS, product((1, -1), (1, -1)), strict=True):
