@@ -132,8 +132,8 @@ def remarks(family: TaskFamily) -> Iterator[str]:
 def _mass_remarks(model: mujoco.MjModel) -> Iterator[str]:
     """Bodies whose mass lies beside what one sees of them.
 
-    A body of an MjSpec that is given its inertia and no `ipos` has its centre of mass as far from itself as it
-    is from its parent, and MuJoCo says nothing.
+    A body of an MjSpec that is given its inertia and no `ipos` has its centre of mass as far from itself as
+    it is from its parent, and MuJoCo says nothing.
     """
     for b in np.flatnonzero(model.body_mass > 0):
         shapes = np.flatnonzero((model.geom_bodyid == b) & (model.geom_rbound > 0))

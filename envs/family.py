@@ -386,9 +386,9 @@ class TaskFamily:
             columns[p.name] = p.distribution(split).sample(rng, (n, self.size(p)))
         return [Task({p.name: self._shape(p, columns[p.name][i]) for p in self.params}) for i in range(n)]
 
-    def words(self, task: Task) -> str:
-        """A task in a few words: "velocity 2.5 m/s", "body_mass *0.31 to *2.9"."""
-        return ", ".join(p.words(np.ravel(task[p.name])) for p in self.params)
+    def words(self, task: Task, changing: bool = False) -> str:
+        """A task in a few words: "velocity 2.5 m/s", "body_mass *0.31 to *2.9"; or what changes of it."""
+        return ", ".join(p.words(np.ravel(task[p.name])) for p in self.params if p.changes or not changing)
 
     def ranked(self, tasks: Sequence[Task]) -> list[Task]:
         """Tasks from low to high by the mean of their first parameter's numbers."""

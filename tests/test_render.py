@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import mujoco
@@ -11,11 +12,14 @@ import numpy as np
 import pytest
 from helpers import SMALL_MAML, SMALL_RECURRENT
 
+from metarl import MetaLSTM, MetaLSTMConfig
 from metarl.cli import main
 from metarl.envs import FAMILIES, BatchSim, Marker, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.render import Rollout, record_rollouts, telling_tasks, write_page
 from metarl.render.clip import MAX_FPS, Film
+from metarl.render.extent import Frame, extent
+from metarl.render.lane import Lane
 from metarl.render.session import Session
 from metarl.render.shapes import marker_shape, robot_shapes
 from metarl.runs.run_folder import RunFolder
@@ -223,6 +227,23 @@ def test_an_ended_rollout_waits_for_the_others(gl):
     assert not np.array_equal(frames[10], frames[12])
 
 
+def test_what_breaks_in_mid_episode_is_whole_before_and_marked_after(gl):
+    small = MetaLSTMConfig(n_trials=2, n_episodes=1, core="lstm", width=8, hidden=8)
+    agent = MetaLSTM("HalfCheetahBreaks", small, n_threads=1)
+    family, task = agent.family, agent.family.tasks("test")[0]
+    ((rollout,),) = record_rollouts(agent, [task], (0,))
+    words = [family.words(rollout.task_at(t), changing=True) for t in range(rollout.n_steps + 1)]
+    breaks = words.index(words[-1])
+    assert set(words) == {words[0], words[-1]} and 50 <= breaks <= 100
+    assert rollout.task_at(rollout.n_steps) == task != rollout.task_at(0)
+    film = Film([[rollout]], family, 96, 64)
+    marked = [
+        not np.array_equal(film.renderer.frame(rollout.states[t]), film._picture(rollout, t)) for t in (0, -1)
+    ]
+    film.close()
+    assert marked == [False, True]
+
+
 def test_a_clip_that_is_interrupted_leaves_nothing_behind(runs, gl, monkeypatch):
     monkeypatch.setattr(Film, "frames", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
     before = sorted(runs.iterdir())
@@ -252,6 +273,36 @@ def test_a_page_plays_offline_in_a_browser_and_complains_of_nothing(runs, chromi
     assert "<title>metarl: SparsePointGoal</title>" in done.stdout and "<canvas" in done.stdout
     hosts = set(re.findall(r'"url":"\w+://([^/"]+)', log.read_text()))
     assert not [host for host in hosts if not host.endswith(FROM_CHROME)]
+
+
+class Nowhere:
+    """A scene that counts what is put into it."""
+
+    def __init__(self):
+        self.made: list[str] = []
+
+    def __getattr__(self, name):
+        return lambda at, *_, **__: self.made.append(at) or SimpleNamespace()
+
+
+def test_a_page_makes_a_marker_anew_where_it_looks_otherwise_and_only_there():
+    class Turning(Marked):
+        def markers(self, task, data):
+            ahead = 1.0 if data.qpos[0] < 0.1 else -1.0
+            still = Marker("sphere", (float(data.qpos[0]), 0.0, 0.5), (0.2,))
+            return still, Marker("arrow", still.position, (0.03,), to=(data.qpos[0] + ahead, 0.0, 0.5))
+
+    family, scene = Turning(), Nowhere()
+    rollout = _rollout(family)
+    seen = extent(rollout, family)
+    lane = Lane(scene, "lane", rollout, family, seen, Frame.around([seen]))
+    for t in range(21):
+        lane.show(t)
+    assert [name for name in scene.made if "marker" in name] == [
+        "lane/marker0",
+        "lane/marker1",
+        "lane/marker1",
+    ]
 
 
 def test_a_page_needs_no_opengl(runs, monkeypatch):

@@ -142,6 +142,9 @@ class Film:
     ) -> None:
         now = min(t, rollout.n_steps)
         canvas.paste(Image.fromarray(self._picture(rollout, now)), (left, top))
+        if rollout.tasks:
+            words = f"now {self.family.words(rollout.task_at(now), changing=True)}"
+            draw.text((left + 8, top + 8), _fit(plain(words), self.width - 16, 14), INK, _font(14))
         middle = top + self.height + BAR / 2
         value = f"return {rollout.reward[:now].sum():.1f}"
         if rollout.error is not None and now:
@@ -160,9 +163,9 @@ class Film:
 
     def _picture(self, rollout: Rollout, now: int) -> np.ndarray:
         if now < rollout.n_steps:
-            return self.renderer.frame(rollout.states[now], rollout.task)
+            return self.renderer.frame(rollout.states[now], rollout.task_at(now))
         if id(rollout) not in self._last:
-            self._last[id(rollout)] = self.renderer.frame(rollout.states[now], rollout.task)
+            self._last[id(rollout)] = self.renderer.frame(rollout.states[now], rollout.task_at(now))
         return self._last[id(rollout)]
 
     def _strip(

@@ -1,6 +1,7 @@
 """A rollout in a page's 3D scene."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from textwrap import shorten
 from typing import Any
 
@@ -46,7 +47,7 @@ class Lane:
         self.node = scene.add_frame(name, show_axes=False)
         self._floor()
         self.bodies = self._robot()
-        self.markers: list[Any] = []
+        self.markers: dict[int, tuple[Marker, Any]] = {}  # around the origin, and on the page
         task = shorten(family.words(rollout.task), WORDS, placeholder=" …")
         self.words = plain(f"{task}; {rollout.title}")
         anchor = "center-right" if frame.follows else "top-center"
@@ -104,16 +105,23 @@ class Lane:
         self.node.position = (self.middle[0] - x, self.middle[1] - y, 0.0)
         for body, frame in self.bodies.items():
             frame.position, frame.wxyz = self.data.xpos[body], self.data.xquat[body]
-        self._mark(self.family.seen_markers(self.rollout.task, self.data))
+        self._mark(self.family.seen_markers(self.rollout.task_at(t), self.data))
         self.label.text = f"{self.words}: return {self.rollout.reward[:t].sum():.1f}"
 
     def _mark(self, markers: Sequence[Marker]) -> None:
-        if len(self.markers) != len(markers):
-            self.markers = [
-                self._add(f"{self.name}/marker{k}", marker_shape(m)) for k, m in enumerate(markers)
-            ]
-        for handle, marker in zip(self.markers, markers, strict=True):
-            handle.position = marker.position
+        for k, marker in enumerate(markers):
+            look = _look(marker)
+            if k not in self.markers or self.markers[k][0] != look:
+                self.markers[k] = look, self._add(f"{self.name}/marker{k}", marker_shape(look))
+            self.markers[k][1].position = marker.position
+
+
+def _look(marker: Marker) -> Marker:
+    """The marker around the origin; arrows to two centimetres, so that few of them are sent."""
+    if marker.to is None:
+        return replace(marker, position=(0.0, 0.0, 0.0))
+    x, y, z = (round(50 * (b - a)) / 50 for a, b in zip(marker.position, marker.to, strict=True))
+    return replace(marker, position=(0.0, 0.0, 0.0), to=(x, y, z))
 
 
 def _smooth(path: np.ndarray) -> np.ndarray:

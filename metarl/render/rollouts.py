@@ -24,6 +24,7 @@ class Rollout:
         success: whether it ended at its goal; None where the family does not say what that is.
         error: (L,) how far from what is asked, in the family's unit; None where it does not say.
         attention: (L, slots) how the external memory was read, mean over heads; None without one.
+        tasks: L + 1, the task as it was then, where numbers change within an episode; None elsewhere.
     """
 
     task: Task
@@ -34,11 +35,16 @@ class Rollout:
     success: bool | None
     error: np.ndarray | None = None
     attention: np.ndarray | None = None
+    tasks: Sequence[Task] | None = None
 
     @property
     def n_steps(self) -> int:
         """L, steps until it ended."""
         return len(self.reward)
+
+    def task_at(self, step: int) -> Task:
+        """What it was about before this step."""
+        return self.tasks[step] if self.tasks else self.task
 
 
 class Recorder(BatchSim):
@@ -47,23 +53,31 @@ class Recorder(BatchSim):
     Attributes:
         states: (T + 1, N, nstate).
         errors: (T, N), how far from what is asked; empty where the family does not say.
+        tasks_then: (T + 1, N), as they were; empty where nothing changes within an episode.
     """
 
     def set_state(self, *args: Any, **kwargs: Any) -> np.ndarray:
         """Start new episodes, and a new recording."""
         obs = super().set_state(*args, **kwargs)
-        self.states = [self.state.copy()]
+        self.states: list[np.ndarray] = []
         self.errors: list[np.ndarray] = []
+        self.tasks_then: list[list[Task]] = []
+        self._look()
         return obs
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance, and remember what came of it."""
         step = super().step(action, mask)
-        self.states.append(self.state.copy())
+        self._look()
         error = self.error()
         if error is not None:
             self.errors.append(error)
         return step
+
+    def _look(self) -> None:
+        self.states.append(self.state.copy())
+        if any(param.changes for param in self.family.params):
+            self.tasks_then.append([self.task_now(i) for i in range(self.n_sims)])
 
 
 def telling_tasks(family: TaskFamily, tasks: Sequence[Task]) -> list[Task]:
@@ -115,7 +129,14 @@ def record_rollouts(
         seen.append(adapter.collect(sim, rng))
         if column in columns:
             succeeded = None if sim.succeeded is None else sim.succeeded.copy()
-            taken[column] = adapter.title(column), sim.states, sim.errors, seen[-1], succeeded
+            taken[column] = (
+                adapter.title(column),
+                sim.states,
+                sim.errors,
+                sim.tasks_then,
+                seen[-1],
+                succeeded,
+            )
         if column < columns[-1]:
             adapter.deterministic = False
             adapter.adapt(adapter.collect(explorer, explore_rng) if adapter.shares_episodes else seen[-1])
@@ -132,6 +153,7 @@ def _rollout(
     title: str,
     states: list[np.ndarray],
     errors: list[np.ndarray],
+    tasks_then: list[list[Task]],
     episodes: Trajectories,
     succeeded: np.ndarray | None,
     attention: np.ndarray | None,
@@ -146,4 +168,5 @@ def _rollout(
         success=None if succeeded is None else bool(succeeded[k]),
         error=np.stack([error[k] for error in errors[:length]]) if errors else None,
         attention=attention,
+        tasks=[now[k] for now in tasks_then[: length + 1]] or None,
     )
