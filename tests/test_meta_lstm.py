@@ -217,6 +217,14 @@ def test_a_step_from_where_it_went_too_far_is_not_taken():
     assert all(torch.equal(p, before[k]) for k, p in learner.params.items())
 
 
+@pytest.mark.parametrize("imitation, far", [(0.0, 1.0), (0.5, 2.0), (0.9, 10.0), (1.0, np.inf)])
+def test_as_far_as_it_imitates_a_policy_may_move_farther(imitation, far):
+    learner = learner_of(replace(SMALL, target_kl=0.1))
+    learner.imitation = imitation
+    assert not learner._too_far({"kl": 0.15 * far * 0.99 if far < np.inf else 1e6})
+    assert far == np.inf or learner._too_far({"kl": 0.15 * far * 1.01})
+
+
 def test_one_step_in_a_strange_state_neither_pushes_nor_brakes():
     learner, trials = learner_of(), trials_of()
     decision = learner.policy.unroll(learner.params, learner.inputs(trials))

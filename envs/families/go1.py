@@ -40,7 +40,7 @@ class Go1(TaskFamily):
     recipes = (
         Recipe(
             "meta-lstm",
-            6_000_000,
+            4_000_000,
             {"teacher": 0.6, "imitate": 0.6, "init_std": 0.4, "min_std": 0.15, "gamma": 0.98},
         ),
     )

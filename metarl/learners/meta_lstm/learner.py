@@ -226,8 +226,12 @@ class MetaLSTMLearner:
         return {**means, "grad_norm": float(norm)}
 
     def _too_far(self, stats: Mapping[str, float]) -> bool:
-        """Whether the policy has moved too far from the one that acted; who only imitates cannot."""
-        return self.imitation < 1 and stats["kl"] > TOO_FAR * self.config.target_kl
+        """Whether the policy has moved too far from the one that acted.
+
+        As far as it imitates it may: else the rate would fall by what imitating moves it, and be gone when the
+        policy goes on by itself.
+        """
+        return stats["kl"] * (1 - self.imitation) > TOO_FAR * self.config.target_kl
 
     def _gradient(
         self, batch: Mapping[str, Tensor], index: Tensor
