@@ -10,6 +10,7 @@ from metarl import MetaLSTM, MetaLSTMConfig, evaluate
 from metarl.envs import Param, Uniform
 from metarl.envs.families.point import PointGoal
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
+from metarl.learners.ppo import release
 from metarl.policies.gaussian import log_prob
 from metarl.sampling.trajectories import Trials
 from metarl.threads import torch_threads
@@ -241,11 +242,12 @@ def test_one_step_in_a_strange_state_neither_pushes_nor_brakes():
     assert all(torch.equal(a, b) for a, b in zip(slopes, again, strict=True))
 
 
-def test_the_brake_is_released_slowly_and_saved():
-    learner = learner_of()
+def test_the_brake_is_released_the_sooner_the_less_the_policy_moves_and_saved():
+    assert release(0.04, 0.05) == 1.05 and release(0.02, 0.05) == 1.5
+    learner = learner_of(replace(SMALL, target_kl=1e3))
     learner.brake = 0.5
     learner.update(trials_of(), 0.0)
-    assert learner.brake == pytest.approx(0.525)
+    assert learner.brake == pytest.approx(0.75)
     other = learner_of()
     other.load_state_dict(learner.state_dict())
     assert other.brake == learner.brake

@@ -47,7 +47,7 @@ def _what(result: Evaluation, family: TaskFamily, column: int, known: References
         start = f"{when.capitalize()} ({result.episodes_used[column]} episodes, {paid})"
     else:
         start = when.capitalize()
-    start += f" on {n} {kind}{'s' * (n > 1)}"
+    start += f" on {n} {kind.replace('task', 'tasks') if n > 1 else kind}"
     told = ""
     if result.error is None:
         of, end = "its mean return is", ""

@@ -11,7 +11,7 @@ from metarl import ranks
 
 DUAL_CLIP = 3.0  # ratio beyond which an action pushes no longer, however bad it was
 TOO_FAR = 1.5  # times the target KL, where an iteration's learning stops
-BRAKE, RELEASE = 1.5, 1.05  # by which the learning rate falls after such a stop, and recovers
+BRAKE = 1.5  # by which the learning rate falls after such a stop
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ def surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: f
     # Schulman's estimate, never negative, of which no step contributes more than about 1.
     kl = (ratio - 1 - log_ratio.clamp(min=-2)).mean()
     return Surrogate(gain, kl, (ratio != clipped).float().mean())
+
+
+def release(kl: float, target: float) -> float:
+    """By how much the learning rate recovers after an iteration that went so far, and not too far."""
+    return 1.05 if kl > target / 2 else BRAKE
 
 
 def minibatches(n: int, epochs: int, count: int, generator: torch.Generator) -> Iterator[Tensor]:

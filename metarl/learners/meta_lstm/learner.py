@@ -22,7 +22,7 @@ from torch import Tensor
 from metarl import ranks
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
-from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, minibatches, remaining, surrogate
+from metarl.learners.ppo import BRAKE, TOO_FAR, minibatches, release, remaining, surrogate
 from metarl.learners.returns import discounted_past, gae, standardised
 from metarl.learners.shards import Shards, set_gradients
 from metarl.learners.teacher.config import TeacherConfig
@@ -136,7 +136,7 @@ class MetaLSTMLearner:
                     self.brake /= BRAKE
                     break
             else:
-                self.brake = min(1.0, self.brake * RELEASE)
+                self.brake = min(1.0, self.brake * release(steps[-1]["kl"], c.target_kl))
             self._take_in(trials)
         stats = {k: float(np.mean([s[k] for s in steps])) for k in steps[0]}
         explained = 1 - (batch["target"] - batch["value"]).var() / batch["target"].var().clamp(min=1e-8)
@@ -228,8 +228,8 @@ class MetaLSTMLearner:
     def _too_far(self, stats: Mapping[str, float]) -> bool:
         """Whether the policy has moved too far from the one that acted.
 
-        As far as it imitates it may: else the rate would fall by what imitating moves it, and be gone when the
-        policy goes on by itself.
+        As far as it imitates it may: else the rate would fall by what imitating moves it, and be gone when
+        the policy goes on by itself.
         """
         return stats["kl"] * (1 - self.imitation) > TOO_FAR * self.config.target_kl
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metarl import ranks
 from metarl.learners.checkpoint import copy_parameters
-from metarl.learners.ppo import BRAKE, RELEASE, TOO_FAR, minibatches, surrogate
+from metarl.learners.ppo import BRAKE, TOO_FAR, minibatches, release, surrogate
 from metarl.learners.returns import discounted_past, gae, standardised
 from metarl.learners.shards import Shards, set_gradients
 from metarl.learners.teacher.config import TeacherConfig
@@ -80,7 +80,7 @@ class Teacher:
         if steps[-1]["kl"] > TOO_FAR * c.target_kl:
             self.brake /= BRAKE
         else:
-            self.brake = min(1.0, self.brake * RELEASE)
+            self.brake = min(1.0, self.brake * release(steps[-1]["kl"], c.target_kl))
         self.normaliser.update(torch.from_numpy(lessons.obs).flatten(0, 1))
         self.log_std = ranks.mean(torch.from_numpy(lessons.log_std).mean((0, 1)), lessons.reward.size)
         return {**stats, **steps[-1], "adam_steps": float(len(steps)), "lr": lr}
