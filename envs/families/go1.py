@@ -23,7 +23,7 @@ LEGS = ("FL", "FR", "RL", "RR")
 MOTORS = {leg: tuple(f"{leg}_{part}" for part in ("hip", "thigh", "calf")) for leg in LEGS}
 STIFFNESS, DAMPING = 35.0, 0.5  # N m/rad and N m s/rad, of servos
 STRONGEST = 23.7, 23.7, 35.55  # N m, of a leg's motors
-LIFTED = 0.05  # m above the ground, of a foot's middle
+DOWN, LIFTED = 0.01, 0.05  # m above the ground, of a foot's middle
 FALLEN = 0.5, 0.14  # of the upward axis, and m above the ground
 
 
@@ -99,7 +99,7 @@ class Go1(TaskFamily):
             "level": -np.square(up[:, :2]).sum(axis=1),
             "bounce": -0.1 * np.square(velocity[:, 2]) - 0.01 * np.square(spin[:, :2]).sum(axis=1),
             "effort": -1e-4 * np.square(torque).sum(axis=1) - 5e-4 * np.abs(torque * moves).sum(axis=1),
-            "feet": -0.1 * self._dragging(r),
+            "steps": 0.2 * task["velocity"] * self._stepping(r),
             "jerks": -0.01 * np.square(action - r.action_before).sum(axis=1),
             "fall": -1.0 * self.terminated(r),
         }
@@ -107,12 +107,11 @@ class Go1(TaskFamily):
     derived = ("actuator_force", "geom_xpos")
     remembered = ("geom_xpos",)
 
-    def _dragging(self, r: Readings) -> np.ndarray:
-        """How fast feet move along the ground that are not lifted off it, (N,) m/s; all four together."""
-        feet = self._feet
-        at, step = r.field("geom_xpos")[:, feet], r.field("geom_xpos")[:, feet] - r.before["geom_xpos"][:, feet]
-        speed = np.linalg.norm(step[..., :2], axis=-1) / self.dt
-        return (speed * np.clip(1 - at[..., 2] / LIFTED, 0, 1)).sum(axis=1)
+    def _stepping(self, r: Readings) -> np.ndarray:
+        """How many feet are on their way, (N,): as far as they are lifted off the ground, and move."""
+        at, before = (x[:, self._feet] for x in (r.field("geom_xpos"), r.before["geom_xpos"]))
+        speed = np.linalg.norm((at - before)[..., :2], axis=-1) / self.dt
+        return (np.minimum(speed, 1) * np.clip((at[..., 2] - DOWN) / (LIFTED - DOWN), 0, 1)).sum(axis=1)
 
     @cached_property
     def _feet(self) -> np.ndarray:

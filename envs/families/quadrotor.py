@@ -114,11 +114,15 @@ class X2(TaskFamily):
         """Nearness, more of it within 15 cm, calm, and the price of a crash."""
         distance = self.error(r, task)
         return {
-            "near": np.exp(-2 * distance),
+            "near": self.nearness(distance),
             "there": 0.5 * np.exp(-np.square(distance / 0.15)),
             "calm": -0.02 * (np.square(r.qvel).sum(axis=1) + np.square(action).sum(axis=1)),
             "crash": -5.0 * self.terminated(r),
         }
+
+    def nearness(self, distance: np.ndarray) -> np.ndarray:
+        """What being so far away pays, (N,)."""
+        return np.exp(-2 * distance)
 
     def terminated(self, r: Readings) -> np.ndarray:
         """Within 10 cm of the ground, or more than 3 m away."""
@@ -168,7 +172,8 @@ class X2Hover(X2):
 class X2Goal(X2):
     """Fly to a hidden point up to 1 m away along each horizontal axis and 0.5 m up or down.
 
-    Reward as X2Hover's, with d the distance from that point. The robot itself does not vary.
+    1.5 - d + 0.5 exp(-(d / 0.15)^2) - 0.02 (|v|^2 + |w|^2 + |a|^2), -5 for a crash, with d the distance from
+    that point: far away, too, it tells which way is nearer. The robot itself does not vary.
     """
 
     params = (
@@ -178,7 +183,9 @@ class X2Goal(X2):
     )
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
-            "meta-lstm", 4_000_000, {"teacher": 0.4, "init_std": 0.3, "change_input": "all", "gamma": 0.98}
+            "meta-lstm",
+            2_500_000,
+            {"teacher": 0.2, "imitate": 0.15, "init_std": 0.3, "change_input": "all", "gamma": 0.98},
         ),
     )
     error = X2.error
@@ -186,6 +193,10 @@ class X2Goal(X2):
     def goal(self, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """The hidden point, (3,) or (N, 3) m."""
         return np.stack([task["goal_x"], task["goal_y"], HEIGHT + task["goal_z"]], axis=-1)
+
+    def nearness(self, distance: np.ndarray) -> np.ndarray:
+        """As much more for each metre, near or far, (N,)."""
+        return 1.5 - distance
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
         """The point."""
