@@ -387,8 +387,10 @@ class TaskFamily:
         return [Task({p.name: self._shape(p, columns[p.name][i]) for p in self.params}) for i in range(n)]
 
     def words(self, task: Task, changing: bool = False) -> str:
-        """A task in a few words: "velocity 2.5 m/s", "body_mass *0.31 to *2.9"; or what changes of it."""
-        return ", ".join(p.words(np.ravel(task[p.name])) for p in self.params if p.changes or not changing)
+        """A task in a few words: "velocity 2.5 m/s", "strength *0.3 of bthigh"; or what changes of it."""
+        shown = [p for p in self.params if p.changes or not changing]
+        labels = {name: variation.labels for name, variation in self.variations.items()}
+        return ", ".join(p.words(np.ravel(task[p.name]), labels.get(p.name, ())) for p in shown)
 
     def ranked(self, tasks: Sequence[Task]) -> list[Task]:
         """Tasks from low to high by the mean of their first parameter's numbers."""

@@ -100,10 +100,19 @@ class Param:
         """What its numbers do: "=" set, "*" scale, "+" are added."""
         return {"set": "=", "scale": "*", "add": "+"}[self.mode] if self.field else "="
 
-    def words(self, numbers: np.ndarray) -> str:
-        """Its numbers, or their range, for people."""
+    def words(self, numbers: np.ndarray, labels: Sequence[str] = ()) -> str:
+        """Its numbers, or their range, for people; or of what the one number is that is out of the ordinary.
+
+        Args:
+            numbers: (size,) of a task.
+            labels: of the numbers.
+        """
         signed = {"=": "{:.3g}", "*": "*{:.3g}", "+": "{:+.3g}"}[self.sign]
         low, high = signed.format(numbers.min()), signed.format(numbers.max())
+        odd = numbers != {"=": np.nan, "*": 1.0, "+": 0.0}[self.sign]
+        if labels and 0 < 2 * odd.sum() <= len(numbers) and np.ptp(numbers[odd]) == 0:
+            which = ", ".join(label for label, is_odd in zip(labels, odd, strict=True) if is_odd)
+            return f"{self.name} {signed.format(numbers[odd][0])} {self.unit}".rstrip() + f" of {which}"
         return f"{self.name} {low if low == high else f'{low} to {high}'} {self.unit}".rstrip()
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ A varied field is one row here. Parameters that vary the same numbers go one aft
 value in the model file, so that applying a task twice is applying it once.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -126,7 +127,7 @@ class Variation:
             raise InputError(f"{field} has no axis {axis}; use 0 to {width - 1}")
         columns = np.arange(width) if axis is None or field in TOGETHER else np.array([axis])
         index = (self.rows[:, None] * width + columns).ravel()
-        labels = [n if width == 1 else f"{n}.{i}" for n in names for i in columns]
+        labels = [(name, i) for name in names for i in columns]
         keep = np.ones(len(index), bool)
         if mode == "scale":  # scaling a zero changes nothing: such elements are not a parameter
             keep = value.ravel()[index] != 0
@@ -137,8 +138,9 @@ class Variation:
             self.number, self.labels = np.repeat(number, len(columns))[keep], list(groups)
         else:
             kept = [label for label, k in zip(labels, keep, strict=True) if k]
+            often = Counter(name for name, _ in kept)
             self.number = np.arange(len(kept)) if each else np.zeros(len(kept), int)
-            self.labels = kept if each else [field]
+            self.labels = [n if often[n] == 1 else f"{n}.{i}" for n, i in kept] if each else [field]
         self.size = len(self.labels)
         self.neutral = self._neutral()
         self.targets = self._targets(model)
@@ -269,7 +271,7 @@ def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) ->
         return [field], np.zeros(1, int)
     count = {BODY: model.nbody, JOINT: model.njnt, GEOM: model.ngeom, ACTUATOR: model.nu}[kind]
     first = 1 if kind is BODY else 0
-    known = [mujoco.mj_id2name(model, kind, i) or f"#{i}" for i in range(count)]
+    known = [mujoco.mj_id2name(model, kind, i) or _unnamed(model, kind, i) for i in range(count)]
     for name in objects or ():
         if name not in known[first:]:
             raise unknown(kind.name.removeprefix("mjOBJ_").lower(), name, known[first:])
@@ -279,6 +281,13 @@ def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) ->
     dofs = {j: np.flatnonzero(model.dof_jntid == j) for j in ids}
     names = [known[j] if len(d) == 1 else f"{known[j]}.{i}" for j, d in dofs.items() for i in range(len(d))]
     return names, np.concatenate(list(dofs.values()))
+
+
+def _unnamed(model: mujoco.MjModel, kind: mujoco.mjtObj, i: int) -> str:
+    """What to call an object without a name: an actuator by the joint that it drives."""
+    if kind is ACTUATOR and model.actuator_trntype[i] == mujoco.mjtTrn.mjTRN_JOINT:
+        return mujoco.mj_id2name(model, JOINT, model.actuator_trnid[i, 0]) or f"#{i}"
+    return f"#{i}"
 
 
 def apply(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mujoco.batch import Batch
 
-from metarl.envs import InputError, Param, Uniform
+from metarl.envs import InputError, Param, Uniform, load_family
 from metarl.envs.robot import compile_robot
 from metarl.envs.variation import FIELDS, PAYLOAD, PLACE, ROWS, Variation, apply, value_of
 
@@ -316,3 +316,16 @@ def test_groups_that_share_an_object_and_modes_that_make_no_sense_are_refused():
         given = {"objects": None, "each": False, **wrong}
         with pytest.raises(InputError):
             Variation(model(), **given)
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("HalfCheetahDamage", "strength *0.411 of ffoot"),
+        ("AntDamage", "strength *0.573 of hip_4, ankle_4"),
+        ("X2Hover", "rotor *0.758 to *1.01"),
+    ],
+)
+def test_what_is_weak_is_named(name, words):
+    family = load_family(name)
+    assert words in family.words(family.tasks("test")[0])
