@@ -13,6 +13,7 @@ from metarl.envs.batch_sim import BatchSim
 from metarl.envs.family import TaskFamily
 from metarl.envs.markers import Marker
 from metarl.envs.readings import Readings
+from metarl.envs.told import commands
 from metarl.envs.trace import Graph, Traced, TraceError
 
 BEFORE, TASK, ACTION = "before.", "task.", "action"  # names, and beginnings of names, of inputs
@@ -50,7 +51,10 @@ def sensing_graph(family: TaskFamily) -> Graph:
     def read() -> None:
         seen = family.observe(r)
         parts = list(seen.values()) if isinstance(seen, dict) else [seen]
-        graph.output("obs", np.concatenate([graph.lift(part) for part in parts], axis=1).astype(np.float32))
+        if family.told_params:
+            parts.append(commands(family, task))
+        lifted = [graph.lift(part).astype(np.float32) for part in parts]
+        graph.output("obs", np.concatenate(lifted, axis=1))
         terms = {name: graph.lift(term) for name, term in family.reward(r, action, task).items()}
         graph.labels["terms"] = tuple(terms)
         graph.output("terms", np.stack(list(terms.values()), axis=1).astype(np.float64))

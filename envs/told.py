@@ -49,9 +49,10 @@ def _scaled(params: Iterable[Param], values: Mapping[str, np.ndarray]) -> np.nda
     for param in params:
         if isinstance(param.train, Index):
             continue
-        scale = np.log if isinstance(param.train, LogUniform) else np.asarray
-        low, high = scale(param.train.low), scale(param.train.high)
-        half = (high - low) / 2 or 1.0  # a range of one value
-        x = (scale(values[param.name]) - (low + high) / 2) / half
+        ends, numbers = np.array([param.train.low, param.train.high]), values[param.name]
+        if isinstance(param.train, LogUniform):
+            ends, numbers = np.log(ends), np.log(numbers)
+        half = np.ptp(ends) / 2 or 1.0  # a range of one value
+        x = (numbers - ends.mean()) / half
         columns.append(x.reshape(len(x), -1).astype(np.float32))
     return np.concatenate(columns, axis=1)

@@ -178,6 +178,32 @@ def test_a_wrong_graph_is_not_written(exported, monkeypatch, tmp_path):
     assert (tmp_path / "policy.onnx").read_bytes() == path.read_bytes()
 
 
+def test_step_by_step_a_graph_is_held_to_what_is_remembered_as_well(exported, monkeypatch):
+    agent, path = exported
+    policy = agent.policy()
+    right = policy.graph()
+    content = path.read_bytes()
+    assert write.largest_difference(content, policy, right, by_steps=True) <= write.TOLERANCE
+    monkeypatch.setattr(type(right), "packed", lambda graph, state: graph._pack(state).numpy() + 1e-3)
+    assert write.largest_difference(content, policy, right, by_steps=True) > 10 * write.TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("drift", "step", "written"), [(4e-5, 1e-6, True), (4e-5, 1e-4, False), (0.1, 1e-6, False)]
+)
+def test_a_memory_may_amplify_rounding_but_not_a_mistake(
+    exported, monkeypatch, tmp_path, drift, step, written
+):
+    agent, path = exported
+    monkeypatch.setattr(write, "onnx_bytes", lambda *_: path.read_bytes())
+    monkeypatch.setattr(write, "largest_difference", lambda *_, by_steps=False: step if by_steps else drift)
+    if written:
+        assert agent.export(tmp_path / "policy.onnx").difference == drift
+    else:
+        with pytest.raises(InputError, match=f"differ from those of predict by up to {drift:.1g}"):
+            agent.export(tmp_path / "policy.onnx")
+
+
 def test_a_memory_that_grows_is_refused(tmp_path):
     agent = MetaLSTM("PointGoal", MetaLSTMConfig(**SIZES, core="transformer"), n_threads=1)
     with pytest.raises(InputError, match=r"a transformer core remembers ever more in a trial"):

@@ -8,7 +8,7 @@ import tyro
 
 from metarl.cli.words import FILE, Command, parse_tasks, say
 from metarl.errors import InputError
-from metarl.export.write import check_export
+from metarl.export.write import TOLERANCE, check_export
 from metarl.runs.run_folder import load_agent
 from metarl.sampling.recorded import read_recording
 
@@ -44,7 +44,11 @@ class Export(Command):
         about, names = done.metadata, [", ".join(names) for names in (done.inputs, done.outputs)]
         say(f"wrote {done.path}: {done.size / 1e6:.2f} MB, a step every {1000 * about['control_dt']:g} ms")
         say(f"{names[0]} -> {names[1]}")
-        say(f"its actions differ from predict by {done.difference:.1g} at most, over {done.n_steps:,} steps")
+        rounding = ", its memory's rounding" if done.difference > TOLERANCE else ""
+        say(
+            f"its actions differ from predict by {done.difference:.1g} at most, over {done.n_steps:,} "
+            f"steps{rounding}"
+        )
         if about.get("reward_input"):
             terms = " + ".join(about["reward_terms"])
             say(f"it learns its task from the reward, which a robot has to measure: {terms}")

@@ -1,5 +1,6 @@
 """A policy's step as a function of arrays alone, which torch can write down as a graph."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,10 @@ class Graph(torch.nn.Module):
         """The same, whose step is computed in float32 or in float64."""
         self.params, self.dtype = {k: p.to(dtype) for k, p in self.params.items()}, dtype
         return self
+
+    def packed(self, state: TrialState) -> np.ndarray:
+        """What a policy remembers as this carries it, (1, S); of a policy that remembers."""
+        raise NotImplementedError
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs of the right shapes."""
@@ -131,6 +136,10 @@ class RememberingGraph(Graph):
             return action, packed
         assert isinstance(self.policy.core, LSTMMemory)
         return action, packed, self.policy.core.look(self.params, state.memory).to(obs.dtype)
+
+    def packed(self, state: TrialState) -> np.ndarray:
+        """What a policy remembers as this carries it, (1, S)."""
+        return self._pack(state).numpy()
 
     def _unpack(self, flat: Tensor, begun: Tensor) -> TrialState:
         whole = torch.where(begun[:, None], flat[:, :-1], self.flat_start).to(self.dtype)

@@ -13,9 +13,9 @@ import mujoco
 import numpy as np
 
 from metarl.envs import Choice, Either, InputError, LogUniform, Marker, Param, Task, TaskFamily
-from metarl.envs.sensing import ACTION, BEFORE, TASK, marker_graph, sensing_graph
+from metarl.envs.sensing import TASK, marker_graph, sensing_graph
 from metarl.envs.trace import Graph, TraceError
-from metarl.envs.variation import follower, following
+from metarl.envs.variation import PAYLOAD, PLACE, fields_of_row, follower, following, value_of
 from metarl.errors import plain
 from metarl.export.traced import sensing_difference, to_onnx
 from metarl.export.write import TOLERANCE
@@ -28,6 +28,7 @@ from metarl.render.robot import page_robot
 FRONT = Path(__file__).with_name("live.html")  # what is the same for all robots, by scripts/build_page
 N_STARTS, N_DRAWS = 32, 32  # states that episodes begin in, and tasks that may be drawn
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
+FAR = 1e9  # instead of no limit, which JSON has no word for
 STRIDE = 0.4  # s, over which a speed is averaged
 LIVE = "live.html"  # how the name of a live page ends
 
@@ -82,8 +83,6 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
         sensing = sensing_graph(family)
     except TraceError as error:
         raise InputError(f"{family.name} cannot be put into a page: {error}") from None
-    if f"{BEFORE}{ACTION}" in sensing.inputs:
-        raise InputError(f"{family.name} reads the action before, which a live page does not keep")
     content = to_onnx(sensing, family.name)
     difference = sensing_difference(content, family)
     if not difference <= TOLERANCE:  # nor if it is not a number
@@ -91,8 +90,8 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
             f"{family.name} cannot be put into a page: traced, its functions give other numbers (by up to "
             f"{difference:.1g}); they have to depend on what they are given alone"
         )
-    notes, marking, found = list[str](), None, list[Marker]()
-    if _turns_by_runge_kutta(family.model):
+    notes, marking, found = _unlike_training(family), None, list[Marker]()
+    if turns_by_runge_kutta(family.model):
         notes.append("Its integrator, RK4, turns bodies a little less exactly here than in MuJoCo 4.")
     try:
         graph, found = marker_graph(family)
@@ -110,7 +109,25 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
     }
 
 
-def _turns_by_runge_kutta(model: mujoco.MjModel) -> bool:
+def _unlike_training(family: TaskFamily) -> list[str]:
+    """What happens in training, and in the page only if somebody does it."""
+    notes = []
+    for param in family.params:
+        what = f"In training the {_words(param.name)}"
+        if param.every:
+            notes.append(
+                "{} is another one every {:g} to {:g} s; here you say it.".format(what, *param.every)
+            )
+        elif param.change:
+            notes.append(f"{what} changes once in the midst of an episode; here you change it.")
+    if family.pushes:
+        notes.append("In training it is pushed; here you pull at it.")
+    if family.sensors:
+        notes.append("Its sensors are perfect here.")
+    return notes
+
+
+def turns_by_runge_kutta(model: mujoco.MjModel) -> bool:
     """Whether MuJoCo 4 integrates the robot otherwise than the MuJoCo of the page does."""
     runge_kutta = model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4
     turning = np.isin(model.jnt_type, [mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL])
@@ -154,19 +171,28 @@ def _task(family: TaskFamily, task: Task, seed: int) -> dict[str, Any]:
     """What the task's numbers are and do, how actions are carried out, and how episodes begin."""
     rng = np.random.default_rng(seed)
     qpos, qvel = family.draw_states(rng, N_STARTS, family.stack([task] * N_STARTS))
-    model = family.model
-    middle, scale = family.controls.middle, family.controls.scale
+    model, controls = family.model, family.controls
+    whole = {
+        p.name: family.nominal(p) for p in family.params if p.change
+    }  # it breaks when somebody breaks it
+    begin = {**_numbers(task), **{name: value.tolist() for name, value in whole.items() if value is not None}}
     return {
         "dt": family.dt,
         "timestep": model.opt.timestep,
         "frame_skip": family.frame_skip,
         "horizon": family.horizon,
-        "action": {"middle": middle.tolist(), "scale": scale.tolist()},
+        "action": {
+            "middle": controls.middle.tolist(),
+            "scale": controls.scale.tolist(),
+            "low": np.maximum(controls.low, -FAR).tolist(),
+            "high": np.minimum(controls.high, FAR).tolist(),
+            "adds": controls.adds,
+        },
         "starts": {"qpos": qpos.tolist(), "qvel": qvel.tolist()},
-        "task": _numbers(task),
+        "task": begin,
         "draws": [_numbers(drawn) for drawn in family.sample(rng, N_DRAWS)],
         "params": [_param(family, param) for param in family.params],
-        "variations": _variations(family),
+        **_dynamics(family),
     }
 
 
@@ -178,10 +204,6 @@ def _param(family: TaskFamily, param: Param) -> dict[str, Any]:
     known = [d for d in (param.train, param.test, param.ood) if d is not None]
     trained = param.train.ranges if isinstance(param.train, Either) else [param.train]
     labels = family.variations[param.name].labels if param.field else [param.name]
-    if all(
-        label.endswith(".0") for label in labels
-    ):  # a field of several columns, of which only one is varied
-        labels = [label.removesuffix(".0") for label in labels]
     return {
         "name": param.name,
         "words": _words(param.name),
@@ -202,33 +224,32 @@ def _words(name: str) -> str:
     return plain(name).replace("_", " ")
 
 
-def _variations(family: TaskFamily) -> list[dict[str, Any]]:
+def _dynamics(family: TaskFamily) -> dict[str, Any]:
     """Where the numbers of a task go in the model, and what follows them (see `metarl.envs.variation`)."""
     model, chosen = family.model, family.variations
-    out = []
+    names = dict.fromkeys(name for v in chosen.values() for name in fields_of_row(v.field))
+    loads: dict[
+        int, list[dict[str, Any]]
+    ] = {}  # by body: which number of which parameter is its mass, or place
+    variations = []
     for name, variation in chosen.items():
-        follows = []
-        along = follower(variation, chosen.values())
+        if variation.field in (PAYLOAD, PLACE):
+            column = 0 if variation.field == PAYLOAD else 1 + int(variation.axis or 0)
+            for body, number in zip(variation.index, variation.number, strict=True):
+                part = {"param": name, "number": int(number), "column": column}
+                loads.setdefault(int(body), []).append(part)
+        along, follows = follower(variation, chosen.values()), None
         if along is not None:
+            leads, rows = following(model, along, variation)
             width = int(np.prod(getattr(model, along).shape[1:]))
-            for lead, row in zip(*following(model, along, variation), strict=True):
-                follows.append(
-                    {
-                        "field": along,
-                        "lead": int(lead),
-                        "base": float(variation.nominal[lead]),
-                        "index": list(range(row * width, (row + 1) * width)),
-                        "nominal": getattr(model, along)[row].tolist(),
-                    }
-                )
-        out.append(
-            {
-                "param": name,
-                "field": variation.field,
-                "mode": variation.mode,
-                "index": variation.index.tolist(),
-                "nominal": variation.nominal.tolist(),
-                "follows": follows,
-            }
-        )
-    return out
+            follows = {"field": along, "leads": leads.tolist(), "rows": rows.tolist(), "width": width}
+        targets = [
+            {"field": t.field, "index": t.index.tolist(), "number": t.number.tolist()}
+            for t in variation.targets
+        ]
+        variations.append({"param": name, "mode": variation.mode, "targets": targets, "follows": follows})
+    return {
+        "nominal": {name: value_of(model, name).ravel().tolist() for name in names},
+        "variations": variations,
+        "loads": [{"body": body, "parts": parts} for body, parts in loads.items()],
+    }

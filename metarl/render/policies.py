@@ -4,11 +4,9 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from metarl.envs import InputError, Task
 from metarl.export.graph import Graph
-from metarl.export.write import TOLERANCE, largest_difference, onnx_bytes
+from metarl.export.write import same_onnx
 from metarl.learners.acting import Acting
 from metarl.learners.agent import Agent
 
@@ -52,10 +50,5 @@ def _slots(graph: Graph) -> int:
 
 
 def _packed(policy: Acting, graph: Graph) -> str:
-    content = onnx_bytes(graph, {})
-    difference = largest_difference(content, policy, graph)
-    if not difference <= TOLERANCE:  # nor if it is not a number
-        raise InputError(
-            f"the page's policy would act otherwise than predict, by up to {np.float64(difference):.1g}"
-        )
+    content, _ = same_onnx(policy, graph, "the page")
     return b64encode(content).decode()

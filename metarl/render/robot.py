@@ -12,7 +12,7 @@ from metarl.envs import BatchSim, TaskFamily
 from metarl.envs.mjcf import compile_spec
 from metarl.envs.mjlog import no_console
 from metarl.envs.render import CAMERAS
-from metarl.envs.variation import TOGETHER
+from metarl.envs.robot import compile_robot
 from metarl.errors import InputError
 from metarl.render.shapes import GEOM, VISIBLE_GROUPS, colour
 
@@ -20,7 +20,8 @@ COUNTS = ("nq", "nv", "nu", "na", "nbody", "njnt", "ngeom", "nsite", "ntendon", 
 UNKNOWN = {"plugins": "nplugin", "deformable bodies": "nflex", "height fields": "nhfield", "skins": "nskin"}
 OURS = ("body_", "jnt_", "dof_", "geom_", "site_", "actuator_", "tendon_", "eq_", "qpos")  # fields of numbers
 DRAWN = ("texture", "material", "skin", "visual", "custom", "keyframe")  # what physics knows nothing of
-NEWER = {"general": ("input",)}  # attributes that an earlier MuJoCo does not know; their numbers are copied
+# Attributes that an earlier MuJoCo does not know. Their numbers are copied, or the page does it itself.
+NEWER = {"general": ("input", "nsample", "interp", "delay")}
 ROOM = 1.3  # of the distance in clips: a page is wider, and its camera's angle smaller
 STEPS, SAME = 10, 1e-9  # of a look at whether a page would step the robot as it is stepped here
 KINDS = {
@@ -69,16 +70,12 @@ def page_robot(family: TaskFamily) -> dict[str, Any]:
 
 def _beyond(family: TaskFamily) -> str | None:
     """What a family has that pages know nothing of."""
-    fields = [param.field or "" for param in family.params]
+    model = family.model
+    late = [param for param in family.params if param.field == "actuator_delay"]
     known = {
-        "numbers that the policy is told": family.told_params,
-        "numbers that change within an episode": any(param.changes for param in family.params),
-        "pushes": family.pushes,
-        "sensors that are off": family.sensors,
         "contacts that are read": family.contacts,
-        "actions that add up": family.controls.adds,
-        "late controls": family.model.nhistory,
-        "dynamics of several fields at once": any(f in TOGETHER or f.startswith("opt.") for f in fields),
+        "controls that are late by more than its tasks say": model.nhistory and not late,
+        "controls that are late and smoothed": model.actuator_history[:, 1].any(),
     }
     return next((words for words, has in known.items() if has), None)
 
@@ -93,7 +90,7 @@ def _check_steps(family: TaskFamily) -> None:
     sim.start(rng)
     model, controls = sim.model_of(0), family.controls
     data = mujoco.MjData(model)
-    data.qpos[:], data.qvel[:] = sim.readings.qpos[0], sim.readings.qvel[0]
+    mujoco.mj_setState(model, data, sim.state[0], mujoco.mjtState.mjSTATE_INTEGRATION)
     for action in rng.uniform(-1, 1, (STEPS, 1, family.action_dim)):
         sim.step(action)
         data.ctrl[:] = controls.of(action[0], data.ctrl)
@@ -115,6 +112,8 @@ def _source(family: TaskFamily) -> tuple[str, dict[str, bytes]]:
         spec = family.edited_spec()
     except AttributeError:
         raise lacking from None
+    dressed = family.model.nmesh == family.portrait.nmesh
+    compile_robot(spec, family.params, family.contacts, dressed)  # leaves in the spec what it compiles
     with no_console():
         compiled = compile_spec(spec)
         root = ElementTree.fromstring(spec.to_xml())
@@ -178,9 +177,10 @@ def _content(spec: mujoco.MjSpec, folders: list[str], name: str) -> bytes:
 
 
 def _is_seen(model: mujoco.MjModel, g: int) -> bool:
-    return (
-        GEOM(model.geom_type[g]) in KINDS and model.geom_group[g] < VISIBLE_GROUPS and colour(model, g)[3] > 0
-    )
+    """Whether a geom is drawn; of a robot that has nothing to be seen, what it touches with is."""
+    groups = model.geom_group[_movable(model)[model.geom_bodyid]]
+    seen = model.geom_group[g] < VISIBLE_GROUPS or not (groups < VISIBLE_GROUPS).any()
+    return bool(seen and GEOM(model.geom_type[g]) in KINDS and colour(model, g)[3] > 0)
 
 
 def _geom(model: mujoco.MjModel, g: int) -> dict[str, Any]:

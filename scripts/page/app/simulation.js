@@ -1,4 +1,5 @@
 // One robot in MuJoCo, stepped as metarl's BatchSim steps it.
+import { eigen, matrix, quaternion } from "./turning.js";
 
 export class Simulation {
   constructor(mujoco, robot) {
@@ -19,29 +20,62 @@ export class Simulation {
     this.data = new mujoco.MjData(this.model);
     this.scratch = new mujoco.MjData(this.model);
     this.before = {};
+    this.delay = new Float64Array(this.model.nu);
     this.elapsed = 0;
     this.pull = null;
   }
 
+  // A field of the model by its name; controls are late by what this simulation keeps itself.
+  field(name) {
+    if (name === "actuator_delay") return this.delay;
+    return name.startsWith("opt.") ? this.model.opt[name.slice(4)] : this.model[name];
+  }
+
   // Give the robot the dynamics of a task: numbers by parameter.
   vary(task) {
-    const { variations } = this.robot;
+    const { nominal, variations, loads } = this.robot;
     if (!variations.length) return;
-    for (const v of variations) {
-      const numbers = task[v.param];
-      const field = this.model[v.field];
-      const value = v.index.map((_, k) => {
-        const x = numbers[numbers.length > 1 ? k : 0];
-        return v.mode === "set" ? x : v.mode === "scale" ? v.nominal[k] * x : v.nominal[k] + x;
-      });
-      v.index.forEach((place, k) => { field[place] = value[k]; });
-      for (const f of v.follows) {
-        const along = this.model[f.field];
-        const ratio = f.base === 0 ? 1 : value[f.lead] / f.base;
-        f.index.forEach((place, k) => { along[place] = f.nominal[k] * ratio; });
+    for (const [name, values] of Object.entries(nominal)) this.field(name).set(values);
+    for (const { param, mode, targets, follows } of variations) {
+      const numbers = task[param];
+      let ratios;
+      for (const { field, index, number } of targets) {
+        const values = this.field(field);
+        ratios = index.map((place, k) => {
+          const x = numbers[number[k]], before = values[place];
+          values[place] = mode === "set" ? x : mode === "scale" ? before * x : before + x;
+          return before === 0 ? 1 : values[place] / before;
+        });
       }
+      if (!follows) continue;
+      const along = this.field(follows.field);
+      follows.rows.forEach((row, k) => {
+        for (let i = 0; i < follows.width; i++) along[row * follows.width + i] *= ratios[follows.leads[k]];
+      });
+    }
+    for (const { body, parts } of loads) {
+      const load = [0, 0, 0, 0];
+      for (const { param, number, column } of parts) load[column] += task[param][number];
+      this.carry(body, load);
     }
     this.mujoco.mj_setConst(this.model, this.scratch);
+  }
+
+  // Put a point of mass on a body, at a place from its centre of mass (see metarl.envs.variation.add_payloads).
+  carry(body, [mass, ...offset]) {
+    const { body_mass: masses, body_ipos: centres, body_inertia: inertias, body_iquat: turns } = this.model;
+    const own = masses[body], share = own + mass > 0 ? mass / (own + mass) : 0;
+    masses[body] = own + mass;
+    offset.forEach((x, k) => { centres[3 * body + k] += share * x; });
+    if (mass === 0 || offset.every((x) => x === 0)) return;
+    const turn = matrix(turns.slice(4 * body, 4 * body + 4)), square = offset.reduce((sum, x) => sum + x * x, 0);
+    const inertia = turn.map((row, i) => turn.map((other, j) => {
+      const turned = [0, 1, 2].reduce((sum, k) => sum + row[k] * inertias[3 * body + k] * other[k], 0);
+      return turned + own * share * ((i === j ? square : 0) - offset[i] * offset[j]);
+    }));
+    const [principal, axes] = eigen(inertia);
+    inertias.set(principal, 3 * body);
+    turns.set(quaternion(axes), 4 * body);
   }
 
   // Begin an episode.
@@ -49,6 +83,9 @@ export class Simulation {
     this.mujoco.mj_resetData(this.model, this.data);
     this.data.qpos.set(qpos);
     this.data.qvel.set(qvel);
+    this.control = Float64Array.from(this.robot.action.middle);
+    this.controls = [];
+    this.action = this.before.action = new Float64Array(this.control.length);
     this.elapsed = 0;
     this.follow();
     this.remember();
@@ -72,13 +109,30 @@ export class Simulation {
 
   // The first of a step's substeps.
   act(action) {
-    const { middle, scale } = this.robot.action;
-    const ctrl = this.data.ctrl;
+    const { middle, scale, low, high, adds } = this.robot.action;
     this.remember();
-    for (let i = 0; i < ctrl.length; i++) ctrl[i] = middle[i] + scale[i] * Math.min(1, Math.max(-1, action[i]));
+    this.before.action = this.action;
+    this.action = Float64Array.from(action, (a) => Math.min(1, Math.max(-1, a)));
+    this.control = this.control.map((before, i) => {
+      const by = scale[i] * this.action[i];
+      return adds ? Math.min(high[i], Math.max(low[i], before + by)) : middle[i] + by;
+    });
+  }
+
+  // Controls of as long ago as each actuator is late; those that an episode begins with, before it has begun.
+  sendControls() {
+    const { middle } = this.robot.action, { timestep } = this.robot;
+    this.controls.unshift(this.control);
+    const latest = Math.max(0, ...this.delay);
+    this.controls.length = Math.min(this.controls.length, Math.ceil(latest / timestep) + 2);
+    this.delay.forEach((late, i) => {
+      const steps = Math.ceil(late / timestep - 1e-6);
+      this.data.ctrl[i] = (this.controls[steps] ?? middle)[i];
+    });
   }
 
   substep() {
+    this.sendControls();
     if (this.pull) this.applyPull();
     this.mujoco.mj_step(this.model, this.data);
   }
