@@ -18,11 +18,26 @@ class Runner:
         self.inputs = [i.name for i in self.session.get_inputs()]
         self.dt = self.about["control_dt"]
         self.scale, self.offset = (np.array(self.about[f"action_{k}"]) for k in ("scale", "offset"))
+        ends = np.array(self.about["control_range"], float)  # None is not a number: an end that there is not
+        self.low, self.high = np.where(np.isnan(ends), [-np.inf, np.inf], ends).T
         self.begin()
 
     def begin(self):
         """Forget everything: another task, about which nothing is known."""
         self.state = np.zeros((1, self.about["state_size"]), np.float32)
+        self.control = self.offset
+
+    def told(self, **values):
+        """Commands by name, as they stand at the end of what the policy sees, (k,)."""
+        names = self.about.get("command_names", [])
+        if set(values) != set(names):
+            raise ValueError(f"this policy is told {', '.join(names) or 'nothing'}; give that, and only that")
+        parts = [np.zeros(0)]
+        for k, name in enumerate(names):
+            scale = np.log if self.about["command_scales"][k] == "log" else np.asarray
+            low, high = map(scale, self.about["command_ranges"][k])
+            parts.append(np.ravel((scale(values[name]) - (low + high) / 2) / ((high - low) / 2 or 1.0)))
+        return np.concatenate(parts).astype(np.float32)
 
     def act(self, obs, reward=None, episode_start=False, noise=0.0):
         """What to send to the actuators, (m,), for what is seen now, (n,), and what the last step gave.
@@ -41,4 +56,6 @@ class Runner:
         actions, *rest = self.session.run(None, given)
         self.state = rest[0] if rest else self.state
         self.action = actions[0] + noise
-        return self.offset + self.scale * np.clip(self.action, -1, 1)
+        before = self.control if self.about["action_adds"] and not episode_start else self.offset
+        self.control = np.clip(before + self.scale * np.clip(self.action, -1, 1), self.low, self.high)
+        return self.control

@@ -1,5 +1,6 @@
 """The tutorial does what it says: a robot that is not in the catalogue, from its MJCF to a clip."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -10,6 +11,10 @@ import pytest
 
 from metarl import MetaLSTM, evaluate
 from metarl.cli import main
+from metarl.render.live_page import FRONT
+
+ort = pytest.importorskip("onnxruntime", reason="no onnxruntime here: pip install '.[export]'")
+pytest.importorskip("onnxscript", reason="no onnxscript here: pip install '.[export]'")
 
 TUTORIAL = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text()
 FILES = re.findall(r"```\w+\n(?:<!-- |# )(crane\.\w+)(?: -->)?\n(.*?)```", TUTORIAL, re.DOTALL)
@@ -42,6 +47,9 @@ def test_every_command_works_and_the_policy_adapts_to_what_it_has_never_seen(fol
             assert main(words) == 0, command
     said = capsys.readouterr().out
     assert "Crane: nothing wrong" in said and "wrote report.html" in said
+    about = ort.InferenceSession("crane.onnx").get_modelmeta().custom_metadata_map
+    shown = {"actuator_names": ["drive"], "action_scale": [1.0], "control_dt": 0.05}
+    assert {name: json.loads(about[name]) for name in shown} == shown
     agent = MetaLSTM.load("runs/crane")
     result = evaluate(agent.adapter(), agent.family, agent.family.tasks("test"), 2, 10)
     assert result.gain_ci95[1][0] > 5 and result.mean[1] > 25  # 15.0 and 36.4; untrained: -28
@@ -53,9 +61,21 @@ def test_the_clip_can_be_drawn(folder, monkeypatch, gl):
     monkeypatch.chdir(folder)
     if not Path("runs/crane").exists():
         pytest.skip("needs the run that the other commands make")
-    (command,) = (c for c in COMMANDS if " render " in c)
+    (command,) = (c for c in COMMANDS if " render " in c and "live.html" not in c)
     assert main(shlex.split(command)[1:]) == 0
     assert Path("clip.mp4").stat().st_size > 10_000 and Path("replay.html").stat().st_size > 100_000
+
+
+@pytest.mark.slow
+def test_the_crane_gets_a_page_of_its_own(folder, monkeypatch):
+    if not FRONT.is_file():
+        pytest.skip("scripts/build_page builds what this looks at")
+    monkeypatch.chdir(folder)
+    if not Path("runs/crane").exists():
+        pytest.skip("needs the run that the other commands make")
+    (command,) = (c for c in COMMANDS if "live.html" in c)
+    assert main(shlex.split(command)[1:]) == 0
+    assert Path("live.html").stat().st_size > 5_000_000
 
 
 def test_a_name_that_is_wrong_is_said_as_the_tutorial_says(folder, monkeypatch, capsys):

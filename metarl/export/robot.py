@@ -5,7 +5,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from metarl.envs import BatchSim, TaskFamily
+from metarl.envs import BatchSim, Index, LogUniform, TaskFamily
 
 SINGLE = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtJoint.mjJNT_HINGE  # joints that one number describes
 ON_JOINT = mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT
@@ -18,8 +18,10 @@ def describe_robot(family: TaskFamily) -> dict[str, Any]:
         By the names that tools for deployment know: joint_names, default_joint_pos, action_scale,
         joint_stiffness and joint_damping where actuators are servos, observation_names, control_dt.
         And actuator_names, action_offset, action_adds (whether an action is added to the control before,
-        which begins as the offset, and not to the offset), observation_slices, and reward_terms,
-        whose sum is the reward.
+        which begins as the offset, and not to the offset), control_range, observation_slices,
+        reward_terms, whose sum is the reward, and of what the policy is told, if it is told anything,
+        command_names, command_units, command_ranges (of training, which are -1 and 1 in an observation)
+        and command_scales ("linear" or "log").
     """
     model, controls = family.model, family.controls
     joints = [_joint(model, i) for i in range(model.nu)]
@@ -36,8 +38,13 @@ def describe_robot(family: TaskFamily) -> dict[str, Any]:
         "action_scale": controls.scale.tolist(),
         "action_offset": controls.middle.tolist(),
         "action_adds": controls.adds,
+        "control_range": [
+            [float(end) if np.isfinite(end) else None for end in ends]
+            for ends in zip(controls.low, controls.high, strict=True)
+        ],
         **_servos(model),
         **_observation(family),
+        **_commands(family),
         "reward_terms": _reward_terms(family),
         "control_dt": family.dt,
     }
@@ -65,15 +72,28 @@ def _servos(model: mujoco.MjModel) -> dict[str, list[float | None]]:
 
 
 def _observation(family: TaskFamily) -> dict[str, Any]:
-    """Names of the parts of an observation, and from where to where each is."""
-    parts = dict(family.parts)
-    end = max(part.stop for part in parts.values())
+    """Names of the parts of an observation, and from where to where each is; commands stand at its end."""
+    parts = list(family.parts.items())
+    end = max(part.stop for _, part in parts)
     for param in family.told_params:
-        parts[param.name] = slice(end, end + family.size(param))
+        parts.append((f"{param.name}_command", slice(end, end + family.size(param))))
         end += family.size(param)
     return {
-        "observation_names": list(parts),
-        "observation_slices": [[part.start, part.stop] for part in parts.values()],
+        "observation_names": [name for name, _ in parts],
+        "observation_slices": [[part.start, part.stop] for _, part in parts],
+    }
+
+
+def _commands(family: TaskFamily) -> dict[str, Any]:
+    """What somebody has to tell the policy, and how that becomes numbers of an observation."""
+    told = [param for param in family.told_params if not isinstance(param.train, Index)]
+    if not told:
+        return {}
+    return {
+        "command_names": [param.name for param in told],
+        "command_units": [param.unit for param in told],
+        "command_ranges": [[float(param.train.low), float(param.train.high)] for param in told],
+        "command_scales": ["log" if isinstance(param.train, LogUniform) else "linear" for param in told],
     }
 
 

@@ -33,7 +33,7 @@ STRIDE = 0.4  # s, over which a speed is averaged
 LIVE = "live.html"  # how the name of a live page ends
 
 
-def write_live_page(agent: Agent, tasks: Sequence[Task], path: Path, seed: int = 0) -> None:
+def write_live_page(agent: Agent, tasks: Sequence[Task], path: str | Path, seed: int = 0) -> None:
     """Write a page in which a policy acts on its robot, while whoever looks changes the task.
 
     Args:
@@ -68,7 +68,7 @@ def write_live_page(agent: Agent, tasks: Sequence[Task], path: Path, seed: int =
     page = page.replace("<!--metarl:title-->", f"metarl: {escape(plain(family.name))}", 1)
     robot = f'<script type="application/gzip" id="robot">{packed}</script>'
     page = page.replace("<!--metarl:robot-->", robot, 1)
-    write_atomically(path, lambda file: file.write(page.encode()))
+    write_atomically(Path(path), lambda file: file.write(page.encode()))
 
 
 def _about(family: TaskFamily) -> str:
