@@ -21,7 +21,7 @@ from metarl.envs.readings import Readings
 from metarl.envs.sensors import Sensing
 from metarl.envs.task import Task
 from metarl.envs.told import commands, task_features
-from metarl.envs.world import Failure, Step
+from metarl.envs.world import Failure, Step, assigned
 from metarl.errors import InputError, NotFiniteError
 from metarl.ranges import whole
 
@@ -180,13 +180,7 @@ class BatchSim:
         Raises:
             InputError: the family knows no such task, or no split has such numbers.
         """
-        ids, tasks = np.arange(self.n_sims) if ids is None else np.asarray(ids), self.family.given(tasks)
-        if len(tasks) != len(ids):
-            raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
-        new = self.family.stack(tasks)
-        for param in self.family.params:
-            numbers = new[param.name]
-            self.family.check_numbers(param, numbers if numbers.ndim > 1 else numbers[:, None])
+        ids, tasks, new = assigned(self.family, self.n_sims, tasks, ids)
         if not self.tasks:
             self.tasks = [tasks[0]] * self.n_sims
             self._task_values, self._given = self.family.stack(self.tasks), self.family.stack(self.tasks)
