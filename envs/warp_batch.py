@@ -57,6 +57,8 @@ class WarpBatch(Batch):
         self._robot = copy.copy(model)
         if model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
             self._robot.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
+        late = model.sensor_needstage == mujoco.mjtStage.mjSTAGE_ACC
+        self._late = np.flatnonzero(np.repeat(late, model.sensor_dim))  # of sensordata, a substep ago
         self._shown: dict[str, np.ndarray] = {}  # derived fields that somebody reads
         self._room: dict[str, int] = {}  # for contacts and constraints, once Warp's own guess did not do
         with warp.ScopedDevice(self._place):
@@ -72,6 +74,7 @@ class WarpBatch(Batch):
         self._now = self._engine.make_data(self._robot, self.nsim, **self._room)
         self._steps: dict[tuple[int, bool], Any] = {}
         self._taken = [name for name in TAKEN if getattr(self._now, name).size]
+        self._felt = self._warp.zeros_like(self._now.sensordata)
 
     def bind(self, name: str) -> np.ndarray:
         """As Batch has it: a live (nsim, ...) array over a field of MjData."""
@@ -153,10 +156,11 @@ class WarpBatch(Batch):
         for _ in range(nstep):
             self._engine.step(self._there, self._now)
         if derived:
-            self._engine.step1(self._there, self._now)
+            self._warp.copy(self._felt, self._now.sensordata)
+            self._engine.step1(self._there, self._now)  # which forgets forces and accelerations
 
     def _grow(self) -> bool:
-        """Make room where contacts or constraints had none, and say so."""
+        """Make room where contacts or constraints had none; whether they had."""
         kinds = self._engine.OverflowType
         found = int(np.bitwise_or.reduce(self._now.overflow.numpy()))
         contacts = bool(found & (kinds.BROADPHASE | kinds.NARROWPHASE | kinds.CCD))
@@ -184,6 +188,8 @@ class WarpBatch(Batch):
         if derived:
             for name, shown in self._shown.items():
                 shown[rows] = getattr(self._now, name).numpy()[rows].reshape(len(rows), *shown.shape[1:])
+            if "sensordata" in self._shown:
+                self._shown["sensordata"][np.ix_(rows, self._late)] = self._felt.numpy()[rows][:, self._late]
         if any(map(len, bad.values())):
             self.reset(np.unique(np.concatenate(list(bad.values()))), stage=mujoco.mjtStage.mjSTAGE_NONE)
             for warning, ids in bad.items():

@@ -72,6 +72,35 @@ def test_few_steps_are_those_of_mujoco(family):
     assert np.max(differences) > 0  # or Warp took no step
 
 
+class Touching(HalfCheetahVel):
+    """A cheetah that feels its feet, and how it is shaken."""
+
+    contacts = (("floor", "bfoot"), ("floor", "ffoot"))
+    derived = ("sensordata", "subtree_com", "cvel", "xpos", "xmat")
+
+    def edit(self, spec):
+        spec.body("torso").add_site(name="imu")
+        for kind in (mujoco.mjtSensor.mjSENS_ACCELEROMETER, mujoco.mjtSensor.mjSENS_GYRO):
+            spec.add_sensor(name=kind.name, type=kind, objtype=mujoco.mjtObj.mjOBJ_SITE, objname="imu")
+
+
+@slow
+@needs_warp
+def test_what_sensors_feel_is_what_they_feel_in_mujoco():
+    own, sim = pair(Touching)
+    touched = 0
+    for action in actions(own, 6):
+        own.step(action), sim.step(action)
+        for foot in ("bfoot", "ffoot"):
+            feels = [one.readings.contact("floor", foot) for one in (own, sim)]
+            np.testing.assert_array_equal(*feels)
+            touched += feels[0].sum()
+        for name in Touching.derived:
+            a, b = (one.readings.field(name) for one in (own, sim))
+            np.testing.assert_allclose(b, a, atol=2e-3 * max(1.0, np.abs(a).max()))
+    assert touched and np.abs(sim.readings.sensor("mjSENS_ACCELEROMETER")).min(axis=0).max() > 0
+
+
 @slow
 @needs_warp
 def test_robots_that_differ_move_differently():
