@@ -18,6 +18,7 @@ from metarl.envs.families.half_cheetah import HalfCheetahVel
 from metarl.envs.warp_batch import WarpBatch
 
 N = 6
+pytestmark = pytest.mark.xdist_group("warp")  # what one of them has compiled the others have
 slow = pytest.mark.slow
 needs_warp = pytest.mark.usefixtures("warp")
 VARIED = ("body_mass", "body_ipos", "geom_friction", "dof_damping", "dof_armature", "jnt_stiffness")
