@@ -1,7 +1,7 @@
 """BatchSim: N simulations of a family, stepped together on C++ threads by mujoco.batch."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from ctypes import py_object, pythonapi
 from typing import Any
@@ -21,7 +21,7 @@ from metarl.envs.readings import Readings
 from metarl.envs.sensors import Sensing
 from metarl.envs.task import Task
 from metarl.envs.told import commands, task_features
-from metarl.envs.world import Failure, Step
+from metarl.envs.world import Failure, Step, assigned
 from metarl.errors import InputError, NotFiniteError
 from metarl.ranges import whole
 
@@ -36,7 +36,7 @@ FATAL_WARNINGS = [
 ]
 
 
-ENGINE = ("batch", "_ctrl", "_readings", "_stage", "_state_before")  # made anew in a copy
+MADE_ANEW = ("batch", "_ctrl", "_readings", "_stage", "_state_before")  # in a copy
 KEPT_FAILURES = 10  # of a BatchSim, the first ones
 
 
@@ -50,6 +50,7 @@ class BatchSim:
         family: the family, or its name.
         n_sims: N.
         n_threads: physics threads; 0 is one per CPU.
+        engine: what steps them, made of the robot, N and n_threads.
 
     Attributes:
         tasks: the simulations', N of them; none before `set_tasks`.
@@ -58,12 +59,18 @@ class BatchSim:
         failures: the first of them, to be looked at and replayed.
     """
 
-    def __init__(self, family: TaskFamily | str, n_sims: int, n_threads: int = 0):
+    def __init__(
+        self,
+        family: TaskFamily | str,
+        n_sims: int,
+        n_threads: int = 0,
+        engine: Callable[[mujoco.MjModel, int, int], Batch] = Batch,
+    ):
         n_sims, n_threads = whole("n_sims", n_sims), whole("n_threads", n_threads)
         if n_sims < 1 or n_threads < 0:
             raise InputError(f"{n_sims} simulations on {n_threads} threads: use at least 1, on 0 or more")
         self.family, self.n_sims, self.n_threads, self.n_failures = as_family(family), n_sims, n_threads, 0
-        self.n_steps = 0
+        self.n_steps, self._engine = 0, engine
         self.tasks: list[Task] = []
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset
         self.failures: list[Failure] = []
@@ -84,7 +91,7 @@ class BatchSim:
     def _start_engine(self) -> None:
         """The simulations, and live views of them."""
         family = self.family
-        self.batch = Batch(family.model, self.n_sims, self.n_threads)
+        self.batch = self._engine(family.model, self.n_sims, self.n_threads)
         no_warnings()  # a simulation that blows up is counted, and a thousand lines about it help nobody
         self._state_before = self.batch.state.copy()
         bind = self.batch.bind
@@ -97,7 +104,7 @@ class BatchSim:
         _RUNNING.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {k: v for k, v in vars(self).items() if k not in ENGINE}
+        kept = {k: v for k, v in vars(self).items() if k not in MADE_ANEW}
         return {**kept, "arrays": [array.copy() for array in self._arrays()]}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -173,13 +180,7 @@ class BatchSim:
         Raises:
             InputError: the family knows no such task, or no split has such numbers.
         """
-        ids, tasks = np.arange(self.n_sims) if ids is None else np.asarray(ids), self.family.given(tasks)
-        if len(tasks) != len(ids):
-            raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
-        new = self.family.stack(tasks)
-        for param in self.family.params:
-            numbers = new[param.name]
-            self.family.check_numbers(param, numbers if numbers.ndim > 1 else numbers[:, None])
+        ids, tasks, new = assigned(self.family, self.n_sims, tasks, ids)
         if not self.tasks:
             self.tasks = [tasks[0]] * self.n_sims
             self._task_values, self._given = self.family.stack(self.tasks), self.family.stack(self.tasks)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from metarl.envs.distributions import Distribution
+from metarl.envs.distributions import Distribution, Index
 from metarl.envs.task import Split
 from metarl.errors import InputError
 
@@ -54,6 +54,8 @@ class Param:
             raise InputError(f"{self.name}: change={self.change!r} is unknown; use 'once'")
         if self.change and (self.every or self.field is None):
             raise InputError(f"{self.name}: what changes once has a `field` of the model, and no `every`")
+        if self.told and isinstance(self.train, Index):
+            raise InputError(f"{self.name}: a policy can be told no Index, a number without a meaning")
         if self.when and not self.change:
             raise InputError(f"{self.name}: `when` needs change='once'")
         if self.groups is not None and (self.field is None or self.objects is not None or self.each):

@@ -53,6 +53,23 @@ class Failure:
             object.__setattr__(self, name, np.array(getattr(self, name), float))
 
 
+def assigned(
+    family: TaskFamily, n_sims: int, tasks: Sequence[Mapping[str, Any]], ids: np.ndarray | None
+) -> tuple[np.ndarray, list[Task], dict[str, np.ndarray]]:
+    """What `World.set_tasks` is given, checked: simulations, their tasks, and the tasks' numbers.
+
+    Raises:
+        InputError: the family knows no such task, or no split has such numbers.
+    """
+    ids, tasks = np.arange(n_sims) if ids is None else np.asarray(ids), family.given(tasks)
+    if len(tasks) != len(ids):
+        raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
+    values = family.stack(tasks)
+    for param in family.params:
+        family.check_numbers(param, values[param.name].reshape(len(ids), -1))
+    return ids, tasks, values
+
+
 class World(Protocol):
     """N simulations of a family's tasks, which whatever samples or judges takes.
 

@@ -6,6 +6,7 @@ EXTRAS = {
     "gymnasium_robotics": "robots",
     "imageio_ffmpeg": "render",
     "matplotlib": "plots",
+    "mujoco_warp": "warp",
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
@@ -14,6 +15,7 @@ EXTRAS = {
     "submitit": "cluster",
     "trimesh": "render",
     "viser": "render",
+    "warp": "warp",
 }
 
 

@@ -17,7 +17,6 @@ from metarl.learners.agent import Agent
 from metarl.learners.maml.agent import MAML
 from metarl.learners.meta_lstm.agent import MetaLSTM
 from metarl.policies.gaussian import log_prob
-from metarl.policies.recurrent import choose
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import plain_torch
 
@@ -230,7 +229,7 @@ class _MetaLSTMClient(_Client):
             self.start = ended
 
     def adapt(self) -> None:
-        self.adapted = self.player.memory, self.player.last
+        self.adapted = self.player.state
 
     def eval_action(self, observations: np.ndarray) -> np.ndarray:
         return self._act(observations)
@@ -239,8 +238,5 @@ class _MetaLSTMClient(_Client):
         """Go back to where adaptation has ended."""
         if self.adapted is None or not env_mask.any():
             return
-        mask = torch.from_numpy(env_mask)
-        memory, last = self.adapted
-        self.player.memory = choose(mask, memory, self.player.memory)
-        self.player.last = choose(mask, last, self.player.last)
+        self.player.state = self.adapted.where(torch.from_numpy(env_mask), self.player.state)
         self.start = self.start | env_mask

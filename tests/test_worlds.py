@@ -16,6 +16,7 @@ from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, evaluate
 from metarl.cli import main
 from metarl.envs import GymFamily, InputError, Param, Uniform, load_family, simulate
 from metarl.envs.check import check
+from metarl.envs.distributions import Index
 from metarl.envs.others.spaces import Done, Seen
 from metarl.envs.told import task_features
 from metarl.evaluation.references import RandomPolicy
@@ -83,9 +84,18 @@ class Poles(GymFamily):
     params = (Param("gravity", "m/s^2", Uniform(5, 15)),)
 
 
+class OnWarp(Fragile):
+    """Ours, in MuJoCo Warp."""
+
+    physics = "warp"
+
+
 ONE_BY_ONE = (Counting, Together, SameStep, NextStep)
 PENDULUM = "gym:gymnasium:Pendulum-v1:g=5..15,m=0.5..1.5,horizon=20"
-WORLDS = (Fragile, *ONE_BY_ONE, Poles, PENDULUM, "gym:gymnasium:CartPole-v1", "gym:gymnasium:Acrobot-v1")
+needs_warp = pytest.mark.skipif(find_spec("mujoco_warp") is None, reason="no MuJoCo Warp here")
+WARP = pytest.param(OnWarp, marks=[pytest.mark.slow, needs_warp])
+OTHERS = (PENDULUM, f"{PENDULUM},told=g", "gym:gymnasium:CartPole-v1", "gym:gymnasium:Acrobot-v1")
+WORLDS = (Fragile, WARP, *ONE_BY_ONE, Poles, *OTHERS)
 
 
 def made(kind):
@@ -94,7 +104,7 @@ def made(kind):
 
 def started(kind, seed=0, n=N):
     family, rng = made(kind), np.random.default_rng(seed)
-    world = simulate(family, n, 1)
+    world = simulate(family, n, 1, getattr(kind, "physics", "mujoco"))
     world.set_tasks(family.sample(rng, n))
     return world, rng
 
@@ -489,6 +499,44 @@ def test_a_goal_can_be_hidden_from_a_policy():
     np.testing.assert_array_equal(goals, [env.unwrapped.goal for env in world._envs])  # one task, one goal
     assert world.step(np.zeros((2, 4))).reward.shape == (2,)
     assert world.succeeded is not None
+
+
+def test_what_is_told_stands_at_the_end_of_what_is_seen():
+    hidden, told = load_family(PENDULUM), load_family(f"{PENDULUM},told=g")
+    assert (told.obs_dim, hidden.obs_dim) == (4, 3)
+    tasks = [{"g": 5, "m": 1}, {"g": 15, "m": 1}, {"g": 10, "m": 0.5}]
+    one, other = (simulate(family, 3) for family in (hidden, told))
+    for world in (one, other):
+        world.set_tasks(tasks)
+    seen = [world.reset(np.random.default_rng(0)) for world in (one, other)]
+    np.testing.assert_array_equal(seen[1], np.c_[seen[0], [-1.0, 1.0, 0.0]])
+    step = other.step(np.zeros((3, 1)))
+    np.testing.assert_array_equal(step.obs[:, 3], [-1.0, 1.0, 0.0])
+    assert (one.told().shape, other.told().shape) == ((3, 2), (3, 1))  # the mass is hidden still
+    params = {"params": (Param("pay", "", Uniform(1, 3), told=True),)}
+    for kind in ONE_BY_ONE:
+        world, rng = started(type(kind.__name__, (kind,), params))
+        assert world.reset(rng).shape == (N, 3) == world.step(np.ones((N, 1))).obs.shape
+
+
+def test_a_policy_is_trained_and_judged_with_what_it_is_told(tmp_path, capsys):
+    small = ["--n-tasks", "2", "--n-episodes", "2", "--hidden", "4", "--steps", "320"]
+    run = tmp_path / "run"
+    assert main(["train", f"{PENDULUM},told=g", *small, "--out", str(run)]) == 0
+    assert main(["evaluate", str(run), "--task", "g=9.8", "m=1"]) == 0
+    assert main(["train", f"{PENDULUM},told=l", *small]) == 2
+    assert "unknown told parameter" in capsys.readouterr().err
+
+
+def test_what_only_ones_own_robots_can_do_is_refused_in_a_line():
+    for params in (
+        (Param("pay", "", Uniform(1, 3), every=(1, 2)),),
+        (Param("mass", "kg", Uniform(1, 3), field="body_mass"),),
+    ):
+        with pytest.raises(InputError, match="somebody else's: it can have no"):
+            type("Odd", (Counting,), {"params": params})()
+    with pytest.raises(InputError, match="told no Index"):
+        Param("seed", "", Index(0, 3), told=True)
 
 
 def test_checking_says_that_there_is_no_model():

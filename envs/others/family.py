@@ -28,7 +28,8 @@ class GymFamily(TaskFamily):
 
     A parameter is an attribute of the world, set before every episode: `gravity`, with dots for what is
     further in (`model.opt.gravity.2`). A method is called with the number, and `reset.NAME` is an option of
-    `reset`. Where that does not do, a subclass says in `set_task` or `begin` what a task is.
+    `reset`. What is `told` is appended to what the world shows. Where that does not do, a subclass says in
+    `set_task` or `begin` what a task is.
 
     Without `params` a world draws its tasks itself, at its reset: the task is the seed that it is reset with,
     the same for all episodes of a trial, which then begin alike, too.
@@ -53,6 +54,11 @@ class GymFamily(TaskFamily):
         if own is None:
             raise InputError(f"{self.name} has episodes without an end; say how long they are: horizon=200")
         vars(self)["horizon"] = int(own)
+        if self.sensors or self.pushes or any(p.changes or p.field for p in self.params):
+            raise InputError(
+                f"{self.name} is a world of somebody else's: it can have no sensors, no pushes, and no "
+                "parameter with a `field` of the model or numbers that change within an episode"
+            )
         if not self.vectorized and self.sets_attributes:
             for param in self.params:
                 if param is not SEED and not param.name.startswith(OPTION):
@@ -135,8 +141,8 @@ class GymFamily(TaskFamily):
 
     @property
     def obs_dim(self) -> int:  # type: ignore[override]
-        """Numbers of an observation."""
-        return self.seen.size
+        """Numbers of an observation, with what is told of the task."""
+        return self.seen.size + len(self.told_params)
 
     @property
     def action_dim(self) -> int:

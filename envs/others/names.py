@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from metarl.envs import yours
 from metarl.envs.distributions import Choice, Distribution, Uniform
 from metarl.envs.others.family import GymFamily
 from metarl.envs.param import Param
-from metarl.errors import InputError
+from metarl.errors import InputError, unknown
 
 PREFIX = "gym:"
 EXAMPLE = "gym:gymnasium:Pendulum-v1:g=5..15,m=0.5..2"
@@ -72,6 +73,7 @@ def load_gym(name: str) -> GymFamily:
 def _stated(name: str, says: str) -> dict[str, Any]:
     """What a class would state."""
     found: dict[str, Any] = {"params": []}
+    told: list[str] = []
     for word in filter(None, says.split(",")):
         key, equals, value = word.partition("=")
         if word == "vectorized":
@@ -80,17 +82,21 @@ def _stated(name: str, says: str) -> dict[str, Any]:
             found["hidden"] = (*found.get("hidden", ()), value)
         elif key == "horizon" and value.isdecimal() and int(value):
             found["horizon"] = int(value)
+        elif key == "told" and value:
+            told.append(value)
         elif equals and re.fullmatch(r"\w+(\.\w+)*", key):
             found["params"].append(Param(key, "", _range(word, value)))
         else:
             raise InputError(
                 f"{word!r} in {name} is not understood; write what varies as NAME=LOW..HIGH or NAME=A/B/C, "
-                "hide=KEY, horizon=STEPS or vectorized"
+                "told=NAME, hide=KEY, horizon=STEPS or vectorized"
             )
     names = [p.name for p in found["params"]]
     if twice := next(_repeated(names), None):
         raise InputError(f"{name} says twice what {twice} is")
-    found["params"] = tuple(found["params"])
+    if other := next((name for name in told if name not in names), None):
+        raise unknown(f"told parameter of {name}", other, names)
+    found["params"] = tuple(replace(p, told=p.name in told) for p in found["params"])
     return found if found["params"] else {k: v for k, v in found.items() if k != "params"}
 
 

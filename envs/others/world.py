@@ -9,8 +9,8 @@ from gymnasium.vector import AutoresetMode
 
 from metarl.envs.others.family import SEED, GymFamily
 from metarl.envs.task import Task
-from metarl.envs.told import task_features
-from metarl.envs.world import Failure, Step
+from metarl.envs.told import commands, task_features
+from metarl.envs.world import Failure, Step, assigned
 from metarl.errors import InputError, NotFiniteError
 from metarl.ranges import whole
 
@@ -37,7 +37,7 @@ class OthersWorld:
         self.n_steps = self.n_failures = 0
         self.failures: list[Failure] = []
         self._task_values: dict[str, np.ndarray] = {}
-        self._obs = np.zeros((n_sims, family.obs_dim), np.float32)
+        self._obs = np.zeros((n_sims, family.seen.size), np.float32)
         self._going = np.zeros(n_sims, bool)  # whether an episode has begun and not ended
 
     # What a subclass defines.
@@ -76,12 +76,7 @@ class OthersWorld:
         Raises:
             InputError: the family knows no such task.
         """
-        ids, tasks = np.arange(self.n_sims) if ids is None else np.asarray(ids), self.family.given(tasks)
-        if len(tasks) != len(ids):
-            raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
-        new = self.family.stack(tasks)
-        for param in self.family.params:
-            param.check(new[param.name])
+        ids, tasks, _ = assigned(self.family, self.n_sims, tasks, ids)
         if not self.tasks:
             self.tasks = [tasks[0]] * self.n_sims
             ids = ids if len(ids) == self.n_sims else np.arange(self.n_sims)
@@ -110,7 +105,7 @@ class OthersWorld:
         self.elapsed[mask], self._going[mask] = 0, True
         if self.succeeded is not None:
             self.succeeded[mask] = False
-        return self._obs.copy()
+        return self._with_commands()
 
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance simulations by one step.
@@ -139,7 +134,7 @@ class OthersWorld:
         reward, terminated, truncated = self._advance(np.asarray(action), live)
         self.elapsed += live
         self.n_steps += int(live.sum())
-        obs, reward = self._obs.copy(), reward.astype(np.float32)
+        obs, reward = self._with_commands(), reward.astype(np.float32)
         failed = live & ~(np.isfinite(obs).all(axis=1) & np.isfinite(reward))
         if failed.any():
             self.n_failures += int(failed.sum())
@@ -148,6 +143,10 @@ class OthersWorld:
         truncated = (truncated | (self.elapsed >= self.family.horizon)) & ~terminated
         self._going &= live & ~(terminated | truncated)
         return Step(obs, reward, {"reward": reward.copy()}, terminated, truncated, failed)
+
+    def _with_commands(self) -> np.ndarray:
+        """Observations, (N, obs_dim) float32: what the world shows, and what is told."""
+        return np.concatenate([self._obs, commands(self.family, self._task_values)], axis=1)
 
     def error(self) -> None:
         """Nobody says how far a simulation is from what is asked."""

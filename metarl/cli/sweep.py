@@ -12,6 +12,7 @@ from metarl.cli.runs import table_of
 from metarl.cli.train import DEFAULT_LEARNER, learner_of, settings_of, value_of
 from metarl.cli.words import Command, check_common, say, show
 from metarl.envs.catalogue import load_family
+from metarl.envs.simulate import MUJOCO, Physics
 from metarl.errors import InputError
 from metarl.learners import LEARNERS
 from metarl.progress import progress
@@ -40,6 +41,8 @@ class Sweep(Command):
     """physics threads of each"""
     device: str | None = None
     """where the learner computes: cpu or cuda"""
+    physics: Physics = MUJOCO
+    """what simulates in training, as of `metarl train`"""
     eval_every: float | None = None
     """environment steps between two judgements on the family's validation tasks"""
     target: float | None = None

@@ -17,6 +17,7 @@ from metarl.cli.unheeded import unheeded_output
 from metarl.cli.words import FILE, Command, check_common, say
 from metarl.envs import FAMILIES
 from metarl.envs.catalogue import load_family, load_recorded
+from metarl.envs.simulate import MUJOCO, Physics
 from metarl.errors import InputError, LostError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
@@ -36,6 +37,7 @@ class Lead:
     steps: int
     device: str
     n_threads: int
+    physics: str
     versions: dict[str, str]
 
 
@@ -62,6 +64,8 @@ class Train(Command):
     """where the learner computes: cpu or cuda (default cpu, or the resumed run's own)"""
     n_threads: int | None = None
     """physics threads of a process, 0 for one per CPU (default 0, or the resumed run's own)"""
+    physics: Physics = MUJOCO
+    """what simulates in training: MuJoCo itself, or MuJoCo Warp, on --device (an extra; see docs/scale.md)"""
     processes: int | None = None
     """of this machine that train together, each with its share of simulations and CPUs (default 1)"""
     tables: bool = False
@@ -127,7 +131,7 @@ class Train(Command):
         settings = {name: value for name, value in recipe.settings.items() if name not in self.given}
         config = replace(self.config, **settings)
         device, n_threads = self.device or "cpu", self.n_threads or 0
-        agent = LEARNERS[self.learner](self.family, config, self.seed, device, n_threads)
+        agent = LEARNERS[self.learner](self.family, config, self.seed, device, n_threads, self.physics)
         agent.check_budget(steps)
         agent.check_processes(self.processes or ranks.count())
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
@@ -144,8 +148,13 @@ class Train(Command):
             )
         folder = RunFolder(path)
         own = folder.read_config()
-        settings = {"learner": own.learner, "seed": own.seed, **own.config}
-        typed = {"learner": self.learner, "seed": self.seed, **asdict(self.config)}
+        settings = {"learner": own.learner, "seed": own.seed, "physics": own.physics, **own.config}
+        typed = {
+            "learner": self.learner,
+            "seed": self.seed,
+            "physics": self.physics,
+            **asdict(self.config),
+        }
         for name in sorted(self.given & typed.keys()):
             value = list(typed[name]) if isinstance(typed[name], tuple) else typed[name]
             if value != settings.get(name):
@@ -162,6 +171,8 @@ class Train(Command):
             steps = int(self.steps or asked.steps)
             if steps < agent.num_timesteps:
                 raise InputError(f"the run has {agent.num_timesteps} steps already; give more with --steps")
+            if agent.iterations and agent.physics != MUJOCO:
+                say("MuJoCo Warp's last bits can differ: it goes on, and not as if it had never stopped")
             if agent.iterations and not agent.fits(steps):
                 say(f"nothing is left to do of {steps} steps; give more with --steps")
             config = RunConfig(**{**vars(asked), "steps": steps, "family": agent.family_name})
@@ -193,13 +204,15 @@ class Train(Command):
             lead.header["seed"],
             self.device or lead.device,
             lead.n_threads if self.n_threads is None else self.n_threads,
+            lead.physics,
         )
         return 0 if follow(agent, lead.steps) else 130
 
     def _train(self, agent: Agent, folder: RunFolder, steps: int) -> int:
         n_here = 1 if ranks.count() > 1 else self.processes or 1  # a launcher has started the others
         with resumable(folder), helped(n_here, ["train", *self.words]):
-            ranks.from_first(Lead(agent.header(), steps, agent.device, agent.n_threads, versions()))
+            lead = Lead(agent.header(), steps, agent.device, agent.n_threads, agent.physics, versions())
+            ranks.from_first(lead)
             finished = go_on(agent, folder, steps, self.tables, self.eval_every, self.target)
         say(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
         if finished:
@@ -215,6 +228,8 @@ def _plan(agent: Agent, steps: int) -> str:
     """What is going to be done: what differs from the learner's defaults, and what came of it before."""
     family, values, usual = agent.family, asdict(agent.config), asdict(agent.config_class())
     words = [f"{steps:,} steps", *(f"{k} {v}" for k, v in values.items() if v != usual[k])]
+    if agent.physics != MUJOCO:
+        words.append(f"physics {agent.physics} on {agent.device}, judged by MuJoCo itself")
     plan = f"{family.name}, {agent.name}: {', '.join(words)}"
     before = made(family.name, agent.name) if FAMILIES.get(family.name) is type(family) else None
     if before is None or (before["steps"], agent.make_config(before["config"])) != (steps, agent.config):

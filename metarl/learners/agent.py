@@ -18,6 +18,7 @@ from metarl import ranks
 from metarl.box import unboxed
 from metarl.envs import InputError, Task, TaskFamily, World, simulate
 from metarl.envs.catalogue import absolute, as_family, load_recorded
+from metarl.envs.simulate import MUJOCO
 from metarl.errors import NotFiniteError
 from metarl.export.write import Exported
 from metarl.files import write_atomically
@@ -46,8 +47,9 @@ class Agent:
         family: a family or its class, its name in the catalogue, or "file.py:ClassName".
         config: the learner's settings; None takes the defaults.
         seed: of everything random in training.
-        device: where the learner computes, "cpu" or "cuda"; physics stays on the CPU.
+        device: where the learner computes, "cpu" or "cuda"; physics stays on the CPU, unless it is Warp's.
         n_threads: physics threads, 0 for one per CPU.
+        physics: that it is trained in, as `simulate` takes it; judging and adapting are always MuJoCo's own.
 
     Attributes:
         num_timesteps: environment steps taken so far, over all resumes.
@@ -71,6 +73,7 @@ class Agent:
         seed: int = 0,
         device: str = "cpu",
         n_threads: int = 0,
+        physics: str = MUJOCO,
     ):
         self.family = as_family(family)
         self.family_name = absolute(family) if isinstance(family, str) else self.family.name
@@ -83,6 +86,9 @@ class Agent:
             _device(device),
             whole("n_threads", n_threads),
         )
+        self.physics = physics
+        if physics != MUJOCO:
+            simulate(self.family, 1, 1, physics, device)  # or it says why not, before anything is written
         self.rng = np.random.default_rng(self.seed)
         self.prediction_rng = np.random.default_rng(self.seed)
         self.num_timesteps = self.iterations = self.total_timesteps = 0
@@ -179,9 +185,13 @@ class Agent:
         n_sims = len(ranks.share(self.n_tasks)) * (self.n_sims // self.n_tasks)
         if self._sim is None or self._sim.n_sims != n_sims:
             self._n_failures = self._n_here
-            self._sim = simulate(self.family, n_sims, ranks.threads(self.n_threads))
+            self._sim = self.simulated(n_sims)
             self._sim.n_failures = self._n_failures
         return self._sim
+
+    def simulated(self, n_sims: int) -> World:
+        """Simulations to train in, so many in this process."""
+        return simulate(self.family, n_sims, ranks.threads(self.n_threads), self.physics, self.device)
 
     @property
     def n_failures(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metarl import ranks
-from metarl.envs import World, simulate
+from metarl.envs import World
 from metarl.envs.told import known_of
 from metarl.learners.agent import TEACHER, Agent
 from metarl.sampling.lessons import collect_lessons
@@ -68,7 +68,7 @@ class Pupil(Agent):
         """This process's share of them, made when first needed."""
         n = len(ranks.share(self.n_lessons))
         if self._lesson is None or self._lesson.n_sims != n:
-            self._lesson = simulate(self.family, n, ranks.threads(self.n_threads))
+            self._lesson = self.simulated(n)
         return self._lesson
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, get_origin, get_type_hints
 from metarl.box import unboxed
 from metarl.envs import InputError, TaskFamily
 from metarl.envs.catalogue import load_recorded
+from metarl.envs.simulate import MUJOCO, PHYSICS
 from metarl.envs.task import SPLITS, Split
 from metarl.errors import DamagedError, plain, unknown
 from metarl.files import UNFINISHED, keep, read_json, remove, swap, sweep, unfinished, write_json
@@ -39,12 +40,22 @@ class RunConfig:
     device: str
     n_threads: int
     config: dict[str, Any]
+    physics: str = MUJOCO  # not in folders of before there was another
 
     @classmethod
     def of(cls, agent: Agent, steps: int) -> "RunConfig":
         """What has to be asked for to get this agent, and to train it for so many environment steps."""
         settings = asdict(agent.config)
-        return cls(agent.family_name, agent.name, steps, agent.seed, agent.device, agent.n_threads, settings)
+        return cls(
+            agent.family_name,
+            agent.name,
+            steps,
+            agent.seed,
+            agent.device,
+            agent.n_threads,
+            settings,
+            agent.physics,
+        )
 
 
 class RunFolder:
@@ -222,6 +233,8 @@ class RunFolder:
                 raise InputError(f"{path} is damaged: {name} is {getattr(config, name)!r}")
         if config.learner not in LEARNERS:
             raise unknown("learner", config.learner, LEARNERS)
+        if config.physics not in PHYSICS:
+            raise unknown("physics", config.physics, PHYSICS)
         return config
 
     def load(
@@ -270,7 +283,9 @@ class RunFolder:
             )
         device = config.device if device is None else device
         n_threads = config.n_threads if n_threads is None else n_threads
-        return config, kind.from_checkpoint(path, content, device, n_threads, family, self.path)
+        agent = kind.from_checkpoint(path, content, device, n_threads, family, self.path)
+        agent.physics = config.physics
+        return config, agent
 
     def load_unbegun(
         self, device: str | None = None, n_threads: int | None = None, family: Family | None = None
@@ -284,6 +299,7 @@ class RunFolder:
             config.seed,
             config.device if device is None else device,
             config.n_threads if n_threads is None else n_threads,
+            config.physics,
         )
         if not isinstance(family, str):
             agent.family_name = config.family
