@@ -55,7 +55,7 @@ def test_the_page_s_commands_are_understood(tmp_path, monkeypatch):
     monkeypatch.setattr(RunFolder, "read_config", lambda self: type("Config", (), {"learner": "meta-lstm"}))
     given = [(Train, words) for script in [*SCRIPTS, YAML] for words in commands(script, "train")]
     given += [(Sweep, words) for script in SCRIPTS for words in commands(script, "sweep")]
-    assert len(given) == 9
+    assert len(given) == 10
     for kind, words in given:
         assert tyro.cli(kind.taking(words), args=words)
 
