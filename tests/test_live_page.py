@@ -10,13 +10,14 @@ import pytest
 
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.cli import main
-from metarl.envs import FAMILIES, BatchSim, InputError, load_family
+from metarl.envs import FAMILIES, BatchSim, InputError, Push, Sensor, load_family
 from metarl.envs.families.half_cheetah import HalfCheetahVel
 from metarl.envs.families.point import POINT, PointGoal
+from metarl.envs.families.quadrotor import X2Hover
 from metarl.envs.rotations import matrices
 from metarl.envs.variation import value_of
 from metarl.render import write_live_page
-from metarl.render.live_page import FRONT, _task, turns_by_runge_kutta
+from metarl.render.live_page import FRONT, _sensing, _task, turns_by_runge_kutta
 from metarl.render.robot import page_robot
 
 for module in ("onnx", "onnxruntime", "onnxscript"):
@@ -97,6 +98,20 @@ def test_a_page_can_hold_every_familys_robot_and_tasks(name):
     for param in family.params:  # what breaks is whole until somebody breaks it
         expected = family.nominal(param) if param.change else np.ravel(family.tasks("test")[0][param.name])
         np.testing.assert_array_equal(task["task"][param.name], expected)
+
+
+class Shaken(X2Hover):
+    """Senses badly, and is pushed at every moment."""
+
+    sensors = (Sensor("spin", noise=0.1, bias=0.1),)
+    pushes = (Push(every=(0.02, 0.04)),)
+
+
+def test_a_robot_that_senses_badly_and_is_pushed_gets_a_page_that_says_it_is_not():
+    page_robot(Shaken())
+    notes = _sensing(Shaken())["notes"]
+    assert "In training it is pushed; here you pull at it." in notes
+    assert "Its sensors are perfect here." in notes
 
 
 class Touching(HalfCheetahVel):
