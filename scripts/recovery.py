@@ -6,10 +6,10 @@ rewards of all episodes side by side from the moment of the change on. A policy 
 of half a second has reached nine tenths of the way from its lowest to where it stays in the end.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Literal
 
@@ -18,14 +18,14 @@ import tyro
 from matplotlib.figure import Figure
 
 from metarl.envs import BatchSim, InputError
-from metarl.evaluation.plots import AFTER, BEFORE, LATER
 from metarl.evaluation.statistics import bootstrap, interval, resamples
+from metarl.files import write_json
 from metarl.learners.agent import Agent
-from metarl.runs.run_folder import RunFolder
+from metarl.report.figures import COLOURS
+from metarl.runs.run_folder import load_agent
 
 BEFORE_IT, LATELY, LASTS = 1.0, 0.5, 1.0  # s: shown before, averaged over, and what counts as the end
 BACK = 0.9  # of the way from the lowest to the end
-COLOURS = (AFTER, BEFORE, LATER, "#CC79A7", "#56B4E9")
 
 
 @dataclass
@@ -126,7 +126,7 @@ def draw(curves: dict[str, np.ndarray], family: str, dt: float, path: Path) -> N
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     panel = figure.subplots()
     window = round(LATELY / dt / 2)
-    for (name, rewards), colour in zip(curves.items(), COLOURS, strict=False):
+    for (name, rewards), colour in zip(curves.items(), cycle(COLOURS), strict=False):
         smooth = smoothed(rewards, window)
         seconds = (np.arange(smooth.shape[1]) + window) * dt - BEFORE_IT
         low, high = bootstrap(smooth).T
@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found, curves = [], {}
     try:
         for run in options.runs:
-            agent = RunFolder(run).load("cpu", 0)[1]
+            agent = load_agent(run, 0)[0]
             curves[run.name] = aligned(agent, options)
             found.append(recovery(run.name, curves[run.name], agent.family.dt))
             said = ", ".join(
@@ -161,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.out is not None:
         draw(curves, agent.family.name, agent.family.dt, options.out)
     if options.json is not None:
-        options.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+        write_json(options.json, [asdict(one) for one in found])
     return 0
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from metarl.envs import BatchSim, Index, LogUniform, TaskFamily
+from metarl.envs import BatchSim, LogUniform, TaskFamily
 
 SINGLE = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtJoint.mjJNT_HINGE  # joints that one number describes
 ON_JOINT = mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT
@@ -86,7 +86,7 @@ def _observation(family: TaskFamily) -> dict[str, Any]:
 
 def _commands(family: TaskFamily) -> dict[str, Any]:
     """What somebody has to tell the policy, and how that becomes numbers of an observation."""
-    told = [param for param in family.told_params if not isinstance(param.train, Index)]
+    told = family.told_params
     if not told:
         return {}
     return {

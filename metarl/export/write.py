@@ -84,7 +84,8 @@ def export(policy: Deployable, path: str | Path) -> Exported:
     begun, path = time.monotonic(), Path(path)
     check_export(path)
     graph = policy.graph()
-    content, difference = same_onnx(policy, graph, str(path))
+    metadata = describe(policy, graph)
+    content, difference = same_onnx(policy, graph, str(path), metadata)
     write_atomically(path, lambda file: file.write(content))
     return Exported(
         path,
@@ -94,11 +95,13 @@ def export(policy: Deployable, path: str | Path) -> Exported:
         difference,
         STEPS,
         time.monotonic() - begun,
-        describe(policy, graph),
+        {**metadata, **computing(graph)},
     )
 
 
-def same_onnx(policy: Deployable, graph: Graph, name: str) -> tuple[bytes, float]:
+def same_onnx(
+    policy: Deployable, graph: Graph, name: str, metadata: Mapping[str, Any] | None = None
+) -> tuple[bytes, float]:
     """A graph as the content of an ONNX file that has been found to act as its policy does.
 
     A memory may amplify rounding, that of `predict` as well. So a policy whose actions drift apart in 1,000
@@ -108,6 +111,7 @@ def same_onnx(policy: Deployable, graph: Graph, name: str) -> tuple[bytes, float
         policy: whose.
         graph: of it; computes in float64 from now on where that was needed.
         name: of the file, for people.
+        metadata: that the file holds.
 
     Returns:
         The content, and by how much its actions differ from those of `predict` at most.
@@ -117,7 +121,7 @@ def same_onnx(policy: Deployable, graph: Graph, name: str) -> tuple[bytes, float
     """
     for dtype in (torch.float32, torch.float64):
         graph.computing_in(dtype)
-        content = onnx_bytes(graph, describe(policy, graph))
+        content = onnx_bytes(graph, {**metadata, **computing(graph)} if metadata else {})
         difference = largest_difference(content, policy, graph)
         if difference <= TOLERANCE:
             return content, difference
@@ -148,9 +152,13 @@ def describe(policy: Deployable, graph: Graph) -> dict[str, Any]:
         **policy.describe(),
         "horizon": family.horizon,
         "state_size": graph.state_size,
-        "computes_in": str(graph.dtype).removeprefix("torch."),
         "versions": versions(),
     }
+
+
+def computing(graph: Graph) -> dict[str, str]:
+    """What a file says of how it computes."""
+    return {"computes_in": str(graph.dtype).removeprefix("torch.")}
 
 
 @plain_torch()

@@ -112,7 +112,7 @@ def _source(family: TaskFamily) -> tuple[str, dict[str, bytes]]:
         spec = family.edited_spec()
     except AttributeError:
         raise lacking from None
-    dressed = family.model.nmesh == family.portrait.nmesh
+    dressed = family.model.nmesh == len(spec.meshes)
     compile_robot(spec, family.params, family.contacts, dressed)  # leaves in the spec what it compiles
     with no_console():
         compiled = compile_spec(spec)

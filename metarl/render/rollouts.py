@@ -76,7 +76,7 @@ class Recorder(BatchSim):
 
     def _look(self) -> None:
         self.states.append(self.state.copy())
-        if any(param.changes for param in self.family.params):
+        if self._events.changing:
             self.tasks_then.append([self.task_now(i) for i in range(self.n_sims)])
 
 
