@@ -107,6 +107,7 @@ def test_spaces_and_metadata_are_the_familys(name):
 def test_an_episode_ends_once_with_a_failure_or_at_the_horizon(name):
     family = load_family(name)
     env = gymnasium.make(f"metarl/{name}-v0", task=held_out(family))
+    env.action_space.seed(0)
     env.reset(seed=0)
     ends = []
     for _ in range(family.horizon):
@@ -116,7 +117,7 @@ def test_an_episode_ends_once_with_a_failure_or_at_the_horizon(name):
         if terminated or truncated:
             break
     assert not any(map(any, ends[:-1]))
-    assert ends[-1] == ((True, False) if len(ends) < family.horizon else (False, True))
+    assert any(ends[-1]) and ends[-1][1] == (len(ends) == family.horizon)
 
 
 def test_without_a_task_every_episode_draws_a_training_task():
