@@ -442,6 +442,7 @@ RECURRENT_FLAGS = {
     "--change-input": ["some"],
     "--init-std": ["0", "nan"],
     "--min-std": ["0", "-1"],
+    "--final-std": ["-0.1", "nan", "11"],
     "--gamma": ["2", "nan"],
     "--gae-lambda": ["1.1", "-1"],
     "--lr": ["0", "nan", "-1e-3"],

@@ -261,6 +261,19 @@ def test_the_floor_keeps_exploration_alive():
     torch.testing.assert_close(decision.log_std.exp(), torch.full((2,), 0.3))
 
 
+def test_noise_is_led_to_its_final_size_amid_the_training_and_then_stays_there():
+    learner = learner_of(replace(SMALL, init_std=0.8, min_std=0.2, final_std=0.05, lr=1e-8))
+    seen = []
+    for progress in (0.0, 0.3, 0.55, 0.8, 0.99):
+        learner.update(trials_of(), progress)
+        seen.append(learner.params["log_std"].detach().exp().max())
+    torch.testing.assert_close(torch.stack(seen), torch.tensor([0.8, 0.8, 0.2, 0.05, 0.05]))
+    with torch.no_grad():
+        learner.params["log_std"].fill_(-10.0)
+    learner.update(trials_of(), 0.0)
+    assert learner.params["log_std"].detach().exp().tolist() == pytest.approx([0.2, 0.2])
+
+
 def test_more_minibatches_than_pieces_are_as_many_as_there_are():
     learner = learner_of(replace(SMALL, minibatches=50, epochs=1))
     assert learner.update(trials_of(), 0.0)["adam_steps"] == N

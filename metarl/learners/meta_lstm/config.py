@@ -13,6 +13,7 @@ RANGES = {
     "hidden": (1, 4096),
     "init_std": (1e-3, 10),
     "min_std": (1e-6, 10),
+    "final_std": (0, 10),
     "gamma": (0, 1),
     "gae_lambda": (0, 1),
     "lr": (1e-8, 10),
@@ -47,6 +48,8 @@ class MetaLSTMConfig:
             sooner
         init_std: initial standard deviation of the actions
         min_std: floor of the standard deviation, which keeps exploration alive
+        final_std: what the standard deviation is led to amid the training, so that the policy learns to
+            search without noise, as it is judged; 0 leaves it to itself
         gamma: discount per step
         gae_lambda: bias-variance trade-off of the advantages, 1 for Monte-Carlo returns
         lr: Adam's step size at the beginning
@@ -80,6 +83,7 @@ class MetaLSTMConfig:
     change_input: Literal["none", "reward", "all"] = "reward"
     init_std: float = 0.6
     min_std: float = 0.1
+    final_std: float = 0.0
     gamma: float = 0.98
     gae_lambda: float = 0.95
     lr: float = 1e-3
@@ -102,6 +106,7 @@ class MetaLSTMConfig:
         "critic": "blind",
         "teacher": 0.0,
         "imitate": 0.0,
+        "final_std": 0.0,
     }
 
     def __post_init__(self):

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from copy import deepcopy
 from functools import partial
+from math import log
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from metarl.sampling.trajectories import Trials
 from metarl.threads import thread_pool
 
 SHARD = 800  # steps that a CPU thread learns from at a time: small products gain little from more threads
+QUIET = 0.3, 0.8  # of the learner's own progress, where its noise begins to be led, and has its final size
 IMITATION = 3.0  # weight of the squared distance to the teacher's action
 
 
@@ -77,7 +79,7 @@ class MetaLSTMLearner:
             c.width,
             c.hidden,
             c.init_std,
-            c.min_std,
+            min(c.min_std, c.final_std or c.min_std),
             forgetful=c.memory_span == "episode",
             change_input=c.change_input,
             n_told=n_told if c.critic == "told" else 0,
@@ -138,6 +140,7 @@ class MetaLSTMLearner:
             else:
                 self.brake = min(1.0, self.brake * release(steps[-1]["kl"], c.target_kl))
             self._take_in(trials)
+        self._lead_std(progress)
         stats = {k: float(np.mean([s[k] for s in steps])) for k in steps[0]}
         explained = 1 - (batch["target"] - batch["value"]).var() / batch["target"].var().clamp(min=1e-8)
         return {
@@ -152,6 +155,16 @@ class MetaLSTMLearner:
     def imitates(self, progress: float) -> float:
         """How much the pupil imitates when so much of its training is over, from 1 to 0."""
         return imitation(progress, self.config.imitate) if self.taught else 0.0
+
+    def _lead_std(self, progress: float) -> None:
+        """Keep the noise of the actions between bounds that close upon its final size."""
+        c = self.config
+        if not c.final_std:
+            return
+        left = float(np.clip((QUIET[1] - progress) / (QUIET[1] - QUIET[0]), 0, 1))
+        low, high = (log(c.final_std) + left * log(std / c.final_std) for std in (c.min_std, c.init_std))
+        with torch.no_grad():
+            self.params["log_std"].clamp_(min(low, high), max(low, high))
 
     def inputs(self, trials: Trials) -> Inputs:
         """What the policy saw at every step of the trials."""
