@@ -90,8 +90,7 @@ class Training:
     def defaults(self) -> dict[str, Any]:
         """Steps and settings of a training without flags, as JSON has them."""
         recipe = load_family(self.family).recipe(self.learner)
-        config = asdict(LEARNERS[self.learner].config_class(**recipe.settings))
-        return json.loads(json.dumps({"steps": recipe.steps, "config": config}))
+        return self._plain(recipe.steps, LEARNERS[self.learner].config_class(**recipe.settings))
 
     def is_done(self) -> bool:
         """Whether it was measured with what are the defaults today."""
@@ -99,7 +98,11 @@ class Training:
 
     def is_default(self, found: dict[str, Any]) -> bool:
         """Whether a record, or what a run folder was asked for, has today's steps and settings."""
-        return {key: found[key] for key in self.defaults} == self.defaults
+        config = LEARNERS[self.learner].make_config(found["config"])
+        return self._plain(found["steps"], config) == self.defaults
+
+    def _plain(self, steps: int, config: Any) -> dict[str, Any]:
+        return json.loads(json.dumps({"steps": steps, "config": asdict(config)}))
 
     def measure(self, runs: Path, cores: set[int]) -> None:
         """Train on some of the cores, or go on, evaluate, and keep the record and the curve."""
