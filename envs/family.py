@@ -251,7 +251,7 @@ class TaskFamily:
         """Where each named part is in what is observed; "observation" is all of it where none is named."""
         data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, data)
-        seen = self.observe(Readings.of_data(self.model, data, self.dt, self.derived))
+        seen = self.observe(Readings.of_data(self.model, data, self.dt, self.derived, self.remembered))
         named = seen if isinstance(seen, dict) else {"observation": seen}
         ends = np.cumsum([0, *(np.shape(part)[-1] for part in named.values())])
         return {name: slice(int(a), int(b)) for name, a, b in zip(named, ends, ends[1:], strict=False)}

@@ -43,11 +43,18 @@ class Readings:
 
     @classmethod
     def of_data(
-        cls, model: mujoco.MjModel, data: mujoco.MjData, dt: float, derived: Collection[str] = ()
+        cls,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        dt: float,
+        derived: Collection[str] = (),
+        remembered: Collection[str] = (),
     ) -> "Readings":
-        """Readings of one simulation held in an MjData, N = 1."""
+        """Readings of one simulation held in an MjData, N = 1, in which nothing has happened yet."""
         qpos, qvel = data.qpos[None], data.qvel[None]
-        return cls(model, qpos, qvel, lambda name: getattr(data, name)[None], dt, derived)
+        r = cls(model, qpos, qvel, lambda name: np.asarray(getattr(data, name))[None], dt, derived)
+        r.before = {name: r.field(name).copy() for name in remembered}
+        return r
 
     def field(self, name: str) -> np.ndarray:
         """A field of MjData, (N, ...), live.

@@ -59,10 +59,11 @@ class Graph:
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def input(self, name: str, example: Any) -> Any:
-        """An array that is known only when the graph runs; the same one for the same name."""
+        """An array that is known only when the graph runs, into which it goes as float64."""
+        array = np.asarray(example)
         if name not in self.inputs:
-            self.inputs[name] = Traced(self, name, np.array(example))
-        return self.inputs[name]
+            self.inputs[name] = Traced(self, name, array.astype(np.float64))
+        return self.cast(self.inputs[name], array.dtype if array.dtype in KEPT else np.int64)
 
     def constant(self, value: Any) -> "Traced":
         """An array that is known now."""

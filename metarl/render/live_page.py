@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from metarl.envs import Choice, Either, InputError, LogUniform, Marker, Param, Task, TaskFamily
-from metarl.envs.sensing import TASK, marker_graph, sensing_graph
+from metarl.envs.sensing import BEFORE, TASK, marker_graph, sensing_graph
 from metarl.envs.trace import Graph, TraceError
 from metarl.envs.variation import PAYLOAD, PLACE, fields_of_row, follower, following, value_of
 from metarl.errors import plain
@@ -28,6 +28,7 @@ from metarl.render.robot import page_robot
 FRONT = Path(__file__).with_name("live.html")  # what is the same for all robots, by scripts/build_page
 N_STARTS, N_DRAWS = 32, 32  # states that episodes begin in, and tasks that may be drawn
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
+ABSENT = ("eq_active", "geom_xquat", "site_xquat", "xiquat", "plastic", "history")  # in the page's MuJoCo
 FAR = 1e9  # instead of no limit, which JSON has no word for
 STRIDE = 0.4  # s, over which a speed is averaged
 LIVE = "live.html"  # how the name of a live page ends
@@ -83,6 +84,7 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
         sensing = sensing_graph(family)
     except TraceError as error:
         raise InputError(f"{family.name} cannot be put into a page: {error}") from None
+    _check_fields(family, sensing)
     content = to_onnx(sensing, family.name)
     difference = sensing_difference(content, family)
     if not difference <= TOLERANCE:  # nor if it is not a number
@@ -95,6 +97,7 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
         notes.append("Its integrator, RK4, turns bodies a little less exactly here than in MuJoCo 4.")
     try:
         graph, found = marker_graph(family)
+        _check_fields(family, graph)
         marking = b64encode(to_onnx(graph, "markers")).decode() if found else None
     except TraceError as error:
         notes.append(f"What the task asks for is not drawn: {plain(error)}.")
@@ -107,6 +110,16 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
         "plot": _plot(family, sensing),
         "notes": notes,
     }
+
+
+def _check_fields(family: TaskFamily, graph: Graph) -> None:
+    """Raise InputError where a graph needs what the page's MuJoCo does not give."""
+    absent = [name for name in graph.inputs if name.removeprefix(BEFORE) in ABSENT]
+    if absent:
+        raise InputError(
+            f"{family.name} reads {absent[0]}, which the MuJoCo of live pages does not give; read another "
+            "field, e.g. the rotation matrices site_xmat for site_xquat"
+        )
 
 
 def _unlike_training(family: TaskFamily) -> list[str]:

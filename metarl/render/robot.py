@@ -11,27 +11,19 @@ import numpy as np
 from metarl.envs import BatchSim, TaskFamily
 from metarl.envs.mjcf import compile_spec
 from metarl.envs.mjlog import no_console
-from metarl.envs.render import CAMERAS
 from metarl.envs.robot import compile_robot
 from metarl.errors import InputError
-from metarl.render.shapes import GEOM, VISIBLE_GROUPS, colour
+from metarl.render.scene import page_scene
 
 COUNTS = ("nq", "nv", "nu", "na", "nbody", "njnt", "ngeom", "nsite", "ntendon", "neq")
 UNKNOWN = {"plugins": "nplugin", "deformable bodies": "nflex", "height fields": "nhfield", "skins": "nskin"}
-OURS = ("body_", "jnt_", "dof_", "geom_", "site_", "actuator_", "tendon_", "eq_", "qpos")  # fields of numbers
+OURS = ("body_", "jnt_", "dof_", "geom_", "site_", "actuator_", "tendon_", "eq_", "qpos")  # fields of numbers,
+OURS += ("wrap_", "pair_", "sensor_", "cam_")  # of which MJCF as it is written knows six digits
 DRAWN = ("texture", "material", "skin", "visual", "custom", "keyframe")  # what physics knows nothing of
 # Attributes that an earlier MuJoCo does not know. Their numbers are copied, or the page does it itself.
 NEWER = {"general": ("input", "nsample", "interp", "delay")}
-ROOM = 1.3  # of the distance in clips: a page is wider, and its camera's angle smaller
+WIDTHS = {"eq_data": 11}  # columns that an earlier MuJoCo has, of fields that have more
 STEPS, SAME = 10, 1e-9  # of a look at whether a page would step the robot as it is stepped here
-KINDS = {
-    GEOM.mjGEOM_BOX: "box",
-    GEOM.mjGEOM_CYLINDER: "cylinder",
-    GEOM.mjGEOM_CAPSULE: "capsule",
-    GEOM.mjGEOM_SPHERE: "sphere",
-    GEOM.mjGEOM_ELLIPSOID: "ellipsoid",
-    GEOM.mjGEOM_MESH: "mesh",
-}
 
 
 def page_robot(family: TaskFamily) -> dict[str, Any]:
@@ -50,22 +42,28 @@ def page_robot(family: TaskFamily) -> dict[str, Any]:
         raise InputError(f"{family.name} has {words}, which a live page cannot hold; use --live, or a clip")
     _check_steps(family)
     xml, files = _source(family)
-    names = [n for n in dir(model) if n.startswith(OURS)]
-    fields = {n: v for n in names if isinstance(v := getattr(model, n), np.ndarray) and v.dtype == float}
-    moving = np.flatnonzero(model.body_dofnum)
-    planes = np.flatnonzero(model.geom_type == GEOM.mjGEOM_PLANE)
     return {
         "xml": xml,
         "files": {name: b64encode(content).decode() for name, content in files.items()},
         "sizes": {name: int(getattr(model, name)) for name in COUNTS},
-        "fields": {name: b64encode(value.tobytes()).decode() for name, value in fields.items() if value.size},
-        "geoms": [_geom(model, g) for g in range(model.ngeom) if _is_seen(model, g)],
-        "movable": [bool(x) for x in _movable(model)],
-        "root": int(moving[0]) if len(moving) else 0,
-        "mass": float(model.body_mass[moving[0] :].sum()) if len(moving) else 1.0,
-        "floor": float(model.geom_pos[planes[0], 2]) if len(planes) else 0.0,
-        "view": _view(family),
+        "options": _options(model),
+        "meaninertia": float(model.stat.meaninertia),
+        "fields": {name: b64encode(value.tobytes()).decode() for name, value in _fields(model).items()},
+        **page_scene(family),
     }
+
+
+def _fields(model: mujoco.MjModel) -> dict[str, np.ndarray]:
+    """The compiled model's numbers, in all their digits."""
+    values = {name: getattr(model, name) for name in dir(model) if name.startswith(OURS)}
+    fields = {k: v for k, v in values.items() if isinstance(v, np.ndarray) and v.dtype == float and v.size}
+    return {k: v[:, : WIDTHS[k]] if k in WIDTHS else v for k, v in fields.items()}
+
+
+def _options(model: mujoco.MjModel) -> dict[str, list[float]]:
+    """What physics goes by, as far as it is numbers and no choice."""
+    values = {name: getattr(model.opt, name) for name in dir(model.opt) if not name.startswith("_")}
+    return {k: np.ravel(v).tolist() for k, v in values.items() if np.asarray(v).dtype == float}
 
 
 def _beyond(family: TaskFamily) -> str | None:
@@ -174,62 +172,3 @@ def _content(spec: mujoco.MjSpec, folders: list[str], name: str) -> bytes:
         if path.is_file():
             return path.read_bytes()
     raise InputError(f"the robot's file {name} is not there")
-
-
-def _is_seen(model: mujoco.MjModel, g: int) -> bool:
-    """Whether a geom is drawn; of a robot that has nothing to be seen, what it touches with is."""
-    groups = model.geom_group[_movable(model)[model.geom_bodyid]]
-    seen = model.geom_group[g] < VISIBLE_GROUPS or not (groups < VISIBLE_GROUPS).any()
-    return bool(seen and GEOM(model.geom_type[g]) in KINDS and colour(model, g)[3] > 0)
-
-
-def _geom(model: mujoco.MjModel, g: int) -> dict[str, Any]:
-    return {
-        "body": int(model.geom_bodyid[g]),
-        "type": KINDS[GEOM(model.geom_type[g])],
-        "size": model.geom_size[g].tolist(),
-        "pos": model.geom_pos[g].tolist(),
-        "quat": model.geom_quat[g].tolist(),
-        "rgba": colour(model, g),
-        "mesh": int(model.geom_dataid[g]),
-    }
-
-
-def _movable(model: mujoco.MjModel) -> np.ndarray:
-    """Which bodies hang on a joint, (nbody,)."""
-    return model.body_weldid != 0
-
-
-def _view(family: TaskFamily) -> dict[str, Any]:
-    """From where to look, how far the robot reaches, and the size of the floor's tiles, m."""
-    model, view = family.model, family.view
-    data = mujoco.MjData(model)
-    data.qpos[:] = family.draw_states(np.random.default_rng(0), 1, family.stack(family.tasks("test")[:1]))[0][
-        0
-    ]
-    mujoco.mj_forward(model, data)
-    moving = np.flatnonzero(model.body_dofnum)
-    root = data.xipos[moving[0]] if len(moving) else np.zeros(3)
-    seen = [g for g in range(model.ngeom) if _is_seen(model, g) and _movable(model)[model.geom_bodyid[g]]]
-    ends = [data.geom_xpos[g] + s * model.geom_rbound[g] for g in seen for s in (-1, 1)] or [np.zeros(3)]
-    size = float(np.ptp(ends, axis=0).max())
-    distance, azimuth, elevation, lookat = 2.2 * size, 90.0, -15.0, None
-    named = [c for n in CAMERAS if (c := mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, n)) >= 0]
-    if view is not None:
-        distance, azimuth, elevation, lookat = view.distance, view.azimuth, view.elevation, view.lookat
-    elif named:
-        at, ahead = data.cam_xpos[named[0]], -data.cam_xmat[named[0]].reshape(3, 3)[:, 2]
-        azimuth = float(np.degrees(np.arctan2(ahead[1], ahead[0]))) if abs(ahead[2]) < 0.99 else 90.0
-        elevation = float(np.degrees(np.arcsin(np.clip(ahead[2], -1, 1))))
-        distance = float(np.linalg.norm(at - root))
-        if model.cam_mode[named[0]] == mujoco.mjtCamLight.mjCAMLIGHT_FIXED:
-            lookat = (at + ahead * distance).tolist()
-    return {
-        "distance": float(distance if lookat else max(ROOM * distance, 2.0 * size)),
-        "azimuth": float(azimuth),
-        "elevation": float(elevation),
-        "lookat": None if lookat is None else [float(x) for x in lookat],
-        "height": float((np.max(ends, axis=0)[2] + np.min(ends, axis=0)[2]) / 2),
-        "reach": float(max(size, 0.5 * distance)),
-        "tile": 1.0 if distance > 2.5 else 0.1,
-    }

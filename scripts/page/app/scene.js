@@ -8,7 +8,9 @@ import {
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
 const UP = new Vector3(0, 1, 0);
+const PULLEY = -2; // in MuJoCo's list of what tendons are led through
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const rotation = ([w, x, y, z]) => new Quaternion(x, y, z, w);
 const turned = (geometry) => geometry.rotateX(Math.PI / 2); // three's axis of a cylinder is y, MuJoCo's is z
 
 // Whether there is no GPU.
@@ -41,6 +43,7 @@ export class View {
     this.addFloor();
     this.bodies = this.addRobot();
     this.poses = { xpos: [], xquat: [] };
+    this.addTendons();
     this.addMarkers();
     this.look();
     this.addPulling();
@@ -76,7 +79,9 @@ export class View {
     this.checks.repeat.set(tiles / 2, tiles / 2);
     this.floor = new Mesh(new PlaneGeometry(tiles * this.tile, tiles * this.tile), new MeshLambertMaterial({ map: this.checks }));
     this.floor.receiveShadow = true;
-    this.floor.position.z = floor;
+    this.ground = { at: new Vector3(...floor.pos), turn: rotation(floor.quat) };
+    this.floor.position.copy(this.ground.at);
+    this.floor.quaternion.copy(this.ground.turn);
     this.scene.add(this.floor);
   }
 
@@ -93,7 +98,7 @@ export class View {
       const material = new MeshLambertMaterial({ color: new Color().setRGB(r, g, b, SRGBColorSpace), opacity, transparent: opacity < 1 });
       const mesh = new Mesh(this.shape(geom), material);
       mesh.position.set(...geom.pos);
-      mesh.quaternion.set(geom.quat[1], geom.quat[2], geom.quat[3], geom.quat[0]);
+      mesh.quaternion.copy(rotation(geom.quat));
       if (geom.type === "ellipsoid") mesh.scale.set(...geom.size);
       mesh.castShadow = opacity === 1;
       mesh.receiveShadow = true;
@@ -104,6 +109,8 @@ export class View {
 
   shape({ type, size, mesh }) {
     const [a, b, c] = size;
+    const far = 20 * this.robot.view.distance; // where a plane has no end
+    if (type === "plane") return new PlaneGeometry(2 * (a || far), 2 * (b || far));
     if (type === "box") return new BoxGeometry(2 * a, 2 * b, 2 * c);
     if (type === "cylinder") return turned(new CylinderGeometry(a, a, 2 * b, 40));
     if (type === "capsule") return turned(new CapsuleGeometry(a, 2 * b, 10, 28));
@@ -119,6 +126,36 @@ export class View {
     geometry.setAttribute("position", new BufferAttribute(Float32Array.from([...corners].flatMap((v) => [...vertices.slice(3 * v, 3 * v + 3)])), 3));
     geometry.computeVertexNormals();
     return geometry;
+  }
+
+  // As MuJoCo draws them: a rod from each point that a tendon is led through to the next.
+  addTendons() {
+    const rod = new CylinderGeometry(1, 1, 1, 12);
+    this.tendons = this.robot.tendons.map(({ tendon, width, rgba: [r, g, b, opacity] }) => {
+      const material = new MeshLambertMaterial({ color: new Color().setRGB(r, g, b, SRGBColorSpace), opacity, transparent: opacity < 1 });
+      const group = new Group();
+      this.scene.add(group);
+      return { tendon, width, group, rod: () => Object.assign(new Mesh(rod, material), { castShadow: true }) };
+    });
+  }
+
+  drawTendons() {
+    if (!this.tendons.length) return;
+    const { ten_wrapadr: first, ten_wrapnum: count, wrap_obj: kind, wrap_xpos: at } = this.simulation.data;
+    for (const { tendon, width, group, rod } of this.tendons) {
+      const n = Math.max(0, count[tendon] - 1);
+      while (group.children.length < n) group.add(rod());
+      group.children.forEach((mesh, k) => {
+        const i = first[tendon] + k;
+        mesh.visible = k < n && kind[i] !== PULLEY && kind[i + 1] !== PULLEY;
+        if (!mesh.visible) return;
+        const from = new Vector3(at[3 * i], at[3 * i + 1], at[3 * i + 2]), to = new Vector3(at[3 * i + 3], at[3 * i + 4], at[3 * i + 5]);
+        const along = to.clone().sub(from), length = along.length();
+        mesh.position.copy(from).add(to).multiplyScalar(0.5);
+        mesh.scale.set(width, Math.max(length, 1e-6), width);
+        if (length > 1e-6) mesh.quaternion.setFromUnitVectors(UP, along.divideScalar(length));
+      });
+    }
   }
 
   addMarkers() {
@@ -205,7 +242,7 @@ export class View {
     this.scene.add(this.rope);
     this.canvas.addEventListener("pointerdown", (event) => {
       aim(event);
-      const movable = [...this.bodies].filter(([body]) => this.robot.movable[body]).map(([, group]) => group);
+      const movable = [...this.bodies].filter(([body]) => this.robot.pulls[body]).map(([, group]) => group);
       const [hit] = ray.intersectObjects(movable, true);
       if (!hit) return;
       this.controls.enabled = false;
@@ -289,6 +326,7 @@ export class View {
         group.quaternion.copy(b);
       }
     }
+    this.drawTendons();
     this.followRobot(jumped, passed);
     if (this.simulation.pull) this.drawRope();
     this.controls.update();
@@ -313,11 +351,12 @@ export class View {
       this.camera.position.add(shift);
     }
     const { target } = this.controls;
-    this.sun.position.set(target.x - 0.9 * view.reach, target.y - 1.2 * view.reach, this.floor.position.z + 3 * view.reach);
-    this.sun.target.position.set(target.x, target.y, this.floor.position.z);
-    const step = 2 * this.tile;
-    this.floor.position.x = Math.round(target.x / step) * step;
-    this.floor.position.y = Math.round(target.y / step) * step;
+    const { at, turn } = this.ground, step = 2 * this.tile;
+    const below = target.clone().sub(at).applyQuaternion(turn.clone().invert()).setZ(0);
+    const tile = new Vector3(Math.round(below.x / step) * step, Math.round(below.y / step) * step, 0);
+    this.floor.position.copy(tile.applyQuaternion(turn).add(at));
+    this.sun.target.position.copy(below.applyQuaternion(turn).add(at));
+    this.sun.position.copy(this.sun.target.position).add(new Vector3(-0.9, -1.2, 3).multiplyScalar(view.reach));
   }
 
   drawRope() {

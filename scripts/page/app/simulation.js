@@ -17,6 +17,12 @@ export class Simulation {
       // What this MuJoCo does not export must not be touched.
       if (name in this.model && this.model[name]?.length === values.length) this.model[name].set(values);
     }
+    for (const [name, values] of Object.entries(robot.options)) {
+      if (!(name in this.model.opt)) continue;
+      if (typeof this.model.opt[name] === "number") [this.model.opt[name]] = values;
+      else this.model.opt[name].set(values);
+    }
+    this.model.stat.meaninertia = robot.meaninertia;
     this.data = new mujoco.MjData(this.model);
     this.scratch = new mujoco.MjData(this.model);
     this.before = {};
@@ -96,7 +102,9 @@ export class Simulation {
     const { mujoco, model, data } = this;
     if (this.robot.derived.length) {
       mujoco.mj_fwdPosition(model, data);
+      mujoco.mj_sensorPos(model, data);
       mujoco.mj_fwdVelocity(model, data);
+      mujoco.mj_sensorVel(model, data);
     } else {
       mujoco.mj_kinematics(model, data);
       mujoco.mj_comPos(model, data);
@@ -104,7 +112,7 @@ export class Simulation {
   }
 
   remember() {
-    for (const name of ["qpos", ...this.robot.remembered]) this.before[name] = Float64Array.from(this.data[name]);
+    for (const name of ["qpos", ...this.robot.remembered]) this.before[name] = this.now(name);
   }
 
   // The first of a step's substeps.
@@ -144,7 +152,7 @@ export class Simulation {
     this.elapsed += 1;
   }
 
-  // A spring from a point of a body to a place in the world; as strong as the robot is heavy.
+  // A spring from a point of a body to a place in the world; as strong as what is pulled at is heavy.
   applyPull() {
     const { body, local, target } = this.pull;
     const { data } = this;
@@ -152,7 +160,7 @@ export class Simulation {
     const force = data.xfrc_applied;
     force.fill(0);
     const velocity = data.cvel;
-    const scale = this.robot.mass;
+    const scale = this.robot.pulls[body];
     const pulled = target.map((x, k) => scale * (60 * (x - at[k]) - 4 * velocity[6 * body + 3 + k]));
     const size = Math.hypot(...pulled), most = 50 * scale;
     const f = size > most ? pulled.map((x) => (x * most) / size) : pulled;
@@ -168,13 +176,17 @@ export class Simulation {
       + m[9 * body + 3 * k] * local[0] + m[9 * body + 3 * k + 1] * local[1] + m[9 * body + 3 * k + 2] * local[2]);
   }
 
+  now(name) {
+    const value = this.data[name];
+    return typeof value === "number" ? Float64Array.of(value) : Float64Array.from(value);
+  }
+
   // An input of a graph: a copy, as the arrays are views of memory that goes on changing.
   read(name, task, action) {
     if (name === "action") return Float64Array.from(action);
-    if (name === "time") return Float64Array.of(this.data.time);
     if (name.startsWith("task.")) return Float64Array.from(task[name.slice(5)]);
     if (name.startsWith("before.")) return Float64Array.from(this.before[name.slice(7)]);
-    return Float64Array.from(this.data[name]);
+    return this.now(name);
   }
 
   get broken() {
