@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-SINGLE = ("Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")  # kernels in float32 only
+from metarl.envs.ordering import ORDERING
+
+SINGLE = ("Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")  # kernels in float32 only
 
 
 def _elementwise(function: Callable, op: str) -> Callable:
@@ -70,11 +72,28 @@ def _composed(function: Callable) -> Callable:
     return lambda graph, *args, **kwargs: function(*args, **kwargs)
 
 
+def _arctan(graph: Any, x: Any) -> Any:
+    """As float32 knows it, and what it lacks: tan(d) = (x - tan(a)) / (1 + x tan(a)), where d is small."""
+    x = _float(x)
+    near = _elementwise(np.arctan, "Atan")(graph, x)
+    return near + (x * np.cos(near) - np.sin(near)) / (np.cos(near) + x * np.sin(near))
+
+
 def _arctan2(y: Any, x: Any) -> Any:
-    """The angle of (x, y), by the arc tangent of the half angle, which knows the quadrant."""
-    r = np.hypot(x, y)
-    half = 2 * np.arctan(y / np.where(r + x > 0, r + x, 1.0))
-    return np.where(r + x > 0, half, np.where(x < 0, np.pi, 0.0))
+    """The angle of (x, y), by the arc tangent of the smaller side over the larger one."""
+    steep, sign = np.abs(y) > np.abs(x), np.where(y < 0, -1.0, 1.0)
+    small, large = np.where(steep, x, y), np.where(steep, y, x)
+    angle = np.arctan(small / np.where(large == 0, 1.0, large))
+    flat = np.where(x < 0, angle + np.pi * sign, angle)
+    return np.where(steep, 0.5 * np.pi * sign - angle, flat)
+
+
+def _arcsin(x: Any) -> Any:
+    return np.arctan2(x, np.sqrt((1 - x) * (1 + x)))
+
+
+def _arccos(x: Any) -> Any:
+    return np.arctan2(np.sqrt((1 - x) * (1 + x)), x)
 
 
 def _remainder(a: Any, b: Any) -> Any:
@@ -103,10 +122,10 @@ UFUNCS: dict[np.ufunc, Callable] = {
     np.log: _elementwise(np.log, "Log"),
     np.sin: _elementwise(np.sin, "Sin"),
     np.cos: _elementwise(np.cos, "Cos"),
-    np.tan: _elementwise(np.tan, "Tan"),
-    np.arcsin: _elementwise(np.arcsin, "Asin"),
-    np.arccos: _elementwise(np.arccos, "Acos"),
-    np.arctan: _elementwise(np.arctan, "Atan"),
+    np.tan: _composed(lambda x: np.sin(x) / np.cos(x)),
+    np.arcsin: _composed(_arcsin),
+    np.arccos: _composed(_arccos),
+    np.arctan: _arctan,
     np.sinh: _elementwise(np.sinh, "Sinh"),
     np.cosh: _elementwise(np.cosh, "Cosh"),
     np.tanh: _elementwise(np.tanh, "Tanh"),
@@ -162,17 +181,15 @@ UFUNCS: dict[np.ufunc, Callable] = {
 
 def _moving(function: Callable) -> Callable:
     def emit(graph: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-        x = graph.lift(x)
-        places = np.arange(x.size).reshape(x.shape)
-        return graph.gather(x, np.asarray(function(places, *args, **kwargs)))
+        return graph.move(graph.lift(x), lambda places: function(places, *args, **kwargs))
 
     return emit
 
 
 def _splitting(function: Callable) -> Callable:
     def emit(graph: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-        places = np.arange(x.size).reshape(x.shape)
-        return [graph.gather(x, part) for part in function(places, *args, **kwargs)]
+        count = len(function(x.value, *args, **kwargs))
+        return [graph.move(x, lambda places, k=k: function(places, *args, **kwargs)[k]) for k in range(count)]
 
     return emit
 
@@ -214,8 +231,11 @@ def _arg(function: Callable, op: str) -> Callable:
     return emit
 
 
-def _prod(x: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+def _prod(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
     """By halves, as there is no kernel for float64."""
+    if keepdims:
+        axes = tuple(range(x.ndim)) if axis is None else axis
+        return np.expand_dims(_prod(x, axis), axes)
     x = np.ravel(x) if axis is None else np.moveaxis(x, axis, 0)
     while len(x) > 1:
         half = len(x) // 2
@@ -294,6 +314,29 @@ def _cumsum(graph: Any, x: Any, axis: int | None = None) -> Any:
     return graph.emit("CumSum", [x, graph.constant(np.array(axis))], np.cumsum(x.value, axis))
 
 
+def _nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    most = np.finfo(float).max
+    high, low = (most if posinf is None else posinf), (-most if neginf is None else neginf)
+    return np.where(np.isnan(x), nan, np.where(x == np.inf, high, np.where(x == -np.inf, low, x)))
+
+
+def _average(x: Any, axis: Any = None, weights: Any = None, keepdims: bool = False) -> Any:
+    if weights is None:
+        return np.mean(x, axis=axis, keepdims=keepdims)
+    if axis is not None and np.ndim(weights) < x.ndim:
+        weights = np.moveaxis(np.reshape(weights, (-1, *[1] * (x.ndim - 1))), 0, axis)
+    weights = weights * np.ones(x.shape)
+    return np.sum(x * weights, axis=axis, keepdims=keepdims) / np.sum(weights, axis=axis, keepdims=keepdims)
+
+
+def _interp(x: Any, xp: Any, fp: Any) -> Any:
+    """Of a known table: every piece adds what it rises."""
+    steps, rises = np.diff(xp), np.diff(fp)
+    return fp[0] + sum(
+        rise * np.clip((x - a) / step, 0.0, 1.0) for a, step, rise in zip(xp, steps, rises, strict=False)
+    )
+
+
 def _select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) -> Any:
     out = default
     for condition, choice in reversed(list(zip(conditions, choices, strict=True))):
@@ -341,6 +384,13 @@ FUNCTIONS: dict[Callable, Callable] = {
     np.prod: _composed(_prod),
     np.var: _composed(_var),
     np.std: _composed(lambda *args, **kwargs: np.sqrt(_var(*args, **kwargs))),
+    np.amax: _reducing(np.max, "ReduceMax"),
+    np.amin: _reducing(np.min, "ReduceMin"),
+    np.count_nonzero: _composed(lambda x, axis=None, keepdims=False: np.sum(x != 0, axis, keepdims=keepdims)),
+    np.average: _composed(_average),
+    np.nan_to_num: _composed(_nan_to_num),
+    np.interp: _composed(_interp),
+    **ORDERING,
     np.ptp: _composed(lambda x, axis=None: np.max(x, axis=axis) - np.min(x, axis=axis)),
     np.linalg.norm: _composed(_norm),
     np.where: _where,

@@ -208,9 +208,11 @@ def _halves(graph: Graph) -> tuple[Traced, ...]:
         return name
 
     def needs(name: str) -> set[str]:
-        if name in values:
-            return {name}
-        return {need for x in made[name].inputs for need in needs(x)} if name in made else set()
+        found, waiting = set(), {name}
+        while waiting:
+            found |= waiting
+            waiting = {x for one in waiting if one in made for x in made[one].inputs} - found
+        return found & set(values)
 
     top = back(graph.outputs["error"].name, ("Identity", "Cast", "Neg"))
     if top not in made or made[top].op != "Abs":

@@ -35,7 +35,9 @@ def known_of(family: TaskFamily) -> int:
         return n
     data = mujoco.MjData(family.model)
     mujoco.mj_forward(family.model, data)
-    more = family.privileged(Readings.of_data(family.model, data, family.dt, family.derived, family.remembered))
+    more = family.privileged(
+        Readings.of_data(family.model, data, family.dt, family.derived, family.remembered)
+    )
     return n + (0 if more is None else more.shape[1])
 
 

@@ -6,6 +6,7 @@ Shapes are known, so whatever moves numbers about (indexing, stacking, reshaping
 by their place.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -32,12 +33,19 @@ class Node:
         inputs: names of what goes in.
         output: name of what comes out.
         attributes: of the operator.
+        place: of this output among all that the operator has.
     """
 
     op: str
     inputs: tuple[str, ...]
     output: str
     attributes: Mapping[str, Any]
+    place: int = 0
+
+    @property
+    def outputs(self) -> list[str]:
+        """All of the operator's that come before this one, and this one."""
+        return [*(f"{self.output}.{k}" for k in range(self.place)), self.output]
 
 
 @dataclass
@@ -86,10 +94,12 @@ class Graph:
                 wanted |= set(node.inputs)
         return [name for name in self.inputs if name in wanted]
 
-    def emit(self, op: str, inputs: Sequence["Traced"], value: Any, **attributes: Any) -> "Traced":
+    def emit(
+        self, op: str, inputs: Sequence["Traced"], value: Any, place: int = 0, **attributes: Any
+    ) -> "Traced":
         """What an operator makes of its inputs, which is `value` for the example."""
         name = f"t{len(self.nodes)}"
-        self.nodes.append(Node(op, tuple(x.name for x in inputs), name, attributes))
+        self.nodes.append(Node(op, tuple(x.name for x in inputs), name, attributes, place))
         return Traced(self, name, np.asarray(value))
 
     def lift(self, value: Any) -> "Traced":
@@ -105,10 +115,17 @@ class Graph:
             return x
         return self.emit("Cast", [x], x.value.astype(dtype), to=dtype)
 
+    def move(self, x: "Traced", function: Callable[[np.ndarray], np.ndarray]) -> "Traced":
+        """What a function makes that only moves numbers about; a view of x if NumPy gives one."""
+        places = np.arange(x.size).reshape(x.shape)
+        moved = np.asarray(function(places))
+        out = self.gather(x, moved)
+        return x.seen_by(out, moved) if np.may_share_memory(moved, places) else out
+
     def gather(self, x: "Traced", index: np.ndarray) -> "Traced":
         """An array of the numbers of x at places in it, counted as if it were flat."""
         if index.shape == x.shape and (index.ravel() == np.arange(x.value.size)).all():
-            return x
+            return Traced(self, x.name, x.value)
         flat = x
         if len(x.shape) != 1:
             flat = self.emit("Reshape", [x, self.constant(np.array([-1]))], x.value.reshape(-1))
@@ -132,12 +149,16 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         graph: that it is part of.
         name: its name there.
         value: what it is for the example.
+        base: the array that it is a view of, and the places of its numbers there.
+        views: those that are views of it.
     """
 
     __array_priority__ = 1000
 
     def __init__(self, graph: Graph, name: str, value: np.ndarray):
         self.graph, self.name, self.value = graph, name, value
+        self.base: tuple[Traced, np.ndarray] | None = None
+        self.views: list[weakref.ref[Traced]] = []
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -183,13 +204,19 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         self, func: Callable, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         if func not in FUNCTIONS:
-            raise TraceError(f"np.{func.__name__} {UNKNOWN}")
-        return FUNCTIONS[func](self.graph, *args, **kwargs)
+            raise TraceError(f"{func.__module__.replace('numpy', 'np')}.{func.__name__} {UNKNOWN}")
+        try:
+            return FUNCTIONS[func](self.graph, *args, **kwargs)
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise
+            given = ", ".join(kwargs) or f"{len(args)} arguments"
+            raise TraceError(f"np.{func.__name__} with {given} {UNKNOWN}") from None
 
     def __getattr__(self, name: str) -> Any:
         """NumPy's function of a method's name."""
         if name not in METHODS:
-            raise AttributeError(name)
+            raise AttributeError(f"the method {name} of an array {UNKNOWN}")
         function = getattr(np, METHODS[name])
         return lambda *args, **kwargs: function(self, *args, **kwargs)
 
@@ -207,7 +234,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def astype(self, dtype: Any, **_: Any) -> "Traced":
         """The same numbers as another type."""
-        return self.graph.cast(self, dtype)
+        return self.graph.cast(Traced(self.graph, self.name, self.value), dtype)
 
     def __len__(self) -> int:
         return len(self.value)
@@ -216,9 +243,21 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any) -> "Traced":
-        if _holds_traced(key):
-            raise TraceError("indexing by what is only known at run time cannot be traced: use np.where")
-        return self.graph.gather(self, np.arange(self.size).reshape(self.shape)[key])
+        return self._at(key) if _holds_traced(key) else self.graph.move(self, lambda places: places[key])
+
+    def _at(self, key: Any) -> "Traced":
+        """Numbers at places that are only known at run time: whole numbers, for the first axes."""
+        parts = [self.graph.lift(part) for part in key] if isinstance(key, tuple) else [key]
+        if any(part.dtype.kind not in "iu" for part in parts):
+            raise TraceError(
+                "of a size that is only known at run time nothing can be traced: use np.where, or sums of "
+                "products with a mask"
+            )
+        index: Any = 0
+        for part, n in zip(parts, self.shape, strict=False):
+            index = index * n + dispatched.where(part < 0, part + n, part)
+        rows = self.reshape(-1, *self.shape[len(parts) :])
+        return self.graph.emit("Gather", [rows, index], rows.value[index.value], axis=0)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(key, Traced) and key.dtype == bool:
@@ -235,9 +274,27 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         places.reshape(-1)[written.reshape(-1)] = self.size + np.arange(written.size)
         self._become(self.graph.gather(self.graph.join([self, new]), places), self.dtype)
 
+    def seen_by(self, view: "Traced", places: np.ndarray) -> "Traced":
+        """Let a view change with this, and this with it."""
+        root, inside = self.base or (self, np.arange(self.size))
+        view.base = root, inside.reshape(-1)[places]
+        root.views.append(weakref.ref(view))
+        return view
+
     def _become(self, other: "Traced", dtype: np.dtype) -> None:
         other = self.graph.cast(other, dtype)
-        self.name, self.value = other.name, other.value
+        if self.base is None:
+            self.name, self.value = other.name, other.value
+            for reference in self.views:
+                if (view := reference()) is not None and view.base is not None:
+                    seen = self.graph.gather(self, view.base[1])
+                    view.name, view.value = seen.name, seen.value
+            return
+        root, inside = self.base
+        places = np.arange(root.size)
+        places[inside.reshape(-1)] = root.size + np.arange(inside.size)
+        whole = self.graph.gather(self.graph.join([root, other]), places.reshape(root.shape))
+        root._become(whole, dtype)
 
     def _unknown(self, *_: Any, **__: Any) -> NoReturn:
         raise TraceError(UNTRACEABLE)
@@ -261,7 +318,7 @@ UNTRACEABLE = (
 METHODS = {
     **{n: n for n in ("sum", "mean", "prod", "max", "min", "any", "all", "std", "var", "copy", "ravel")},
     **{n: n for n in ("squeeze", "clip", "round", "dot", "cumsum", "take", "repeat", "swapaxes")},
-    **{n: n for n in ("argmax", "argmin")},
+    **{n: n for n in ("argmax", "argmin", "argsort")},
 }
 REDUCTIONS: dict[np.ufunc, Callable] = {
     np.add: np.sum,

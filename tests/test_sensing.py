@@ -108,6 +108,22 @@ USES = {
     "largest": lambda a, b: np.argmax(a, axis=1) + np.argmin(b, 1) * 1.0,
     "like": lambda a, b: np.full_like(a, 2.0) + np.ones_like(b) - np.zeros_like(a) + np.maximum(a, b),
     "walking": lambda a, b: np.stack([x * k for k, x in enumerate(a.T)]) + len(b),
+    "copies": lambda a, b: _written(a.copy(), b) + _in_place(a.astype(float), b) + a,
+    "views": lambda a, b: _seen(np.concatenate([a, b])),
+    "ordering": lambda a, b: (
+        np.sort(a, axis=0) + np.sort(b)[:, ::-1] + np.argsort(a) + np.median(b, axis=1)[:, None]
+    ),
+    "places": lambda a, b: (
+        a[np.arange(2), np.argmax(b, axis=1)] + np.take_along_axis(a, np.argsort(b), 1)[:, 0]
+    ),
+    "weighing": lambda a, b: (
+        np.average(a, axis=1, weights=[1, 2, 3])
+        + np.amax(b, axis=1)
+        + np.interp(a, [-1, 0, 2], [3, 1, 2])[:, 0]
+    ),
+    "holes": lambda a, b: (
+        np.nan_to_num(a / (b - b), posinf=1.0) + np.count_nonzero(a > 0, axis=1, keepdims=True)
+    ),
     "not finite": lambda a, b: np.isfinite(a / (b - b)) | np.isnan(np.log(-np.abs(a))),
 }
 
@@ -116,6 +132,15 @@ def _written(a, b):
     a[:, 1] = b[:, 0]
     a[a > 1] = -1.0
     return a
+
+
+def _seen(x):
+    inner, row, (first, _) = x[:, 1:], x.reshape(-1), np.split(x, 2)
+    inner *= 3
+    row[2:5] -= 1
+    x.T[0] = 5
+    first[inner[:2].sum(1) > 0] = 0.5
+    return x + row.sum() + np.append(inner, x[:, :1], axis=1)
 
 
 def _in_place(a, b):
@@ -134,6 +159,40 @@ def test_numpy_means_in_a_graph_what_it_means_in_numpy(use):
     out = run(session(graph), {"a": A, "b": B}.__getitem__)["out"]
     assert out.shape == wanted.shape and out.dtype == wanted.dtype
     np.testing.assert_allclose(out.astype(float), wanted.astype(float), rtol=1e-6, atol=1e-6)
+
+
+def test_angles_are_as_exact_as_numpys_where_float32_is_not():
+    graph, near = Graph(), np.concatenate([10.0 ** -np.arange(1, 16), [0.0]])
+    x = graph.input("x", near)
+    graph.output(
+        "out",
+        np.stack(
+            [np.arccos(1 - x), np.arcsin(x - 1), np.arctan2(-x, x - 2), np.tan(x), np.arctan(1 / (x + 1e-9))]
+        ),
+    )
+    wanted = [
+        np.arccos(1 - near),
+        np.arcsin(near - 1),
+        np.arctan2(-near, near - 2),
+        np.tan(near),
+        np.arctan(1 / (near + 1e-9)),
+    ]
+    wanted[2][-1] = np.pi  # a zero has no sign in a graph
+    np.testing.assert_allclose(run(session(graph), lambda _: near)["out"], wanted, atol=1e-12)
+
+
+class Summed(PointGoal):
+    """Its error is said in steps, each of which uses the one before twice."""
+
+    def error(self, r, task):
+        far = r.qpos[:, 0]
+        for _ in range(60):
+            far = 0.5 * far + 0.5 * np.sin(far)
+        return np.abs(far - task["goal_x"])
+
+
+def test_a_long_error_is_read_as_fast_as_a_short_one():
+    assert sensing_graph(Summed()).needs("asked") == ["task.goal_x"]
 
 
 # What cannot be traced.
@@ -159,12 +218,12 @@ class Sorting(PointGoal):
     """Uses what no graph has."""
 
     def reward(self, r, action, task):
-        return {"distance": np.sort(r.qpos, axis=1)[:, 0] - task["goal_x"] + task["goal_y"]}
+        return {"distance": np.cumprod(r.qpos, axis=1)[:, 0] - task["goal_x"] + task["goal_y"]}
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [(Branching, "use np.where"), (Filling, "use np.stack"), (Sorting, "np.sort cannot be")],
+    [(Branching, "use np.where"), (Filling, "use np.stack"), (Sorting, "np.cumprod cannot be")],
 )
 def test_what_cannot_be_traced_is_said_in_one_line_with_the_place_and_a_cure(kind, words):
     with pytest.raises(TraceError) as caught:
@@ -176,7 +235,7 @@ def test_a_check_tells_what_cannot_be_traced_and_calls_it_no_mistake(monkeypatch
     monkeypatch.setattr("metarl.cli.check.load_family", lambda name: Sorting())
     assert main(["check", "Sorting"]) == 0
     said = capsys.readouterr().out
-    assert "no    a live page can run its functions" in said and "np.sort cannot be traced" in said
+    assert "no    a live page can run its functions" in said and "np.cumprod cannot be traced" in said
     assert "Sorting: nothing wrong" in said
     assert not any(finding.remark for finding in check(PointGoal()))
 

@@ -39,7 +39,7 @@ def to_onnx(graph: Graph, name: str) -> bytes:
         if node.output in wanted:
             wanted |= set(node.inputs)
             attributes = {k: kind(v) if isinstance(v, np.dtype) else v for k, v in node.attributes.items()}
-            nodes.append(helper.make_node(node.op, node.inputs, [node.output], **attributes))
+            nodes.append(helper.make_node(node.op, node.inputs, node.outputs, **attributes))
     nodes.reverse()
     names = {x.name: out for out, x in graph.outputs.items()}
     nodes += [helper.make_node("Identity", [inside], [out]) for inside, out in names.items()]

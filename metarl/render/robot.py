@@ -17,8 +17,10 @@ from metarl.render.scene import page_scene
 
 COUNTS = ("nq", "nv", "nu", "na", "nbody", "njnt", "ngeom", "nsite", "ntendon", "neq")
 UNKNOWN = {"plugins": "nplugin", "deformable bodies": "nflex", "height fields": "nhfield", "skins": "nskin"}
-OURS = ("body_", "jnt_", "dof_", "geom_", "site_", "actuator_", "tendon_", "eq_", "qpos")  # fields of numbers,
-OURS += ("wrap_", "pair_", "sensor_", "cam_")  # of which MJCF as it is written knows six digits
+OURS = (  # fields of numbers, of which MJCF as it is written knows six digits
+    *("body_", "jnt_", "dof_", "geom_", "site_", "actuator_", "tendon_", "eq_", "qpos"),
+    *("wrap_", "pair_", "sensor_", "cam_"),
+)
 DRAWN = ("texture", "material", "skin", "visual", "custom", "keyframe")  # what physics knows nothing of
 # Attributes that an earlier MuJoCo does not know. Their numbers are copied, or the page does it itself.
 NEWER = {"general": ("input", "nsample", "interp", "delay")}

@@ -85,9 +85,7 @@ def _tendons(model: mujoco.MjModel) -> list[dict[str, Any]]:
     """Those that one can see."""
     spatial = [t for t in range(model.ntendon) if model.wrap_type[model.tendon_adr[t]] != WRAP.mjWRAP_JOINT]
     seen = [t for t in spatial if model.tendon_group[t] < VISIBLE_GROUPS]
-    return [
-        {"tendon": t, "width": float(model.tendon_width[t]), "rgba": _painted(model, t)} for t in seen
-    ]
+    return [{"tendon": t, "width": float(model.tendon_width[t]), "rgba": _painted(model, t)} for t in seen]
 
 
 def _painted(model: mujoco.MjModel, tendon: int) -> list[float]:
