@@ -196,7 +196,7 @@ class TaskFamily:
         return self.action.controls(self.model)
 
     @cached_property
-    def _asks_task(self) -> frozenset[str]:
+    def asks_task(self) -> frozenset[str]:
         """Those of `initial_state` and `terminated` that want to know the task."""
         known = ("initial_state", "terminated")
         return frozenset(n for n in known if "task" in inspect.signature(getattr(self, n)).parameters)
@@ -205,12 +205,12 @@ class TaskFamily:
         self, rng: np.random.Generator, n: int, task: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """`initial_state`, which is given the tasks if it wants them."""
-        known = {"task": task} if "initial_state" in self._asks_task else {}
+        known = {"task": task} if "initial_state" in self.asks_task else {}
         return self.initial_state(rng, n, **known)
 
     def has_ended(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """`terminated`, which is given the tasks if it wants them."""
-        known = {"task": task} if "terminated" in self._asks_task else {}
+        known = {"task": task} if "terminated" in self.asks_task else {}
         return self.terminated(r, **known)
 
     @cached_property

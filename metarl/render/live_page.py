@@ -12,7 +12,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from metarl.envs import Choice, Either, InputError, LogUniform, Marker, Param, Task, TaskFamily
+from metarl.envs import Choice, Either, Index, InputError, LogUniform, Marker, Param, Task, TaskFamily
 from metarl.envs.sensing import BEFORE, TASK, marker_graph, sensing_graph
 from metarl.envs.trace import Graph, TraceError
 from metarl.envs.variation import PAYLOAD, PLACE, fields_of_row, follower, following, value_of
@@ -137,6 +137,8 @@ def _unlike_training(family: TaskFamily) -> list[str]:
         notes.append("In training it is pushed; here you pull at it.")
     if family.sensors:
         notes.append("Its sensors are perfect here.")
+    if "initial_state" in family.asks_task:
+        notes.append("Episodes begin as those of the task that the page begins with.")
     return notes
 
 
@@ -152,7 +154,8 @@ def _plot(family: TaskFamily, sensing: Graph) -> dict[str, Any]:
     if "asked" in sensing.outputs:
         (name, *more) = sensing.needs("asked")
         what = "goal" if more else _words(name.removeprefix(TASK))
-        span = 0.5 * max(abs(p.train.high) for p in family.params if p.name == name.removeprefix(TASK))
+        train = next(p.train for p in family.params if p.name == name.removeprefix(TASK))
+        span = 0.5 * max(abs(train.low), abs(train.high)) or 0.1
         return {
             "asked": f"Asked {what}",
             "real": f"real {what}",
@@ -214,7 +217,9 @@ def _numbers(task: Task) -> dict[str, list[float]]:
 
 
 def _param(family: TaskFamily, param: Param) -> dict[str, Any]:
-    known = [d for d in (param.train, param.test, param.ood) if d is not None]
+    known = param.ranges
+    choices = sorted({x for d in known if isinstance(d, Choice) for x in d.values})
+    few = all(isinstance(d, Choice) for d in known)
     trained = param.train.ranges if isinstance(param.train, Either) else [param.train]
     labels = family.variations[param.name].labels if param.field else [param.name]
     return {
@@ -226,7 +231,8 @@ def _param(family: TaskFamily, param: Param) -> dict[str, Any]:
         "low": min(d.low for d in known),
         "high": max(max(d.high for d in known), 1.0 if param.sign == "*" else -np.inf),
         "trained": [[d.low, d.high] for d in trained],
-        "choices": list(param.train.values) if isinstance(param.train, Choice) and len(known) == 1 else None,
+        "choices": choices if few else None,
+        "whole": isinstance(param.train, Index) or (few and all(x == round(x) for x in choices)),
         "log": isinstance(param.train, LogUniform),
         "labels": [_words(label) for label in labels],
     }

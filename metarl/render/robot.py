@@ -43,29 +43,49 @@ def page_robot(family: TaskFamily) -> dict[str, Any]:
     if (words := _beyond(family)) is not None:
         raise InputError(f"{family.name} has {words}, which a live page cannot hold; use --live, or a clip")
     _check_steps(family)
-    xml, files = _source(family)
+    xml, files, compiled = _source(family)
     return {
         "xml": xml,
         "files": {name: b64encode(content).decode() for name, content in files.items()},
         "sizes": {name: int(getattr(model, name)) for name in COUNTS},
-        "options": _options(model),
+        "options": _options(model, compiled),
         "meaninertia": float(model.stat.meaninertia),
-        "fields": {name: b64encode(value.tobytes()).decode() for name, value in _fields(model).items()},
+        "fields": {
+            name: b64encode(value.tobytes()).decode() for name, value in _fields(model, compiled).items()
+        },
         **page_scene(family),
     }
 
 
-def _fields(model: mujoco.MjModel) -> dict[str, np.ndarray]:
-    """The compiled model's numbers, in all their digits."""
-    values = {name: getattr(model, name) for name in dir(model) if name.startswith(OURS)}
-    fields = {k: v for k, v in values.items() if isinstance(v, np.ndarray) and v.dtype == float and v.size}
-    return {k: v[:, : WIDTHS[k]] if k in WIDTHS else v for k, v in fields.items()}
+def _fields(model: mujoco.MjModel, compiled: mujoco.MjModel) -> dict[str, np.ndarray]:
+    """The model's numbers in all their digits, and what was changed of it after it was compiled.
+
+    Raises:
+        InputError: what was changed is nothing that a page could change.
+    """
+    values = {name: getattr(model, name) for name in dir(model) if not name.startswith("_")}
+    arrays = {name: v for name, v in values.items() if isinstance(v, np.ndarray) and v.size}
+    fields = {name: v for name, v in arrays.items() if name.startswith(OURS) and v.dtype == float}
+    for name, value in arrays.items():
+        if value.dtype.kind in "ib" and not np.array_equal(value, getattr(compiled, name)):
+            if value.dtype != np.int32:
+                raise InputError(
+                    f"{name} is changed after the robot was compiled, which a live page cannot do: change it "
+                    "in `edit`, which is given a mujoco.MjSpec"
+                )
+            fields[name] = value.astype(float)
+    return {name: v[:, : WIDTHS[name]] if name in WIDTHS else v for name, v in fields.items()}
 
 
-def _options(model: mujoco.MjModel) -> dict[str, list[float]]:
-    """What physics goes by, as far as it is numbers and no choice."""
-    values = {name: getattr(model.opt, name) for name in dir(model.opt) if not name.startswith("_")}
-    return {k: np.ravel(v).tolist() for k, v in values.items() if np.asarray(v).dtype == float}
+def _options(model: mujoco.MjModel, compiled: mujoco.MjModel) -> dict[str, list[float]]:
+    """What physics goes by: numbers, and choices where they were changed after the robot was compiled."""
+    names = [name for name in dir(model.opt) if not name.startswith("_")]
+    values = {name: np.asarray(getattr(model.opt, name)) for name in names}
+    return {
+        name: value.astype(float).ravel().tolist()
+        for name, value in values.items()
+        if value.dtype == float or value != getattr(compiled.opt, name)
+    }
 
 
 def _beyond(family: TaskFamily) -> str | None:
@@ -102,8 +122,8 @@ def _check_steps(family: TaskFamily) -> None:
             )
 
 
-def _source(family: TaskFamily) -> tuple[str, dict[str, bytes]]:
-    """MJCF without what is only looked at, and the files that it refers to, by name."""
+def _source(family: TaskFamily) -> tuple[str, dict[str, bytes], mujoco.MjModel]:
+    """MJCF without what is only looked at, the files that it refers to, by name, and what it compiles to."""
     lacking = InputError(
         f"{family.name} compiles its model itself, and a live page needs to know of what: let it override "
         "build_spec, which gives a mujoco.MjSpec, instead of build_model"
@@ -146,7 +166,7 @@ def _source(family: TaskFamily) -> tuple[str, dict[str, bytes]]:
             element.attrib.setdefault("name", Path(name).stem)
             files[short] = _content(spec, folders, name)
             element.attrib["file"] = short
-    return ElementTree.tostring(root, encoding="unicode"), files
+    return ElementTree.tostring(root, encoding="unicode"), files, compiled
 
 
 def _weigh(body: ElementTree.Element, model: mujoco.MjModel, i: int) -> None:

@@ -14,6 +14,7 @@ ROOM = 1.3  # of the distance in clips: a page is wider, and its camera's angle 
 STEEPEST = 0.5  # cosine of a floor's slope
 WATCHED = 100  # steps of a look at how deep a robot comes that has no floor
 WRAP = mujoco.mjtWrap
+TRAVELLING = (mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_SLIDE)
 KINDS = {
     GEOM.mjGEOM_PLANE: "plane",
     GEOM.mjGEOM_BOX: "box",
@@ -119,6 +120,12 @@ def _movable(model: mujoco.MjModel) -> np.ndarray:
     return model.body_weldid != 0
 
 
+def _travels(model: mujoco.MjModel) -> bool:
+    """Whether a robot may go anywhere: it hangs on no hinge."""
+    joints = model.jnt_type[model.jnt_bodyid == model.jnt_bodyid[0]] if model.njnt else []
+    return any(kind in TRAVELLING for kind in joints)
+
+
 def _pulls(model: mujoco.MjModel) -> list[float | None]:
     """How heavy each body is with all that moves with it, kg; None of those that cannot move."""
     top = np.arange(model.nbody)
@@ -143,7 +150,8 @@ def _view(family: TaskFamily) -> dict[str, Any]:
     root = data.xipos[moving[0]] if len(moving) else np.zeros(3)
     seen = [g for g in range(model.ngeom) if _is_seen(model, g) and _movable(model)[model.geom_bodyid[g]]]
     ends = [data.geom_xpos[g] + s * model.geom_rbound[g] for g in seen for s in (-1, 1)] or [np.zeros(3)]
-    size = float(np.ptp(ends, axis=0).max())
+    size = float(np.ptp(ends, axis=0).max()) or 1.0
+    middle = (np.max(ends, axis=0) + np.min(ends, axis=0)) / 2
     distance, azimuth, elevation, lookat = 2.2 * size, 90.0, -15.0, None
     named = [c for n in CAMERAS if (c := mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, n)) >= 0]
     if view is not None:
@@ -160,7 +168,8 @@ def _view(family: TaskFamily) -> dict[str, Any]:
         "azimuth": float(azimuth),
         "elevation": float(elevation),
         "lookat": None if lookat is None else [float(x) for x in lookat],
-        "height": float((np.max(ends, axis=0)[2] + np.min(ends, axis=0)[2]) / 2),
+        "height": float(middle[2]),
+        "beside": [0.0, 0.0] if _travels(model) else (middle - root)[:2].tolist(),
         "reach": float(max(size, 0.5 * distance)),
         "tile": 1.0 if distance > 2.5 else 0.1,
     }

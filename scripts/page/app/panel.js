@@ -5,6 +5,9 @@ export const shown = (x) => {
   return x.toFixed(digits).replace("-", "−");
 };
 
+// A number of a parameter; one that is whole has no digits behind the point.
+const said = (x, whole) => (whole ? String(x).replace("-", "−") : shown(x));
+
 const element = (tag, properties = {}, ...children) => {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
@@ -33,10 +36,10 @@ export class Panel {
     const box = element("div", { className: "row" }, element("label", { htmlFor: id, textContent: words }), value);
     const set = (x) => { task[param.name][i] = x; changed(param); this.show(); };
     const tell = () => {
-      value.replaceChildren(param.sign === "*" ? "×\u2009" : "", element("b", { textContent: (param.sign === "+" && task[param.name][i] > 0 ? "+" : "") + shown(task[param.name][i]) }), param.unit ? `\u2009${param.unit}` : "");
+      value.replaceChildren(param.sign === "*" ? "×\u2009" : "", element("b", { textContent: (param.sign === "+" && task[param.name][i] > 0 ? "+" : "") + said(task[param.name][i], param.whole) }), param.unit ? `\u2009${param.unit}` : "");
     };
     if (param.choices) {
-      const buttons = param.choices.map((x) => element("button", { textContent: shown(x), onclick: () => set(x) }));
+      const buttons = param.choices.map((x) => element("button", { textContent: said(x, param.whole), onclick: () => set(x) }));
       buttons.forEach((button) => button.setAttribute("role", "radio"));
       box.append(element("div", { className: "choices", role: "radiogroup" }, ...buttons));
       this.rows.push(() => {
@@ -51,7 +54,7 @@ export class Panel {
     input.setAttribute("data-param", param.name);
     input.addEventListener("input", () => {
       const x = from(low + (Number(input.value) / 1000) * (high - low));
-      set(Math.min(param.high, Math.max(param.low, Number(x.toPrecision(4)))));
+      set(Math.min(param.high, Math.max(param.low, param.whole ? Math.round(x) : Number(x.toPrecision(4)))));
     });
     const trained = param.trained.map(([a, b]) => {
       const span = element("span");
@@ -61,11 +64,11 @@ export class Panel {
     });
     const track = element("i", { title: "grey: what was trained on" }, ...trained);
     box.append(element("div", { className: "slide" }, track, input));
-    if (!many) box.append(element("div", { className: "range" }, element("span", { textContent: shown(param.low) }), element("span", { textContent: shown(param.high) })));
+    if (!many) box.append(element("div", { className: "range" }, element("span", { textContent: said(param.low, param.whole) }), element("span", { textContent: said(param.high, param.whole) })));
     this.rows.push(() => {
       tell();
       input.value = String(Math.round(1000 * place(task[param.name][i])));
-      input.setAttribute("aria-valuetext", `${shown(task[param.name][i])} ${param.unit}`);
+      input.setAttribute("aria-valuetext", `${said(task[param.name][i], param.whole)} ${param.unit}`);
     });
     return box;
   }

@@ -1,5 +1,6 @@
 // What was asked and what is, and how the memory was read, over the last seconds.
 export const SECONDS = 20;
+const COLUMNS = 1000; // of a plot at most: where steps are short, means of several are kept
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const LEFT = 44, RIGHT = 6, TOP = 8, BOTTOM = 20;
 
@@ -23,9 +24,11 @@ function step(span) {
 
 export class History {
   constructor(dt, slots) {
-    this.length = Math.ceil(SECONDS / dt);
+    this.every = Math.max(1, Math.ceil(SECONDS / dt / COLUMNS));
+    this.dt = dt * this.every;
+    this.length = Math.ceil(SECONDS / this.dt);
     this.slots = slots;
-    this.dt = dt;
+    this.sum = this.taken = 0;
     this.real = new Float64Array(this.length).fill(NaN);
     this.asked = new Float64Array(this.length).fill(NaN);
     this.attention = slots ? new Float32Array(this.length * slots) : null;
@@ -37,8 +40,12 @@ export class History {
   event(kind) { this.pending = Math.max(this.pending, kind); }
 
   add(real, asked, attention) {
+    this.sum += real;
+    this.taken += 1;
+    if (this.taken < this.every) return;
     const i = this.n % this.length;
-    this.real[i] = real;
+    this.real[i] = this.sum / this.taken;
+    this.sum = this.taken = 0;
     this.asked[i] = asked;
     this.events[i] = this.pending;
     this.pending = 0;

@@ -221,7 +221,7 @@ export class View {
   rootPosition() {
     const { root, view } = this.robot;
     const x = this.simulation.data.xipos;
-    return new Vector3(x[3 * root], x[3 * root + 1], view.height);
+    return new Vector3(x[3 * root] + view.beside[0], x[3 * root + 1] + view.beside[1], view.height);
   }
 
   place() {
