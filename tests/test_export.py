@@ -384,6 +384,10 @@ def test_what_cannot_be_exported_is_said_in_one_line(words, said, monkeypatch, t
     assert not os.listdir(tmp_path)
 
 
+def test_a_files_name_may_end_in_large_letters(tmp_path):
+    write.check_export(tmp_path / "POLICY.ONNX")
+
+
 def test_two_parts_of_a_memory_that_begin_as_one_tensor_stay_two():
     agent = remembering("lstm-memory")
     start = agent.player(1).state

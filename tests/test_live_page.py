@@ -10,7 +10,19 @@ import pytest
 
 from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.cli import main
-from metarl.envs import FAMILIES, BatchSim, InputError, Push, Sensor, load_family
+from metarl.envs import (
+    FAMILIES,
+    BatchSim,
+    Choice,
+    Index,
+    InputError,
+    Param,
+    Push,
+    Sensor,
+    TaskFamily,
+    Uniform,
+    load_family,
+)
 from metarl.envs.families.half_cheetah import HalfCheetahVel
 from metarl.envs.families.point import POINT, PointGoal
 from metarl.envs.families.quadrotor import X2Hover
@@ -139,6 +151,163 @@ def test_a_family_that_is_stepped_otherwise_than_a_page_steps_is_refused(agent, 
         page_robot(agent.family)
 
 
+STRANGE = """
+<mujoco><compiler angle="radian" autolimits="true"/>
+<option timestep="0.0041666666666666667" gravity="0 0 -9.8066501"/>
+<worldbody><body pos="0 0 -1"><geom name="hill" type="plane" size="2 2 .1" euler="0 .25 0"/></body>
+<geom name="wall" type="plane" size=".5 .5 .1" pos="0 1 0" euler="1.5707963 0 0"/>
+<body name="aim" mocap="true" pos=".3 0 0"><geom type="sphere" size=".02" contype="0" conaffinity="0"/></body>
+<site name="anchor" pos="0.1 0 .5"/>
+<body name="arm"><joint name="ball" type="ball" damping=".01"/>
+<geom type="capsule" fromto="0 0 0 0 0 -.3" size=".02"/>
+<site name="tip" pos="0 0 -.3"/>
+<body pos="0 0 -.3"><joint name="wrist" axis="0 1 0" range="-1 1" damping=".02"/>
+<geom type="ellipsoid" size=".05 .03 .04"/></body></body>
+<body name="wheel" pos="0 .3 0"><joint name="wheel" axis="0 1 0" damping=".01"/>
+<geom type="cylinder" size=".05 .01"/></body>
+<body name="heavy" pos="5 0 0"><geom size=".1" mass="900" castshadow="false"/></body>
+<body name="stone" pos=".5 0 -1.1"><freejoint/><geom size=".05" mass=".01"/></body></worldbody>
+<tendon><spatial name="rope" width=".004" rgba=".8 .1 .1 1"><site site="anchor"/><site site="tip"/></spatial>
+<fixed name="both">
+<joint joint="wrist" coef="0.3333333333"/><joint joint="wheel" coef="-0.7777777777"/></fixed></tendon>
+<equality><joint joint1="wheel" joint2="wrist" polycoef="0 1.2345678912 0.1 0 0"/></equality>
+<actuator><muscle name="pull" tendon="rope" force="3" lengthrange=".5 1"/>
+<motor name="turn" joint="ball" gear="0 .05 .02"/>
+<position name="bend" tendon="both" kp=".1" kv=".003" ctrlrange="-1 1"/></actuator>
+<sensor><gyro name="gyro" site="tip"/><tendonvel name="rope" tendon="rope"/></sensor></mujoco>
+"""
+
+
+class Strange(PointGoal):
+    """What MJCF has and the catalogue has not; changed after it was compiled, too."""
+
+    params = (
+        Param("bend", "rad", Uniform(-1, 0)),
+        Param("slip", "", Uniform(0.2, 0.9), field="floor_friction", objects=("hill",)),
+        Param("name", "", Index(0, 7)),
+        Param("way", "", Choice((-1.0, 1.0)), test=Choice((0.0, 1.0))),
+    )
+    derived, remembered = ("sensordata", "ten_length", "ncon", "site_xpos"), ("site_xpos",)
+    frame_skip, horizon, error_unit = 4, 100, "rad"
+
+    def build_spec(self):
+        return mujoco.MjSpec.from_string(STRANGE)
+
+    def build_model(self, visual=False):
+        model = super().build_model(visual)
+        model.opt.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        model.geom_condim[-1] = 1
+        return model
+
+    def initial_state(self, rng, n, task):
+        qpos, qvel = TaskFamily.initial_state(self, rng, n)
+        return qpos, qvel + 0.3 * rng.standard_normal(qvel.shape) * task["way"][:, None] ** 2
+
+    def observe(self, r):
+        moved = r.site_position("tip") - r.before["site_xpos"][:, r.model.site("tip").id]
+        ordered = np.sort(r.qvel, axis=1) + np.argsort(r.qpos[:, :3], axis=1).sum(axis=1, keepdims=True)
+        parts = [r.qpos, r.qvel, r.sensor("gyro"), r.sensor("rope"), r.field("ncon")[:, None], moved, ordered]
+        return np.concatenate(
+            [*parts, r.field("ten_length"), r.field("act"), np.arccos(r.qpos[:, :4])], axis=1
+        )
+
+    def reward(self, r, action, task):
+        return {"bend": -np.abs(r.qpos[:, 4] - task["bend"]), "name": 0.01 * task["name"] * task["way"]}
+
+    def error(self, r, task):
+        return np.abs(r.qpos[:, 4] - task["bend"])
+
+    success = TaskFamily.success
+    markers = TaskFamily.markers
+
+
+def test_a_page_stands_on_what_a_robot_stands_on_and_shows_its_ropes():
+    robot = page_robot(Strange())
+    turn = matrices(np.array([robot["floor"]["quat"]]))[0]
+    np.testing.assert_allclose(turn[:, 2], [np.sin(0.25), 0, np.cos(0.25)], atol=1e-12)
+    assert robot["floor"]["pos"] == [0, 0, -1]
+    assert [geom["type"] for geom in robot["geoms"]].count("plane") == 1  # the wall
+    assert [tendon["rgba"][0] for tendon in robot["tendons"]] == [pytest.approx(0.8)]
+    by = dict(
+        zip(("world", "?", "aim", "arm", "hand", "wheel", "heavy", "stone"), robot["pulls"], strict=True)
+    )
+    assert by["aim"] is None and by["heavy"] is None and by["stone"] == pytest.approx(0.01)
+    assert by["arm"] == by["hand"] > by["wheel"]
+
+
+class Hanging(PointGoal):
+    """A pendulum over nothing that begins upright."""
+
+    def build_spec(self):
+        return mujoco.MjSpec.from_string(
+            "<mujoco><worldbody><body><joint name='j' axis='0 1 0'/><geom type='capsule' size='.05' "
+            "fromto='0 0 0 0 0 .5'/></body></worldbody><actuator><motor joint='j' gear='30'/></actuator>"
+            "</mujoco>"
+        )
+
+    initial_state, terminated = TaskFamily.initial_state, TaskFamily.terminated
+    frame_skip = 10
+
+    def observe(self, r):
+        return r.qpos
+
+    def reward(self, r, action, task):
+        return {"angle": -np.abs(r.qpos[:, 0] - task["goal_x"] - task["goal_y"])}
+
+
+def test_a_robot_without_a_floor_is_above_the_one_that_is_drawn():
+    assert page_robot(Hanging())["floor"]["pos"][2] == pytest.approx(-0.55, abs=0.15)
+
+
+class Unlimited(Strange):
+    """Changes of its model what a page cannot."""
+
+    def build_model(self, visual=False):
+        model = super().build_model(visual)
+        model.jnt_limited[:] = False
+        return model
+
+
+class Yielding(Strange):
+    """Has what only MuJoCo 4 knows."""
+
+    def edit(self, spec):
+        spec.joint("wrist").springyield = 0.1
+
+
+class Turning(Strange):
+    """Reads what only MuJoCo 4 gives."""
+
+    derived = (*Strange.derived, "site_xquat")
+
+    def observe(self, r):
+        return np.concatenate([super().observe(r), r.field("site_xquat")[:, 0]], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Unlimited, "jnt_limited is changed after the robot was compiled, .* in `edit`"),
+        (Yielding, "Yielding has springs that yield"),
+        (Turning, "Turning reads site_xquat, which the MuJoCo of live pages does not give; .*site_xmat"),
+    ],
+)
+def test_what_the_pages_mujoco_does_not_have_is_refused_in_one_line(kind, words):
+    with pytest.raises(InputError, match=words):
+        page_robot(kind()), _sensing(kind())
+
+
+def test_whole_numbers_stay_whole_and_starts_of_one_task_are_said_to_be_that():
+    family = Strange()
+    params = {p["name"]: p for p in _task(family, family.tasks("test")[0], 0)["params"]}
+    assert (params["name"]["whole"], params["name"]["choices"]) == (True, None)
+    assert (params["way"]["whole"], params["way"]["choices"]) == (True, [-1, 0, 1])
+    assert not params["bend"]["whole"] and params["bend"]["choices"] is None
+    sensing = _sensing(family)
+    assert sensing["plot"]["least"] == 0.5  # of a range that ends with 0
+    assert "Episodes begin as those of the task that the page begins with." in sensing["notes"]
+
+
 @needs_front
 def test_a_growing_memory_is_refused_in_one_line(tmp_path):
     agent = MetaLSTM("PointGoal", replace(SMALL, core="transformer"), n_threads=1)
@@ -152,6 +321,7 @@ def test_a_growing_memory_is_refused_in_one_line(tmp_path):
         (["--out", "live.html"], ["live live.html"]),
         (["--out", "my-live.html", "replay.html"], ["live my-live.html", "replay replay.html"]),
         (["--live", "--out", "page.html"], ["live page.html"]),
+        (["--out", "LIVE.HTML"], ["live LIVE.HTML"]),
         (["--out", "page.html"], ["replay page.html"]),
     ],
 )
@@ -181,15 +351,19 @@ PLAY = """
   while (!metarl.idle()) await new Promise((r) => setTimeout(r, 5));
   simulation.vary(task);
   simulation.reset(qpos, qvel);
-  const states = [];
+  const states = [], seen = [];
+  session.task = task;
   for (const action of actions) {
     simulation.act(action);
+    session.action = Float64Array.from(action);
     for (let k = 0; k < session.robot.frame_skip; k++) simulation.substep();
     simulation.finish();
     states.push([...simulation.data.qpos, ...simulation.data.qvel]);
+    const { obs, reward } = await session.sense();
+    seen.push({ obs: [...obs], reward: [...reward] });
   }
   const fields = Object.keys(session.robot.nominal).map((name) => [name, [...simulation.field(name)]]);
-  return { states, fields: Object.fromEntries(fields) };
+  return { states, seen, fields: Object.fromEntries(fields) };
 })"""
 
 
@@ -225,6 +399,43 @@ def test_physics_in_the_page_is_mujocos_to_rounding_with_varied_dynamics(browser
         sim.step(action[None])
         now = np.concatenate([sim.readings.qpos[0], sim.readings.qvel[0]])
         np.testing.assert_allclose(state, now, atol=close, rtol=close)
+
+
+@pytest.mark.slow
+def test_a_strange_robot_moves_and_senses_in_the_page_as_in_the_simulator(browser, tmp_path):
+    agent = MetaLSTM(Strange(), replace(SMALL, core="feedforward"), n_threads=1)
+    family, rng = agent.family, np.random.default_rng(3)
+    write_live_page(agent, family.tasks("test")[:1], tmp_path / "live.html")
+    browser.open(tmp_path / "live.html")
+    task, sim, actions = family.tasks("test")[1], BatchSim(family, 1, 1), rng.uniform(-1, 1, (30, 1, 3))
+    sim.set_tasks([task])
+    qpos, qvel = family.draw_states(rng, 1, sim.task_values)
+    sim.set_state(qpos, qvel)
+    given = {
+        "task": {k: np.atleast_1d(v).tolist() for k, v in task.items()},
+        "qpos": qpos[0].tolist(),
+        "qvel": qvel[0].tolist(),
+        "actions": actions[:, 0].tolist(),
+    }
+    played = browser.run(f"{PLAY}({json.dumps(given)})")
+    touched = 0
+    for action, state, seen in zip(actions, played["states"], played["seen"], strict=True):
+        step = sim.step(action)
+        now = np.concatenate([sim.readings.qpos[0], sim.readings.qvel[0]])
+        np.testing.assert_allclose(state, now, atol=1e-9, rtol=1e-9)
+        np.testing.assert_allclose(seen["obs"], step.obs[0], atol=1e-6, rtol=1e-6)
+        np.testing.assert_allclose(seen["reward"], step.reward, atol=1e-6)
+        touched += int(sim.readings.field("ncon")[0])
+    assert touched  # there was a contact to get wrong
+    browser.run("metarl.view.draw(1, false, 0.01)")
+    assert browser.run("metarl.view.tendons[0].group.children.length") == 1
+    kept = browser.run("""(() => {
+      const history = new metarl.session.history.constructor(0.001, 0);
+      for (let k = 0; k < 50000; k++) history.add(k, k, null);
+      return [history.length, history.dt, [...history.each()].length];
+    })()""")
+    assert kept == [1000, pytest.approx(0.02), 1000]
+    assert browser.complaints() == []
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ class Render(Command):
             tasks = parse_tasks(agent.family, self.task)
         else:
             tasks = render.telling_tasks(agent.family, split_tasks(agent.family, self.split, self.seed))
-        live = [path for path in self.out if self.live or path.name.endswith(render.LIVE)]
+        live = [path for path in self.out if self.live or path.name.lower().endswith(render.LIVE)]
         if self.live and not live:
             return render.run_live(agent, tasks[0], self.seed, host=self.live_host)
         for path in live:

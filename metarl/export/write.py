@@ -135,7 +135,7 @@ def same_onnx(
 
 def check_export(path: Path) -> None:
     """Raise InputError unless an ONNX file can be written there, and what writes it is installed."""
-    if path.suffix != ".onnx":
+    if path.suffix.lower() != ".onnx":
         raise InputError(f"{path} is to hold ONNX: give it a name that ends in .onnx")
     check_writable(path)
     for name in ("onnx", "onnxscript", "onnxruntime"):  # torch says less clearly what is missing

@@ -23,7 +23,8 @@ OURS = (  # fields of numbers, of which MJCF as it is written knows six digits
 )
 DRAWN = ("texture", "material", "skin", "visual", "custom", "keyframe")  # what physics knows nothing of
 # Attributes that an earlier MuJoCo does not know. Their numbers are copied, or the page does it itself.
-NEWER = {"general": ("input", "nsample", "interp", "delay")}
+NEWER = {"general": ("input", "nsample", "interp", "delay"), "geom": ("castshadow",)}
+YIELDING = ("jnt_springyield", "tendon_springyield")  # fields that MuJoCo has from 4 on
 WIDTHS = {"eq_data": 11}  # columns that an earlier MuJoCo has, of fields that have more
 STEPS, SAME = 10, 1e-9  # of a look at whether a page would step the robot as it is stepped here
 
@@ -94,7 +95,8 @@ def _beyond(family: TaskFamily) -> str | None:
     late = [param for param in family.params if param.field == "actuator_delay"]
     known = {
         "contacts that are read": family.contacts,
-        "controls that are late by more than its tasks say": model.nhistory and not late,
+        "controls or sensors that are late by more than its tasks say": model.nhistory and not late,
+        "springs that yield": any(np.any(getattr(model, name, 0)) for name in YIELDING),
         "controls that are late and smoothed": model.actuator_history[:, 1].any(),
     }
     return next((words for words, has in known.items() if has), None)

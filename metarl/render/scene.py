@@ -117,7 +117,7 @@ def _geom(model: mujoco.MjModel, g: int) -> dict[str, Any]:
 
 def _movable(model: mujoco.MjModel) -> np.ndarray:
     """Which bodies hang on a joint, (nbody,)."""
-    return model.body_weldid != 0
+    return model.body_dofnum[model.body_weldid] > 0
 
 
 def _travels(model: mujoco.MjModel) -> bool:

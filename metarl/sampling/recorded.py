@@ -61,7 +61,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     except InputError:
         raise
     except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].partition(". ")[0]  # NumPy goes on with unsafe advice
         raise InputError(f"{path} is no .npz file of numbers ({reason}); write it with numpy.savez") from None
     if missing := [name for name in NEEDED if name not in arrays]:
         raise InputError(f"{path} lacks {', '.join(missing)}; it needs the arrays {', '.join(NEEDED)}")
