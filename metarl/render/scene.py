@@ -171,5 +171,5 @@ def _view(family: TaskFamily) -> dict[str, Any]:
         "height": float(middle[2]),
         "beside": [0.0, 0.0] if _travels(model) else (middle - root)[:2].tolist(),
         "reach": float(max(size, 0.5 * distance)),
-        "tile": 1.0 if distance > 2.5 else 0.1,
+        "tile": float(10 ** (np.ceil(np.log10(distance / 2.5)) - 1)),  # 1 m from 2.5 to 25 m
     }

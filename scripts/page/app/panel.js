@@ -1,12 +1,19 @@
 // A slider for every number of the task.
 
-export const shown = (x) => {
-  const digits = Math.abs(x) >= 100 ? 0 : Math.abs(x) >= 10 ? 1 : 2;
-  return x.toFixed(digits).replace("-", "−");
+// A number with as many digits as one reads; of a small quantity, which is at most so large, some more.
+export const shown = (x, most = 1) => {
+  const small = most > 0 && most < 0.1 ? 1 - Math.floor(Math.log10(most)) : 2;
+  const digits = Math.abs(x) >= 100 ? 0 : Math.abs(x) >= 10 ? 1 : small;
+  return (Math.abs(x) >= 1e6 ? short(x) : x.toFixed(digits)).replace("-", "−");
+};
+
+export const short = (x) => {
+  if (x !== 0 && Math.abs(x) < 1e-4) return x.toExponential(1).replace(".0", "");
+  return new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3, useGrouping: false }).format(x);
 };
 
 // A number of a parameter; one that is whole has no digits behind the point.
-const said = (x, whole) => (whole ? String(x).replace("-", "−") : shown(x));
+const said = (x, { whole, low, high }) => (whole ? String(x).replace("-", "−") : shown(x, Math.max(Math.abs(low), Math.abs(high))));
 
 const element = (tag, properties = {}, ...children) => {
   const made = Object.assign(document.createElement(tag), properties);
@@ -36,10 +43,10 @@ export class Panel {
     const box = element("div", { className: "row" }, element("label", { htmlFor: id, textContent: words }), value);
     const set = (x) => { task[param.name][i] = x; changed(param); this.show(); };
     const tell = () => {
-      value.replaceChildren(param.sign === "*" ? "×\u2009" : "", element("b", { textContent: (param.sign === "+" && task[param.name][i] > 0 ? "+" : "") + said(task[param.name][i], param.whole) }), param.unit ? `\u2009${param.unit}` : "");
+      value.replaceChildren(param.sign === "*" ? "×\u2009" : "", element("b", { textContent: (param.sign === "+" && task[param.name][i] > 0 ? "+" : "") + said(task[param.name][i], param) }), param.unit ? `\u2009${param.unit}` : "");
     };
     if (param.choices) {
-      const buttons = param.choices.map((x) => element("button", { textContent: said(x, param.whole), onclick: () => set(x) }));
+      const buttons = param.choices.map((x) => element("button", { textContent: said(x, param), onclick: () => set(x) }));
       buttons.forEach((button) => button.setAttribute("role", "radio"));
       box.append(element("div", { className: "choices", role: "radiogroup" }, ...buttons));
       this.rows.push(() => {
@@ -64,11 +71,11 @@ export class Panel {
     });
     const track = element("i", { title: "grey: what was trained on" }, ...trained);
     box.append(element("div", { className: "slide" }, track, input));
-    if (!many) box.append(element("div", { className: "range" }, element("span", { textContent: said(param.low, param.whole) }), element("span", { textContent: said(param.high, param.whole) })));
+    if (!many) box.append(element("div", { className: "range" }, element("span", { textContent: said(param.low, param) }), element("span", { textContent: said(param.high, param) })));
     this.rows.push(() => {
       tell();
       input.value = String(Math.round(1000 * place(task[param.name][i])));
-      input.setAttribute("aria-valuetext", `${said(task[param.name][i], param.whole)} ${param.unit}`);
+      input.setAttribute("aria-valuetext", `${said(task[param.name][i], param)} ${param.unit}`);
     });
     return box;
   }

@@ -1,4 +1,6 @@
 // What was asked and what is, and how the memory was read, over the last seconds.
+import { short } from "./panel.js";
+
 export const SECONDS = 20;
 const COLUMNS = 1000; // of a plot at most: where steps are short, means of several are kept
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -91,7 +93,7 @@ export function drawLines(canvas, history, { least, smoothing }) {
     pen.beginPath(); pen.moveTo(LEFT, y(v)); pen.lineTo(width - RIGHT, y(v)); pen.stroke();
     pen.fillStyle = css("--soft");
     pen.textAlign = "right";
-    pen.fillText(String(+(Math.round(v / gap) * gap).toPrecision(3)).replace("-", "−"), LEFT - 7, y(v));
+    pen.fillText(short(+(Math.round(v / gap) * gap).toPrecision(3)).replace("-", "−"), LEFT - 7, y(v));
   }
   pen.textBaseline = "alphabetic";
   for (let s = 0; s <= SECONDS; s += 5) {

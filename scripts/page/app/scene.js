@@ -58,7 +58,7 @@ export class View {
     const reach = this.robot.view.reach;
     sun.castShadow = true;
     sun.shadow.mapSize.set(this.shadowSize, this.shadowSize);
-    Object.assign(sun.shadow.camera, { left: -reach, right: reach, top: reach, bottom: -reach, near: 0.1, far: 8 * reach });
+    Object.assign(sun.shadow.camera, { left: -reach, right: reach, top: reach, bottom: -reach, near: 0.02 * reach, far: 8 * reach });
     sun.shadow.bias = -0.0006;
     sun.shadow.normalBias = 0.01 * reach;
     sun.shadow.radius = 3;
@@ -191,7 +191,7 @@ export class View {
 
   point(arrow, along, width) {
     const length = along.length();
-    arrow.visible = length > 1e-3;
+    arrow.visible = length > 1e-3 * Math.min(1, this.robot.view.distance);
     if (!arrow.visible) return;
     const head = Math.min(6 * width, length), shaft = Math.max(length - head, 1e-4);
     arrow.quaternion.setFromUnitVectors(UP, along.normalize());
