@@ -20,17 +20,17 @@ def page_policies(agent: Agent, tasks: Sequence[Task], seed: int) -> dict[str, A
         InputError: it cannot be a graph, or the graph acts otherwise.
     """
     family, policy = agent.family, agent.policy()
-    acting = {"": policy}
+    acting = [("", policy)]
     if not policy.graph().state_size:
-        acting = {"before adaptation": policy}
-        acting |= {f"adapted to {family.words(task)}": agent.adapt(dict(task), seed=seed) for task in tasks}
-    graphs = {name: _graph(policy) for name, policy in acting.items()}
+        acting = [("before adaptation", policy)]
+        acting += [(f"adapted to {family.words(task)}", agent.adapt(dict(task), seed=seed)) for task in tasks]
+    graphs = [_graph(policy) for _, policy in acting]
     return {
         "policies": [
-            {"name": name, "state_size": graph.state_size, "graph": _packed(acting[name], graph)}
-            for name, graph in graphs.items()
+            {"name": name, "state_size": graph.state_size, "graph": _packed(policy, graph)}
+            for (name, policy), graph in zip(acting, graphs, strict=True)
         ],
-        "slots": max(_slots(graph) for graph in graphs.values()),
+        "slots": max(map(_slots, graphs)),
     }
 
 

@@ -190,7 +190,8 @@ async function start({ robot: packed, mujoco: wasm, onnxruntime }) {
   view.controls.addEventListener("start", () => { view.moved = true; });
   by("policies").hidden = policies.length < 2;
   policies.forEach((policy) => {
-    const button = Object.assign(document.createElement("button"), { textContent: policy.name });
+    const button = Object.assign(document.createElement("button"), { title: policy.name });
+    button.append(Object.assign(document.createElement("span"), { textContent: policy.name }));
     button.setAttribute("role", "radio");
     button.onclick = () => later(async () => { session.policy = policy; show(); await session.forget(); });
     by("policies").append(button);
