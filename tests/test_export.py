@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import TINY, TINY_STEPS
 
-from metarl import MAML, MetaLSTM, MetaLSTMConfig
+from metarl import MAML, MetaLSTM, MetaLSTMConfig, MetaModel
 from metarl.cli import main
 from metarl.envs import BatchSim, InputError, Param, TaskFamily, Uniform, load_family
 from metarl.export import graph as graphs
@@ -208,6 +208,14 @@ def test_a_memory_that_grows_is_refused(tmp_path):
     agent = MetaLSTM("PointGoal", MetaLSTMConfig(**SIZES, core="transformer"), n_threads=1)
     with pytest.raises(InputError, match=r"a transformer core remembers ever more in a trial"):
         agent.export(tmp_path / "policy.onnx")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("task", [None, {"goal_x": 0.5, "goal_y": 0.5}])
+def test_a_model_of_the_robot_is_not_exported(task, tmp_path):
+    agent = MetaModel("PointGoal", n_threads=1)
+    with pytest.raises(InputError, match=r"a meta-model acts by its model .* meta-lstm and maml"):
+        agent.export(tmp_path / "policy.onnx", task)
     assert not os.listdir(tmp_path)
 
 

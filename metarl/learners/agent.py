@@ -145,8 +145,15 @@ class Agent:
         raise NotImplementedError
 
     def policy(self) -> Acting:
-        """The policy before adaptation, to act with."""
-        raise NotImplementedError
+        """The policy before adaptation, to act with and to export.
+
+        Raises:
+            InputError: what this learner acts by is more than a policy.
+        """
+        raise InputError(
+            f"a {self.name} acts by its model of the robot, which no file or page can hold; export, "
+            "or show live, what the learners meta-lstm and maml have trained"
+        )
 
     def predict(
         self,
@@ -392,9 +399,10 @@ class Agent:
         """
         if task is not None and recordings:
             raise InputError("a policy adapts to a task or to recorded episodes, not to both")
+        policy = self.policy()
         if task is not None:
             return self.adapt(task).export(path)
-        return (self.adapt_to_recorded(recordings) if recordings else self.policy()).export(path)
+        return (self.adapt_to_recorded(recordings) if recordings else policy).export(path)
 
     @classmethod
     def load(
