@@ -72,18 +72,20 @@ def _composed(function: Callable) -> Callable:
     return lambda graph, *args, **kwargs: function(*args, **kwargs)
 
 
-def _arctan(graph: Any, x: Any) -> Any:
-    """As float32 knows it, and what it lacks: tan(d) = (x - tan(a)) / (1 + x tan(a)), where d is small."""
-    x = _float(x)
-    near = _elementwise(np.arctan, "Atan")(graph, x)
+def _flat_angle(x: Any) -> Any:
+    """The arc tangent of -1 to 1, as float32 knows it, and what it lacks.
+
+    That is d of tan(d) = (x - tan(a)) / (1 + x tan(a)), and it is small.
+    """
+    near = _elementwise(np.arctan, "Atan")(x.graph, x)
     return near + (x * np.cos(near) - np.sin(near)) / (np.cos(near) + x * np.sin(near))
 
 
 def _arctan2(y: Any, x: Any) -> Any:
-    """The angle of (x, y), by the arc tangent of the smaller side over the larger one."""
+    """The angle of (x, y), by that of the smaller side over the larger one."""
     steep, sign = np.abs(y) > np.abs(x), np.where(y < 0, -1.0, 1.0)
     small, large = np.where(steep, x, y), np.where(steep, y, x)
-    angle = np.arctan(small / np.where(large == 0, 1.0, large))
+    angle = _flat_angle(small / np.where(large == 0, 1.0, large))
     flat = np.where(x < 0, angle + np.pi * sign, angle)
     return np.where(steep, 0.5 * np.pi * sign - angle, flat)
 
@@ -125,7 +127,7 @@ UFUNCS: dict[np.ufunc, Callable] = {
     np.tan: _composed(lambda x: np.sin(x) / np.cos(x)),
     np.arcsin: _composed(_arcsin),
     np.arccos: _composed(_arccos),
-    np.arctan: _arctan,
+    np.arctan: _composed(lambda x: np.arctan2(x, 1.0)),
     np.sinh: _elementwise(np.sinh, "Sinh"),
     np.cosh: _elementwise(np.cosh, "Cosh"),
     np.tanh: _elementwise(np.tanh, "Tanh"),
@@ -160,6 +162,10 @@ UFUNCS: dict[np.ufunc, Callable] = {
     np.remainder: _composed(_remainder),
     np.floor_divide: _composed(lambda a, b: np.floor(a / b)),
     np.trunc: _composed(lambda x: np.sign(x) * np.floor(np.abs(x))),
+    np.copysign: _composed(lambda x, y: np.where(y < 0, -np.abs(x), np.abs(x))),
+    np.heaviside: _composed(lambda x, y: np.where(x == 0, y, np.where(x < 0, 0.0, 1.0))),
+    np.cbrt: _composed(lambda x: np.sign(x) * np.abs(x) ** (1 / 3)),
+    np.logaddexp: _composed(lambda x, y: np.maximum(x, y) + np.log1p(np.exp(-np.abs(x - y)))),
     np.exp2: _composed(lambda x: np.exp(x * np.log(2.0))),
     np.log2: _composed(lambda x: np.log(x) / np.log(2.0)),
     np.log10: _composed(lambda x: np.log(x) / np.log(10.0)),

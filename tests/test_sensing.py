@@ -108,6 +108,8 @@ USES = {
     "largest": lambda a, b: np.argmax(a, axis=1) + np.argmin(b, 1) * 1.0,
     "like": lambda a, b: np.full_like(a, 2.0) + np.ones_like(b) - np.zeros_like(a) + np.maximum(a, b),
     "walking": lambda a, b: np.stack([x * k for k, x in enumerate(a.T)]) + len(b),
+    "signs": lambda a, b: np.copysign(a, b) + np.heaviside(b, 0.5) + np.cbrt(a) + np.logaddexp(a, b),
+    "beyond all bounds": lambda a, b: np.arctan(a / (b - b)) + np.arctan(1e300 * b),
     "copies": lambda a, b: _written(a.copy(), b) + _in_place(a.astype(float), b) + a,
     "views": lambda a, b: _seen(np.concatenate([a, b])),
     "ordering": lambda a, b: (
