@@ -257,6 +257,16 @@ def test_a_runner_does_not_go_on_without_the_reward_that_its_policy_learns_from(
         runner.act([0.0, 0.0])
 
 
+def test_a_runner_remembers_nothing_of_readings_that_are_no_numbers(exported):
+    runner, steady = Runner(exported[1]), Runner(exported[1])
+    for one in (runner, steady):
+        one.act([0.1, 0.2])
+    for obs, reward in (([np.nan, 0.0], 0.5), ([0.0, np.inf], 0.5), ([0.1], 0.5), ([0.1, 0.2], np.nan)):
+        with pytest.raises(ValueError, match=r"has to be [12] finite numbers"):
+            runner.act(obs, reward)
+    np.testing.assert_array_equal(runner.act([[0.1, 0.2]], np.ones(1)), steady.act([0.1, 0.2], 1.0))
+
+
 SERVOS = """
 <mujoco><compiler angle="radian"/><worldbody><body><joint name="hip" axis="0 1 0" ref="0.5"/><geom size=".1"/>
 <body><joint name="knee" axis="0 1 0"/><geom size=".1"/></body></body></worldbody>
