@@ -247,7 +247,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def _at(self, key: Any) -> "Traced":
         """Numbers at places that are only known at run time: whole numbers, for the first axes."""
-        parts = [self.graph.lift(part) for part in key] if isinstance(key, tuple) else [key]
+        keys = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(k, slice) or k is None or k is Ellipsis for k in keys):
+            raise TraceError(
+                "slices beside places known at run time only cannot be traced: use np.take_along_axis"
+            )
+        parts = [self.graph.lift(k) for k in keys]
         if any(part.dtype.kind not in "iu" for part in parts):
             raise TraceError(
                 "of a size that is only known at run time nothing can be traced: use np.where, or sums of "

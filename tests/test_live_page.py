@@ -289,7 +289,10 @@ class Turning(Strange):
     [
         (Unlimited, "jnt_limited is changed after the robot was compiled, .* in `edit`"),
         (Yielding, "Yielding has springs that yield"),
-        (Turning, "Turning reads site_xquat, which the MuJoCo of live pages does not give; .*site_xmat"),
+        (
+            Turning,
+            "Turning cannot be put into a page: the MuJoCo of live pages gives no site_xquat; .*site_xmat",
+        ),
     ],
 )
 def test_what_the_pages_mujoco_does_not_have_is_refused_in_one_line(kind, words):

@@ -216,16 +216,36 @@ class Filling(PointGoal):
         return {"distance": out - np.abs(task["goal_y"])}
 
 
-class Sorting(PointGoal):
+class Multiplying(PointGoal):
     """Uses what no graph has."""
 
     def reward(self, r, action, task):
         return {"distance": np.cumprod(r.qpos, axis=1)[:, 0] - task["goal_x"] + task["goal_y"]}
 
 
+class Masking(PointGoal):
+    """Takes as many numbers as there are that are positive."""
+
+    def reward(self, r, action, task):
+        return {"distance": r.qpos[r.qpos > 0].sum() * task["goal_x"] + task["goal_y"]}
+
+
+class Slicing(PointGoal):
+    """Takes a column that nobody knows before."""
+
+    def reward(self, r, action, task):
+        return {"distance": r.qpos[:, np.argmax(r.qpos[0])] * task["goal_x"] + task["goal_y"]}
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [(Branching, "use np.where"), (Filling, "use np.stack"), (Sorting, "np.cumprod cannot be")],
+    [
+        (Masking, "products with a mask"),
+        (Slicing, "use np.take_along_axis"),
+        (Branching, "use np.where"),
+        (Filling, "use np.stack"),
+        (Multiplying, "np.cumprod cannot be"),
+    ],
 )
 def test_what_cannot_be_traced_is_said_in_one_line_with_the_place_and_a_cure(kind, words):
     with pytest.raises(TraceError) as caught:
@@ -234,11 +254,11 @@ def test_what_cannot_be_traced_is_said_in_one_line_with_the_place_and_a_cure(kin
 
 
 def test_a_check_tells_what_cannot_be_traced_and_calls_it_no_mistake(monkeypatch, capsys):
-    monkeypatch.setattr("metarl.cli.check.load_family", lambda name: Sorting())
-    assert main(["check", "Sorting"]) == 0
+    monkeypatch.setattr("metarl.cli.check.load_family", lambda name: Multiplying())
+    assert main(["check", "Multiplying"]) == 0
     said = capsys.readouterr().out
     assert "no    a live page can run its functions" in said and "np.cumprod cannot be traced" in said
-    assert "Sorting: nothing wrong" in said
+    assert "Multiplying: nothing wrong" in said
     assert not any(finding.remark for finding in check(PointGoal()))
 
 

@@ -82,9 +82,9 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
     """What the family's own code makes of a state, as graphs."""
     try:
         sensing = sensing_graph(family)
+        _check_fields(sensing)
     except TraceError as error:
         raise InputError(f"{family.name} cannot be put into a page: {error}") from None
-    _check_fields(family, sensing)
     content = to_onnx(sensing, family.name)
     difference = sensing_difference(content, family)
     if not difference <= TOLERANCE:  # nor if it is not a number
@@ -97,7 +97,7 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
         notes.append("Its integrator, RK4, turns bodies a little less exactly here than in MuJoCo 4.")
     try:
         graph, found = marker_graph(family)
-        _check_fields(family, graph)
+        _check_fields(graph)
         marking = b64encode(to_onnx(graph, "markers")).decode() if found else None
     except TraceError as error:
         notes.append(f"What the task asks for is not drawn: {plain(error)}.")
@@ -112,14 +112,14 @@ def _sensing(family: TaskFamily) -> dict[str, Any]:
     }
 
 
-def _check_fields(family: TaskFamily, graph: Graph) -> None:
-    """Raise InputError where a graph needs what the page's MuJoCo does not give."""
-    absent = [name for name in graph.inputs if name.removeprefix(BEFORE) in ABSENT]
-    if absent:
-        raise InputError(
-            f"{family.name} reads {absent[0]}, which the MuJoCo of live pages does not give; read another "
-            "field, e.g. the rotation matrices site_xmat for site_xquat"
-        )
+def _check_fields(graph: Graph) -> None:
+    """Raise TraceError where a graph needs what the page's MuJoCo does not give."""
+    for name in graph.inputs:
+        if name.removeprefix(BEFORE) in ABSENT:
+            raise TraceError(
+                f"the MuJoCo of live pages gives no {name}; read another field, e.g. the rotation matrices "
+                "site_xmat instead of site_xquat"
+            )
 
 
 def _unlike_training(family: TaskFamily) -> list[str]:
