@@ -259,6 +259,16 @@ def test_a_robot_without_a_floor_is_above_the_one_that_is_drawn():
     assert page_robot(Hanging())["floor"]["pos"][2] == pytest.approx(-0.55, abs=0.15)
 
 
+@pytest.mark.parametrize("size", [0.002, 1, 60])
+def test_tiles_are_as_large_as_the_robot_makes_one_look_from_afar(size):
+    box = f"<joint name='j' axis='0 1 0'/><geom type='box' size='{size} {size} {size}'/>"
+    motor = "<actuator><motor joint='j'/></actuator>"
+    text = f"<mujoco><worldbody><body>{box}</body></worldbody>{motor}</mujoco>"
+    build_spec = {"build_spec": lambda _: mujoco.MjSpec.from_string(text)}
+    view = page_robot(type("Sized", (Hanging,), build_spec)())["view"]
+    assert 2 < view["distance"] / view["tile"] < 40
+
+
 class Unlimited(Strange):
     """Changes of its model what a page cannot."""
 
@@ -438,6 +448,11 @@ def test_a_strange_robot_moves_and_senses_in_the_page_as_in_the_simulator(browse
       return [history.length, history.dt, [...history.each()].length];
     })()""")
     assert kept == [1000, pytest.approx(0.02), 1000]
+    texts = "[...document.querySelectorAll('#task output b, .choices button')].map((e) => e.textContent)"
+    said = browser.run(texts)
+    assert said[0].startswith("\u22120.") and "." not in said[2] and said[-3:] == ["\u22121", "0", "1"]
+    browser.run("document.documentElement.dataset.theme = 'dark'")
+    assert browser.run("getComputedStyle(document.documentElement).colorScheme") == "dark"  # of scroll bars
     assert browser.complaints() == []
 
 
