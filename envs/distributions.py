@@ -1,5 +1,6 @@
 """Distributions of one task parameter: what is drawn, and which values are legal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -75,8 +76,10 @@ class Choice:
     values: tuple[float, ...]
 
     def __post_init__(self):
-        if not self.values:
-            raise InputError("Choice(()): give at least one value")
+        if not isinstance(self.values, Sequence) or not self.values:
+            raise InputError(f"Choice({self.values!r}): give at least one value, Choice((1.0, 2.0))")
+        if not all(isinstance(x, Real) and np.isfinite(x) for x in self.values):
+            raise InputError(f"Choice({self.values!r}): its values must be numbers")
 
     @property
     def low(self) -> float:
@@ -127,6 +130,8 @@ class Either:
     ranges: tuple[Uniform, ...]
 
     def __post_init__(self):
+        if not all(isinstance(r, Uniform) for r in self.ranges):
+            raise InputError(f"Either({self.ranges!r}): give ranges, (Uniform(0, 1), Uniform(2, 3))")
         if not self.ranges or all(r.low == r.high for r in self.ranges):
             raise InputError(f"Either({self.ranges!r}): give at least one range that has a length")
 
@@ -168,7 +173,11 @@ class OneWeak(Uniform):
 
     def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
         """Draw an array (n, parts)."""
-        n, _ = size
+        n, parts = size
+        if max(map(max, self.groups)) >= parts:
+            raise InputError(
+                f"{self}: there are only {parts} parts, 0 to {parts - 1}; see `each` and `groups`"
+            )
         out = np.ones(size)
         which, strength = rng.integers(len(self.groups), size=n), rng.uniform(self.low, self.high, n)
         for row, k, value in zip(out, which, strength, strict=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
@@ -50,6 +50,13 @@ class Param:
     when: tuple[float, float] | None = None
 
     def __post_init__(self):
+        if not (isinstance(self.name, str) and self.name):
+            raise InputError(f"a Param's name is a word, not {self.name!r}")
+        for name in ("train", "ood", "test"):
+            dist = getattr(self, name)
+            if not (hasattr(dist, "sample") or (dist is None and name != "train")):
+                raise InputError(f"{self.name}: {name}={dist!r} is no distribution: Uniform(0, 1), say")
+        self._check_objects()
         if self.change not in (None, "once"):
             raise InputError(f"{self.name}: change={self.change!r} is unknown; use 'once'")
         if self.change and (self.every or self.field is None):
@@ -63,6 +70,21 @@ class Param:
         for name in ("every", "when"):
             if getattr(self, name) is not None:
                 check_span(self.name, name, getattr(self, name))
+
+    def _check_objects(self) -> None:
+        """Raise `InputError` unless what it applies to is said as lists of names."""
+        if self.axis is not None and not isinstance(self.axis, Integral):
+            raise InputError(f"{self.name}: axis={self.axis!r} must be a whole number: 0 is x, 1 y, 2 z")
+        if self.groups is not None and not (isinstance(self.groups, Mapping) and self.groups):
+            raise InputError(f"{self.name}: groups are names and their objects, {{'left': ('a', 'b')}}")
+        said = {"objects": self.objects} if self.objects is not None else {}
+        for words, objects in (said | {f"group {k!r}": v for k, v in (self.groups or {}).items()}).items():
+            if isinstance(objects, str):
+                raise InputError(f"{self.name}: {words} is a list of names: ({objects!r},)")
+            if not isinstance(objects, Sequence) or not objects:
+                raise InputError(f"{self.name}: {words} names nothing; `objects` left out are all of them")
+            if len(set(objects)) < len(objects):
+                raise InputError(f"{self.name}: {words} names {', '.join(objects)}: one of them twice")
 
     @property
     def ranges(self) -> tuple[Distribution, ...]:

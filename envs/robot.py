@@ -9,9 +9,8 @@ from metarl.envs.mjcf import compile_spec
 from metarl.envs.mjlog import no_console
 from metarl.envs.param import Param
 from metarl.envs.touch import add_touch
-from metarl.envs.variation import FLOOR, PAYLOAD, PLACE, fields_of_row
+from metarl.envs.variation import FLOOR, PAYLOAD, PLACE, fields_of_row, varied_rows
 
-NUDGE = 1e-6  # m, by which a centre of mass is off its body's frame, and turned, while it is compiled
 INERTIAL = {"body_ipos", "body_iquat"}
 
 
@@ -38,11 +37,14 @@ def compile_robot(
         _undress(spec)
     model = _compiled(spec)
     moved = _moved_inertias(model, params)
-    if moved:
-        model = _recompiled(spec, model, moved)
+    if model.body_simple[moved].any():  # a shortcut of MuJoCo's, which forbids it
+        for body in spec.bodies:
+            if body.id in moved:
+                body.simple = False
+        model = _compiled(spec)
     for param in params:
         if param.field == FLOOR:
-            geoms = [model.geom(name).id for name in param.objects or ()]
+            geoms = varied_rows(model, param)
             model.geom_priority[geoms] = model.geom_priority.max() + 1
     return model
 
@@ -59,10 +61,14 @@ def _compiled(spec: mujoco.MjSpec) -> mujoco.MjModel:
 
 def _keep_controls(spec: mujoco.MjSpec, param: Param) -> None:
     """Let actuators remember controls for as long as they may be late."""
-    longest = max(dist.high for dist in param.ranges)
-    samples = int(np.ceil(longest / spec.option.timestep)) + 1
+    number = max(dist.high for dist in param.ranges)
+    named = param.objects if param.groups is None else [n for group in param.groups.values() for n in group]
     for actuator in spec.actuators:
-        if param.objects is None or actuator.name in param.objects:
+        of_joint = actuator.trntype == mujoco.mjtTrn.mjTRN_JOINT
+        name = actuator.name or (actuator.target if of_joint else f"#{actuator.id}")
+        if named is None or name in named:
+            longest = {"set": number, "scale": actuator.delay * number, "add": actuator.delay + number}
+            samples = int(np.ceil(longest[param.mode] / spec.option.timestep)) + 1
             actuator.nsample = max(actuator.nsample, samples)
 
 
@@ -83,29 +89,12 @@ def _undress(spec: mujoco.MjSpec) -> None:
 
 
 def _moved_inertias(model: mujoco.MjModel, params: Sequence[Param]) -> list[int]:
-    """Bodies whose centre of mass or axes vary, and that MuJoCo computes by a shortcut that forbids it."""
-    bodies: list[int] = []
-    for param in params:
-        if param.field in (PAYLOAD, PLACE) or INERTIAL & {*fields_of_row(param.field)}:
-            names = param.objects or [model.body(i).name for i in range(1, model.nbody)]
-            bodies += [
-                found
-                for name in names
-                if (found := mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name)) > 0
-            ]
-    return [b for b in dict.fromkeys(bodies) if model.body_simple[b] or model.body_sameframe[b]]
-
-
-def _recompiled(spec: mujoco.MjSpec, model: mujoco.MjModel, bodies: Sequence[int]) -> mujoco.MjModel:
-    """The same robot without shortcuts for some bodies."""
-    for b in bodies:
-        body = spec.body(model.body(b).name)
-        body.explicitinertial, body.mass = True, model.body_mass[b]
-        turned = model.body_iquat[b] + NUDGE
-        body.inertia, body.iquat = model.body_inertia[b], turned / np.linalg.norm(turned)
-        body.ipos = model.body_ipos[b] + NUDGE
-    again = _compiled(spec)
-    for field in ("body_ipos", "body_iquat", "body_inertia"):
-        getattr(again, field)[bodies] = getattr(model, field)[bodies]
-    mujoco.mj_setConst(again, mujoco.MjData(again))
-    return again
+    """Bodies whose centre of mass or axes vary."""
+    return sorted(
+        {
+            int(body)
+            for param in params
+            if param.field in (PAYLOAD, PLACE) or INERTIAL & {*fields_of_row(param.field)}
+            for body in varied_rows(model, param)
+        }
+    )

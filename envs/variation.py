@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 
 from metarl.envs.engine import Batch
+from metarl.envs.param import Param
 from metarl.envs.rotations import matrices, quaternions
 from metarl.errors import InputError, unknown
 
@@ -58,10 +59,17 @@ FIELDS: dict[str, Field] = {
 }
 INERTIAL = dict.fromkeys(("body_mass", "body_inertia", "body_ipos", "body_iquat"))
 PAYLOAD, PLACE, FLOOR = "payload", "payload_pos", "floor_friction"
+LIMITS = "jnt_actfrcrange"
 TOGETHER: dict[str, Field] = {
     # all that a motor or servo does, at any speed, and the most it can do
     "motor_strength": Field(
-        ACTUATOR, stored={"actuator_gainprm": None, "actuator_biasprm": None, "actuator_forcerange": None}
+        ACTUATOR,
+        stored={
+            "actuator_gainprm": None,
+            "actuator_biasprm": None,
+            "actuator_forcerange": None,
+            LIMITS: None,  # of joints that a motor drives alone
+        },
     ),
     "servo_gain": Field(ACTUATOR, stored={"actuator_gainprm": (0,), "actuator_biasprm": (1,)}),  # kp alone
     FLOOR: Field(GEOM, stored={"geom_friction": None}),  # of geoms whose own friction always counts
@@ -69,6 +77,12 @@ TOGETHER: dict[str, Field] = {
     PLACE: Field(BODY, stored=INERTIAL),  # m, where it is from the centre of mass, in the body's frame
 }
 ROWS = FIELDS | TOGETHER
+AT_LEAST_0 = {
+    *("body_mass", "body_inertia", "geom_friction", "dof_damping", "dof_armature", "dof_frictionloss"),
+    *("actuator_delay", "motor_strength", "servo_gain", FLOOR),
+}
+STRONG = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtGain.mjGAIN_AFFINE, mujoco.mjtGain.mjGAIN_MUSCLE
+MUSCLE_FORCE = 2, 3  # of a muscle's parameters: its peak force, or else what that is made of
 
 
 @dataclass(frozen=True)
@@ -154,10 +168,10 @@ class Variation:
             raise InputError(
                 f"{self.field} stands for several fields: its mode is {'add' if adds else 'scale'!r}"
             )
-        if (self.field == PLACE) != (self.axis in (0, 1, 2)):
-            raise InputError(
-                f"{PLACE} needs an axis, 0 to 2, and of what stands for several fields nothing else"
-            )
+        if self.field == PLACE and self.axis not in (0, 1, 2):
+            raise InputError(f"{PLACE} is along one axis: axis=0, 1 or 2")
+        if self.field != PLACE and self.axis is not None:
+            raise InputError(f"{self.field} stands for several fields: leave its axis out")
         return np.full(int(self.rows.max()) + 1, 0.0 if adds else 1.0)
 
     def _neutral(self) -> np.ndarray | None:
@@ -175,9 +189,36 @@ class Variation:
         for name, columns in self._stored.items():
             width = int(np.prod(getattr(model, name).shape[1:], dtype=int))
             chosen = np.arange(width) if columns is None else np.array(columns)
-            index = (self.index[:, None] * width + chosen).ravel()
-            targets.append(Target(name, index, np.repeat(self.number, len(chosen))))
+            rows, number = self.index, self.number
+            if name == LIMITS:
+                alone, rows = driven_alone(model, rows)
+                number = number[alone]
+            index = (rows[:, None] * width + chosen).ravel()
+            number = np.repeat(number, len(chosen))
+            if name in ("actuator_gainprm", "actuator_biasprm"):
+                muscle = model.actuator_gaintype[index // width] == mujoco.mjtGain.mjGAIN_MUSCLE
+                keep = ~muscle | np.isin(index % width, MUSCLE_FORCE)
+                index, number = index[keep], number[keep]
+            if len(index):
+                targets.append(Target(name, index, number))
         return targets
+
+    def check(self, model: mujoco.MjModel, low: float, high: float) -> None:
+        """Raise `InputError` if numbers from low to high make of the robot what none can be."""
+        if self.field == PAYLOAD and low < 0:
+            lightest = self.rows[model.body_mass[self.rows].argmin()]
+            if low <= -model.body_mass[lightest]:
+                name, mass = model.body(lightest).name, model.body_mass[lightest]
+                raise InputError(f"a payload of {low:g} kg takes more from {name} than its {mass:g} kg")
+        if self.field not in AT_LEAST_0:
+            return
+        ends = np.array([[low], [high]]) * np.ones(self.size)
+        least = self.values(ends).min()
+        if least < 0:
+            raise InputError(
+                f"{self.field} would be down to {least:g} with numbers from {low:g} to {high:g} "
+                f"(mode {self.mode!r}): it is at least 0"
+            )
 
     def values(self, numbers: np.ndarray) -> np.ndarray:
         """Field values, (N, n), of the varied elements for the numbers of N tasks, (N, size)."""
@@ -233,6 +274,48 @@ def flat(batch: Batch, field: str) -> np.ndarray:
     return live.reshape(live.shape[0], -1)
 
 
+def variation_of(model: mujoco.MjModel, param: Param) -> Variation:
+    """Where a dynamics parameter writes.
+
+    Raises:
+        InputError: the robot has no such object, or cannot be as the numbers say.
+    """
+    try:
+        found = Variation(
+            model,
+            str(param.field),
+            param.objects,
+            param.mode,
+            param.each,
+            param.axis,
+            param.alone,
+            param.groups,
+        )
+        for dist in param.ranges:
+            found.check(model, dist.low, dist.high)
+    except InputError as error:
+        raise InputError(f"{param.name}: {error}") from None
+    return found
+
+
+def varied_rows(model: mujoco.MjModel, param: Param) -> np.ndarray:
+    """Bodies, joints, geoms or actuators whose field a parameter varies (of joints, their dofs).
+
+    Raises:
+        InputError: the robot has no such object.
+    """
+    return _grouped(model, str(param.field), param.objects, param.groups)[1]
+
+
+def driven_alone(model: mujoco.MjModel, actuators: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of some actuators are the only one of a joint whose force is limited, and the joints."""
+    of_joint = np.isin(model.actuator_trntype, (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT))
+    joint = np.where(of_joint, model.actuator_trnid[:, 0], -1)
+    motors = np.bincount(joint[of_joint], minlength=model.njnt)
+    alone = [j >= 0 and motors[j] == 1 and bool(model.jnt_actfrclimited[j]) for j in joint[actuators]]
+    return np.array(alone, bool), joint[actuators[np.array(alone, bool)]]
+
+
 def fields_of_row(name: str | None) -> list[str]:
     """The fields of the model that a row of the table writes; none for what is no row of it."""
     if name not in ROWS:
@@ -244,14 +327,14 @@ def fields_of_row(name: str | None) -> list[str]:
 def _grouped(
     model: mujoco.MjModel,
     field: str,
-    objects: tuple[str, ...] | None,
+    objects: Sequence[str] | None,
     groups: Mapping[str, Sequence[str]] | None,
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Names and rows of the objects in a field, and of which group each is."""
-    if not groups:
+    if groups is None:
         names, rows = _rows(model, field, objects)
         return names, rows, np.zeros(len(rows), int)
-    parts = [_rows(model, field, tuple(group)) for group in groups.values()]
+    parts = [_rows(model, field, group) for group in groups.values()]
     rows = np.concatenate([rows for _, rows in parts])
     if len(set(rows)) < len(rows):
         raise InputError(f"{field}: an object is in two of the groups {', '.join(groups)}")
@@ -259,14 +342,15 @@ def _grouped(
     return [name for names, _ in parts for name in names], rows, number
 
 
-def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) -> tuple[list[str], np.ndarray]:
+def _rows(model: mujoco.MjModel, field: str, objects: Sequence[str] | None) -> tuple[list[str], np.ndarray]:
     """Names and first-axis rows of the objects in a field (for dof fields, a joint's every dof).
 
-    The world, body 0, is not among all bodies: it has no mass and never moves.
+    The world, body 0, is not among all bodies: it has no mass and never moves. Nor are motors that have no
+    kp among all servos.
     """
     kind = ROWS[field].objects
     if kind is None:
-        if objects:
+        if objects is not None:
             raise InputError(f"{field} is the whole robot's: leave its objects out")
         return [field], np.zeros(1, int)
     count = {BODY: model.nbody, JOINT: model.njnt, GEOM: model.ngeom, ACTUATOR: model.nu}[kind]
@@ -275,12 +359,36 @@ def _rows(model: mujoco.MjModel, field: str, objects: tuple[str, ...] | None) ->
     for name in objects or ():
         if name not in known[first:]:
             raise unknown(kind.name.removeprefix("mjOBJ_").lower(), name, known[first:])
-    ids = range(first, count) if objects is None else [known.index(name) for name in objects]
+    ids = list(range(first, count)) if objects is None else [known.index(name) for name in objects]
+    if kind is ACTUATOR:
+        ids = _fitting(model, field, ids, known, objects is None)
     if not field.startswith("dof_"):
         return [known[i] for i in ids], np.array(ids, int)
     dofs = {j: np.flatnonzero(model.dof_jntid == j) for j in ids}
     names = [known[j] if len(d) == 1 else f"{known[j]}.{i}" for j, d in dofs.items() for i in range(len(d))]
-    return names, np.concatenate(list(dofs.values()))
+    return names, np.concatenate([*dofs.values(), np.zeros(0, int)])
+
+
+def _fitting(
+    model: mujoco.MjModel, field: str, ids: list[int], known: Sequence[str], any_will_do: bool
+) -> list[int]:
+    """Those of some actuators that have what a field stands for.
+
+    Raises:
+        InputError: they were named, and have not; or none of them has.
+    """
+    if field == "servo_gain":
+        has = (model.actuator_biastype == mujoco.mjtBias.mjBIAS_AFFINE) & (model.actuator_biasprm[:, 1] != 0)
+        cure = "has no kp, as position servos have: vary motor_strength"
+    elif field == "motor_strength":
+        has = np.isin(model.actuator_gaintype, STRONG)
+        cure = "is no motor, servo or muscle: vary one of its own fields, such as actuator_gainprm"
+    else:
+        return ids
+    lacking = [i for i in ids if not has[i]]
+    if lacking and not (any_will_do and len(lacking) < len(ids)):
+        raise InputError(f"{field}: actuator {known[lacking[0]]} {cure}")
+    return [i for i in ids if has[i]]
 
 
 def _unnamed(model: mujoco.MjModel, kind: mujoco.mjtObj, i: int) -> str:

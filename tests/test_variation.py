@@ -294,6 +294,77 @@ def test_a_payload_is_what_a_welded_body_of_the_same_mass_would_be():
     assert np.abs(moved - trajectory(nominal)).max() > 1e-2
 
 
+LOADED = """
+<mujoco>
+  <compiler inertiafromgeom="{inertia}"/>
+  <worldbody>
+    <geom type="plane" size="5 5 .1"/>
+    <body name="capsule" pos="0 0 .04">
+      <freejoint/><geom type="capsule" size=".05" fromto="-.2 0 0 .2 0 0" mass="1"/>
+      <site name="s" size=".01"/>{capsule}
+    </body>
+    <body name="bent" pos="0 1 .5">
+      <freejoint/><geom type="capsule" size=".05" fromto="-.2 .1 .1 .3 0 0" mass="1"/>{bent}
+    </body>
+    <body name="box" pos="1 0 .09"><freejoint/><geom type="box" size=".1 .1 .1" mass="1"/>{box}</body>
+    <body{stated} pos="2 0 .5">
+      <freejoint/><geom type="box" size=".1 .2 .1" mass="1"/>{inertial}{stated_load}
+    </body>
+  </worldbody>
+</mujoco>
+"""
+STATED = '<inertial pos="0 0 0" mass="1" fullinertia=".02 .03 .04 .001 .002 .003"/>'
+
+
+@pytest.mark.parametrize("inertia", ["auto", "true"])
+def test_a_payload_anywhere_on_any_body_is_exactly_what_a_welded_point_would_be(inertia):
+    bodies, offset = ("capsule", "bent", "box", "stated"), np.array([0.03, -0.02, 0.05])
+    said = {"inertia": inertia, "inertial": STATED if inertia == "auto" else ""}
+
+    def robot(**loads: str) -> mujoco.MjSpec:
+        loads = {k: loads.get(k, "") for k in ("capsule", "bent", "box", "stated_load")}
+        return mujoco.MjSpec.from_string(LOADED.format(stated=' name="stated"', **said, **loads))
+
+    load = Param("load", "kg", Uniform(0, 2), field=PAYLOAD, mode="add", groups={"all": bodies})
+    nominal = compile_robot(robot(), [load], (), visual=True)
+    plain = robot().compile()
+    for name in ("body_mass", "body_inertia", "body_ipos", "body_iquat", "geom_pos", "geom_quat"):
+        np.testing.assert_array_equal(getattr(nominal, name), getattr(plain, name), err_msg=name)
+    load = Variation(nominal, PAYLOAD, bodies, "add", each=False)
+    places = [Variation(nominal, PLACE, bodies, "add", False, axis) for axis in range(3)]
+    batch = Batch(nominal, 2, 1)
+    apply(batch, [load, *places], [np.array([[x]]) for x in (0.7, *offset)], np.array([1]))
+    point = '<body pos="{} {} {}"><inertial pos="0 0 0" mass=".7" diaginertia="1e-12 1e-12 1e-12"/></body>'
+    welds = {
+        "stated_load" if name == "stated" else name: point.format(*(plain.body(name).ipos + offset))
+        for name in bodies
+    }
+    spec = robot(**welds)
+    spec.compiler.inertiafromgeom = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_AUTO
+    found = []
+    for m in (batch.get_model(1), spec.compile()):
+        data = mujoco.MjData(m)
+        data.qvel[:] = np.linspace(-1, 1, m.nv)
+        for b in range(4):
+            data.qpos[7 * b + 3 : 7 * b + 7] = (0.9, 0.1, -0.2, 0.3)
+        batch.bind("qpos")[:], batch.bind("qvel")[:] = data.qpos, data.qvel
+        mujoco.mj_forward(m, data)
+        found.append([x.copy() for x in (data.qacc_smooth, data.geom_xpos, data.site_xpos)])
+    for mine, welded in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, welded, rtol=1e-6, atol=1e-6)
+    ours, data = batch.get_model(1), mujoco.MjData(nominal)
+    data.qpos[:], data.qvel[:] = batch.bind("qpos")[1], batch.bind("qvel")[1]
+    batch.step(nstep=20)
+    mujoco.mj_step(ours, data, 20)
+    np.testing.assert_array_equal(batch.bind("qpos")[1], data.qpos)
+
+
+def test_bodies_without_a_name_are_loaded_too():
+    unnamed = "<mujoco><worldbody><body><freejoint/><geom size='.1'/></body></worldbody></mujoco>"
+    load = Param("load", "kg", Uniform(0, 2), field=PAYLOAD, mode="add")
+    assert not compile_robot(mujoco.MjSpec.from_string(unnamed), [load], (), True).body_simple[1:].any()
+
+
 def test_a_group_shares_a_number_and_parameters_of_the_same_field_go_one_after_the_other():
     groups = {"all": ("motor", "servo")}
     strength = Variation(model(), "motor_strength", None, "scale", False, groups=groups)
