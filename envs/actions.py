@@ -52,7 +52,7 @@ class Around:
     """Around a pose: control = pose + scale * action. An episode begins with the pose's controls.
 
     Attributes:
-        pose: a keyframe of the robot, or the controls themselves.
+        pose: a keyframe of the robot, where episodes then begin, or the controls themselves.
         scale: of actions, in the actuators' units; one number, or one for each.
     """
 
@@ -70,7 +70,7 @@ class Increment:
 
     Attributes:
         scale: of actions, in the actuators' units a step; one number, or one for each.
-        pose: a keyframe of the robot, or the controls themselves, with which an episode begins.
+        pose: a keyframe of the robot, where episodes then begin, or the controls with which they do.
     """
 
     scale: Numbers
@@ -98,18 +98,56 @@ def _pose(model: mujoco.MjModel, pose: str | Sequence[float]) -> np.ndarray:
     key = keyframe(model, pose)
     if key is None:
         known = [mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_KEY, i) for i in range(model.nkey)]
-        raise unknown("keyframe", pose, [name for name in known if name])
+        error = unknown("keyframe", pose, [name for name in known if name])
+        raise InputError(f"{error}; a pose may also be {model.nu} controls")
     if model.key_ctrl[key].any():
         return model.key_ctrl[key].copy()
+    return np.where(_integrates(model), 0.0, holding(model, model.key_qpos[key]))
+
+
+def holding(model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
+    """What actuators are to be asked for to hold a pose, (nu,): position servos where they are, others 0."""
     data = mujoco.MjData(model)
-    mujoco.mj_resetDataKeyframe(model, data, key)
+    data.qpos[:] = qpos
     mujoco.mj_fwdPosition(model, data)
-    servo = model.actuator_biasprm[:, 1] != 0
-    return np.where(servo, data.actuator_length, 0.0)
+    gain, bias = model.actuator_gainprm[:, 0], model.actuator_biasprm
+    servo = (model.actuator_biastype == mujoco.mjtBias.mjBIAS_AFFINE) & (bias[:, 1] != 0) & (gain != 0)
+    force = bias[:, 0] + bias[:, 1] * data.actuator_length
+    return np.divide(-force, gain, out=np.zeros(model.nu), where=servo)
+
+
+def activations(model: mujoco.MjModel, controls: Controls, home: np.ndarray, key: int | None) -> np.ndarray:
+    """What actuators with a state of their own begin an episode with, (na,), so that they hold still.
+
+    Args:
+        model: the robot.
+        controls: its action map.
+        home: (nq,) where the episode begins.
+        key: the keyframe that this is from, which says it where it has any; None if it is from none.
+    """
+    if key is not None and model.key_act[key].any():
+        return model.key_act[key].copy()
+    act, held = np.zeros(model.na), holding(model, home)
+    filters = np.isin(model.actuator_dyntype, (mujoco.mjtDyn.mjDYN_FILTER, mujoco.mjtDyn.mjDYN_FILTEREXACT))
+    for wanted, which in ((held, _integrates(model)), (controls.middle, filters)):
+        for i in np.flatnonzero(which & (model.actuator_actnum == 1)):
+            low, high = model.actuator_actrange[i] if model.actuator_actlimited[i] else (-np.inf, np.inf)
+            act[model.actuator_actadr[i]] = np.clip(wanted[i], low, high)
+    return act
+
+
+def _integrates(model: mujoco.MjModel) -> np.ndarray:
+    """Which actuators are told how fast their target moves, (nu,) bool."""
+    return model.actuator_dyntype == mujoco.mjtDyn.mjDYN_INTEGRATOR
 
 
 def _each(model: mujoco.MjModel, what: str, numbers: Numbers) -> np.ndarray:
-    array = np.asarray(numbers, float)
+    try:
+        array = np.asarray(numbers, float)
+    except (TypeError, ValueError):
+        array = np.array(np.nan)
+    if not np.isfinite(array).all():
+        raise InputError(f"the actions' {what}={numbers!r} is not made of numbers")
     if array.shape not in ((), (model.nu,)):
         raise InputError(
             f"the actions' {what} takes 1 number or {model.nu}, one an actuator, not {array.size}"

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from metarl.envs import variation
-from metarl.envs.actions import Direct
+from metarl.envs.actions import Direct, activations
 from metarl.envs.catalogue import as_family
 from metarl.envs.engine import Batch
 from metarl.envs.events import Events
@@ -81,9 +81,18 @@ class BatchSim:
         self.succeeded = np.zeros(n_sims, bool) if defined else None
         family = self.family
         self._controls, self._rest = family.controls, _late_controls(family)
+        self._activations = (
+            activations(family.model, family.controls, family.home, family.home_key)
+            if family.model.na
+            else None
+        )
         self._events = Events(family.params, family.pushes, n_sims, family.dt, family.horizon)
         self._pushed = {push: push.dofs(family.model) for push in family.pushes}
-        self._sensing = Sensing(family.sensors, family.parts, n_sims, family.dt) if family.sensors else None
+        self._sensing = (
+            Sensing(family.sensors, family.parts, n_sims, family.dt, family.horizon)
+            if family.sensors
+            else None
+        )
         self._seen = np.zeros((n_sims, family.obs_dim), np.float32)
         self._given: dict[str, np.ndarray] = {}  # the tasks' numbers, where `_task_values` are those of now
         self._start_engine()
@@ -162,6 +171,10 @@ class BatchSim:
         """What may be known in training: the hidden numbers now, and what is privileged, (N, n) float32."""
         features = task_features(self.family, self._task_values)
         more = self.family.privileged(self._readings)
+        if more is not None and (np.ndim(more) != 2 or len(more) != self.n_sims):
+            raise InputError(
+                f"privileged gives shape {np.shape(more)}: it must be (N, numbers), here N = {self.n_sims}"
+            )
         return features if more is None else np.concatenate([features, more], axis=1, dtype=np.float32)
 
     def model_of(self, i: int) -> mujoco.MjModel:
@@ -169,9 +182,10 @@ class BatchSim:
         return self.batch.get_model(i)
 
     def set_tasks(self, tasks: Sequence[Mapping[str, Any]], ids: np.ndarray | None = None) -> None:
-        """Give simulations their tasks; takes effect for their next reset.
+        """Give simulations their tasks, from their next reset on: episodes of before are over.
 
-        Those that have none yet get the first one.
+        One that is stepped on all the same is under the new task as a whole at once, and no number changes
+        in it any more. Simulations that have no task yet get the first one.
 
         Args:
             tasks: one per simulation of `ids`, as tasks or as names and numbers.
@@ -190,6 +204,7 @@ class BatchSim:
             self.tasks[i] = task
         for name, value in new.items():
             self._task_values[name][ids] = self._given[name][ids] = value
+        self._events.forget(ids)
         self._vary(ids, new)
 
     def _vary(self, ids: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
@@ -236,6 +251,8 @@ class BatchSim:
         if self._rest is not None:
             self._ctrl[ids] = self._controls.middle
             self.batch.bind("history")[ids] = self._rest
+        if self._activations is not None:
+            self.batch.bind("act")[ids] = self._activations
         if self._events and self.tasks:
             self._events.begin(rng, ids, self._given)
             self._change(ids, self._nominal(ids))

@@ -11,6 +11,7 @@ from metarl.envs.param import Param, check_span
 from metarl.errors import InputError
 
 Span = tuple[float, float]
+NEVER = -1  # before which step nothing happens
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Push:
 
     def __post_init__(self):
         check_span("Push", "every", self.every)
+        if not hasattr(self.speed, "sample"):
+            raise InputError(f"Push: speed={self.speed!r} is no distribution: Uniform(0, 0.5), say")
 
     def dofs(self, model: mujoco.MjModel) -> np.ndarray:
         """Where its x and y velocities are in qvel, (2,).
@@ -63,7 +66,7 @@ class Events:
         self.changing, self.pushes = [p for p in params if p.changes], pushes
         self._dt, self._horizon, self._n = dt, horizon, n
         # For each parameter and push: before which steps, (N, M), and what it brings, (N, M, ...).
-        self._when = [np.zeros((n, 0), int)] * (len(self.changing) + len(pushes))
+        self._when = [np.zeros((n, 0), int) for _ in range(len(self.changing) + len(pushes))]
         self._what = [np.zeros((n, 0))] * len(self._when)
 
     def __bool__(self) -> bool:
@@ -94,6 +97,11 @@ class Events:
                     kept[k] = value.copy()
                 kept[k][ids] = value[ids]
 
+    def forget(self, ids: np.ndarray) -> None:
+        """Let no number change any more in the episodes of simulations `ids`, whose tasks are others now."""
+        for when in self._when[: len(self.changing)]:
+            when[ids] = NEVER
+
     def moments(self, name: str) -> np.ndarray:
         """Before which step the number of this name changes, (N,), the first time where it does so often."""
         return self._when[[p.name for p in self.changing].index(name)][:, 0]
@@ -123,8 +131,8 @@ class Events:
 
     def _recurring(self, rng: np.random.Generator, every: Span) -> np.ndarray:
         """Before which steps something happens that happens every so often, (N, M)."""
-        most = int(np.ceil(self._horizon * self._dt / every[0]))
-        gaps = rng.uniform(*every, (self._n, most))
+        most = int(np.ceil(self._horizon * self._dt / max(every[0], self._dt)))
+        gaps = np.maximum(self._dt, rng.uniform(*every, (self._n, most)))
         return np.maximum(1, np.rint(np.cumsum(gaps, axis=1) / self._dt)).astype(int)
 
 

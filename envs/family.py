@@ -22,7 +22,7 @@ from metarl.envs.recipe import Recipe
 from metarl.envs.robot import compile_robot, has_clothes
 from metarl.envs.sensors import Sensor
 from metarl.envs.task import SPLITS, Split, Task
-from metarl.envs.variation import Variation
+from metarl.envs.variation import Variation, variation_of
 from metarl.errors import InputError, unknown
 
 
@@ -185,9 +185,15 @@ class TaskFamily:
         return self.build_model(visual=True) if has_clothes(self.edited_spec()) else self.model
 
     @cached_property
+    def home_key(self) -> int | None:
+        """The keyframe that `home` is from: that of the actions' pose, or "home"; None if there is none."""
+        pose = getattr(self.action, "pose", None)
+        return keyframe(self.model, pose if isinstance(pose, str) else "home")
+
+    @cached_property
     def home(self) -> np.ndarray:
-        """Coordinates that an episode begins around, (nq,): the keyframe "home", or the model's own."""
-        key = keyframe(self.model, "home")
+        """Coordinates that an episode begins around, (nq,): those of `home_key`, or the model's own."""
+        key = self.home_key
         return (self.model.qpos0 if key is None else self.model.key_qpos[key]).copy()
 
     @cached_property
@@ -275,11 +281,7 @@ class TaskFamily:
     @cached_property
     def variations(self) -> dict[str, Variation]:
         """Where each dynamics parameter writes, by name."""
-        return {
-            p.name: Variation(self.model, p.field, p.objects, p.mode, p.each, p.axis, p.alone, p.groups)
-            for p in self.params
-            if p.field is not None
-        }
+        return {p.name: variation_of(self.model, p) for p in self.params if p.field is not None}
 
     def size(self, param: Param) -> int:
         """How many numbers a parameter takes."""

@@ -52,8 +52,10 @@ def _scaled(params: Iterable[Param], values: Mapping[str, np.ndarray]) -> np.nda
         if isinstance(param.train, Index):
             continue
         ends, numbers = np.array([param.train.low, param.train.high]), values[param.name]
-        if isinstance(param.train, LogUniform):
-            ends, numbers = np.log(ends), np.log(numbers)
+        if isinstance(param.train, LogUniform):  # 0 has no logarithm: it is a range's length below
+            ends = np.log(ends)
+            least = np.exp(2 * ends[0] - ends[1])
+            numbers = np.log(np.where(numbers > 0, numbers, least))
         half = np.ptp(ends) / 2 or 1.0  # a range of one value
         x = (numbers - ends.mean()) / half
         columns.append(x.reshape(len(x), -1).astype(np.float32))
