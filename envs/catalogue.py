@@ -6,6 +6,7 @@ from os.path import isfile  # which takes names of any length
 from pathlib import Path
 
 from metarl.envs import yours
+from metarl.envs.declared import check_declared
 from metarl.envs.families import FAMILIES
 from metarl.envs.family import TaskFamily
 from metarl.envs.others import metaworld
@@ -87,11 +88,12 @@ def as_family(family: object) -> TaskFamily:
     if isinstance(family, str):
         return load_family(family)
     if isinstance(family, type) and issubclass(family, TaskFamily):
-        return family()
+        family = family()
     if not isinstance(family, TaskFamily):
         raise InputError(
             f"a family, or its name, is needed, not {type(family).__name__}; see metarl families"
         )
+    check_declared(family)
     return family
 
 
@@ -164,7 +166,9 @@ def _whole(kind: type[TaskFamily], path: Path) -> TaskFamily:
     if not all(said.values()):
         lacking = ", ".join(name for name in said if not said[name])
         raise InputError(f"{kind.__name__} in {path} lacks {lacking}; a family states {', '.join(said)}")
-    return kind()
+    family = kind()
+    check_declared(family)
+    return family
 
 
 def _place(error: BaseException, path: Path) -> str:

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from metarl.envs.batch_sim import BatchSim
+from metarl.envs.declared import check_declared
 from metarl.envs.family import TaskFamily
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
@@ -177,10 +178,7 @@ def _pose_remarks(family: TaskFamily) -> Iterator[str]:
 def _compiles(family: TaskFamily) -> str | None:
     if not family.model.nu:
         return "the robot has no actuators: add some to the MJCF file"
-    if not family.params:
-        return "nothing varies: give the class `params`"
-    if not (np.ndim(family.horizon) == 0 and family.horizon >= 1 and family.frame_skip >= 1):
-        return "horizon and frame_skip must be whole numbers of at least 1"
+    check_declared(family)
     _ = family.variations  # finds the bodies, joints, geoms and actuators that are named
     return None
 
