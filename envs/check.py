@@ -96,7 +96,7 @@ def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Tri
     terms: dict[str, float] = {}
     begun = time.perf_counter()
     while live.any():
-        action = rng.uniform(-1, 1, (n, family.action_dim)) if agent == "random" else _zeros(family, n)
+        action = rng.uniform(-1, 1, (n, family.action_dim)) if agent == "random" else zeros(family, n)
         step = sim.step(action, live)
         returns += np.where(live, step.reward, 0)
         lengths += live
@@ -108,70 +108,6 @@ def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Tri
     return Trial(agent, returns, lengths, means, sim.n_failures, lengths.sum() / seconds)
 
 
-def remarks(family: TaskFamily) -> Iterator[str]:
-    """What is no law, and an engineer would ask about this robot."""
-    trial, seconds = try_agent(family.quiet(), "zero", 16), family.dt
-    lasts = trial.lengths.mean()
-    if lasts < 0.5 * family.horizon:
-        yield (
-            f"with zero actions an episode ends after {lasts:.0f} of {family.horizon} steps, "
-            f"{lasts * seconds:.2g} s: if the robot should stand or hover, let actions be around a pose, "
-            "action = Around('home', 0.4)"
-        )
-    if not 0.002 <= seconds <= 0.2:
-        yield f"{1 / seconds:.3g} actions a second: few robots take more than 500 or less than 5"
-    model = family.model
-    if model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC and model.opt.impratio > 10:
-        yield (
-            f"contacts are elliptic with impratio {model.opt.impratio:g}: pyramidal ones with 1 step up to 3 "
-            "times as fast; change them in `edit`"
-        )
-    yield from _mass_remarks(family.portrait)
-    yield from _pose_remarks(family)
-
-
-def _mass_remarks(model: mujoco.MjModel) -> Iterator[str]:
-    """Bodies whose mass lies beside what one sees of them.
-
-    A body of an MjSpec that is given its inertia and no `ipos` has its centre of mass as far from itself as
-    it is from its parent, and MuJoCo says nothing.
-    """
-    for b in np.flatnonzero(model.body_mass > 0):
-        shapes = np.flatnonzero((model.geom_bodyid == b) & (model.geom_rbound > 0))
-        away = np.linalg.norm(model.geom_pos[shapes] - model.body_ipos[b], axis=1)
-        if len(shapes) and (away > 2 * model.geom_rbound[shapes]).all():
-            name = _name(model, mujoco.mjtObj.mjOBJ_BODY, int(b))
-            place = " ".join(f"{x:.3g}" for x in model.body_ipos[b])
-            yield f"the mass of {name} lies outside of it, at {place} m: give its inertia an `ipos`"
-
-
-def _pose_remarks(family: TaskFamily) -> Iterator[str]:
-    """What is odd about where episodes begin, and what it takes to stay there."""
-    model, data = family.model, mujoco.MjData(family.model)
-    for j in np.flatnonzero(model.jnt_limited):
-        low, high = model.jnt_range[j]
-        at = family.home[model.jnt_qposadr[j]]
-        if (
-            model.jnt_type[j] in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
-            and not low <= at <= high
-        ):
-            name = _name(model, mujoco.mjtObj.mjOBJ_JOINT, int(j))
-            yield f"joint {name} begins at {at:.3g}, outside its range {low:.3g} to {high:.3g}"
-    controls = family.controls
-    beyond = (controls.middle < controls.low) | (controls.middle > controls.high)
-    for i in np.flatnonzero(beyond):
-        name = _name(model, mujoco.mjtObj.mjOBJ_ACTUATOR, int(i))
-        low, high = controls.low[i], controls.high[i]
-        yield f"action 0 asks {name} for {controls.middle[i]:.3g}, outside {low:.3g} to {high:.3g}"
-    data.qpos[:], data.ctrl[:] = family.home, controls.middle
-    mujoco.mj_forward(model, data)
-    limited = model.actuator_forcelimited.astype(bool)
-    most = np.abs(model.actuator_forcerange).max(axis=1)
-    for i in np.flatnonzero(limited & (np.abs(data.actuator_force) >= most) & (most > 0)):
-        name = _name(model, mujoco.mjtObj.mjOBJ_ACTUATOR, int(i))
-        yield f"at the pose where an episode begins, {name} is at its limit of {most[i]:.3g}"
-
-
 # The checks: None, or what is wrong.
 
 
@@ -180,12 +116,19 @@ def _compiles(family: TaskFamily) -> str | None:
         return "the robot has no actuators: add some to the MJCF file"
     check_declared(family)
     _ = family.variations  # finds the bodies, joints, geoms and actuators that are named
+    seconds = family.horizon * family.dt
+    for param in family.params:
+        if param.when and param.when[0] >= seconds:
+            return (
+                f"{param.name} changes {param.when[0]:g} to {param.when[1]:g} s after an episode begins, and "
+                f"that ends after {seconds:.3g} s: an earlier `when`, or a longer horizon"
+            )
     return None
 
 
 def _shapes(family: TaskFamily) -> str | None:
     sim = _started(family)
-    r, zero = sim.readings, _zeros(family, N)
+    r, zero = sim.readings, zeros(family, N)
     qpos, qvel = family.draw_states(np.random.default_rng(0), N, sim.task_values)
     wanted = {"qpos": (N, family.model.nq), "qvel": (N, family.model.nv)}
     for name, value in (("qpos", qpos), ("qvel", qvel)):
@@ -213,13 +156,24 @@ def _finite(family: TaskFamily) -> str | None:
     for action in _actions(family):
         step = sim.step(action)
         if step.failed.any():
-            i = step.failed.argmax()
+            i = int(step.failed.argmax())
             return (
-                f"after {sim.elapsed[i]} steps of random actions a simulation blew up or gave numbers that "
-                f"are not finite, on task {dict(sim.tasks[i])}: a smaller timestep, more damping or narrower "
-                "ranges help; look at observe and reward for divisions by zero and logarithms"
+                f"after {sim.elapsed[i]} steps of random actions a simulation blew up{_where(sim, i)} or gave"
+                f" numbers that are not finite, on task {dict(sim.tasks[i])}: a smaller timestep, more "
+                "damping or narrower ranges help; look at observe and reward for divisions by zero and "
+                "logarithms"
             )
     return None
+
+
+def _where(sim: BatchSim, i: int) -> str:
+    """At which joint a simulation is no longer usable, in words, if it says so."""
+    model, warning = sim.family.model, sim.batch.warning[i]
+    for kind in (mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC):
+        dof, often = (int(x) for x in warning[int(kind)])
+        if often and 0 <= dof < model.nv:
+            return f" at joint {name_of(model, mujoco.mjtObj.mjOBJ_JOINT, int(model.dof_jntid[dof]))}"
+    return ""
 
 
 def _pure(family: TaskFamily) -> str | None:
@@ -243,7 +197,7 @@ def _pure(family: TaskFamily) -> str | None:
     r.qpos_before, r.before = locked(live.qpos_before), {k: locked(v) for k, v in live.before.items()}
     task = {name: locked(value) for name, value in sim.task_values.items()}
     try:
-        family.observe(r), family.reward(r, locked(_zeros(family, N)), task), family.has_ended(r, task)
+        family.observe(r), family.reward(r, locked(zeros(family, N)), task), family.has_ended(r, task)
         family.success(r, task)
     except ValueError as error:
         if "read-only" in str(error):
@@ -318,7 +272,7 @@ def _servos(family: TaskFamily) -> str | None:
         moved = np.abs(now - before) > 1e-6 * np.abs(before)  # NaN has not
         moved[np.concatenate([*meant, []]).astype(int)] = False
         if moved.any():
-            name = _name(family.model, mujoco.mjtObj.mjOBJ_ACTUATOR, int(moved.argmax()))
+            name = name_of(family.model, mujoco.mjtObj.mjOBJ_ACTUATOR, int(moved.argmax()))
             return (
                 f"what varies moves the place or speed that servo {name} is told to go to, not only its "
                 "strength: vary actuator_gainprm, which its bias follows (alone=True if that is meant)"
@@ -336,7 +290,7 @@ def _frictions(family: TaskFamily) -> str | None:
     ]
     for name, variation in varied.items():
         geoms, axes = np.divmod(variation.index, variation.width)
-        names = ", ".join(_name(model, mujoco.mjtObj.mjOBJ_GEOM, int(g)) for g in dict.fromkeys(geoms))
+        names = ", ".join(name_of(model, mujoco.mjtObj.mjOBJ_GEOM, int(g)) for g in dict.fromkeys(geoms))
         if not any(_decides(model, friction, {*geoms}, {*axes}, pair) for pair in pairs):
             return (
                 f"{name} never decides about a contact of {names}: of two geoms that "
@@ -403,7 +357,8 @@ def _actions(family: TaskFamily) -> np.ndarray:
     return actions
 
 
-def _zeros(family: TaskFamily, n: int) -> np.ndarray:
+def zeros(family: TaskFamily, n: int) -> np.ndarray:
+    """Zero actions of n robots."""
     return np.zeros((n, family.action_dim))
 
 
@@ -476,7 +431,8 @@ def _decides(
     return bool(counts) and (alone or other in geoms or bool(larger[:, counts].any()))
 
 
-def _name(model: mujoco.MjModel, kind: mujoco.mjtObj, i: int) -> str:
+def name_of(model: mujoco.MjModel, kind: mujoco.mjtObj, i: int) -> str:
+    """What an object is called, or its number."""
     return mujoco.mj_id2name(model, kind, i) or f"#{i}"
 
 

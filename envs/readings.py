@@ -9,6 +9,7 @@ from metarl.envs.rotations import matrices
 from metarl.envs.touch import touch_sensor
 from metarl.errors import InputError, unknown
 
+SENSOR = mujoco.mjtObj.mjOBJ_SENSOR
 STATE = frozenset(("qpos", "qvel", "act", "ctrl", "time", "mocap_pos", "mocap_quat", "eq_active", "userdata"))
 
 
@@ -96,8 +97,15 @@ class Readings:
         return self.field("sensordata")[:, first : first + int(sensor.dim[0])]
 
     def contact(self, a: str, b: str) -> np.ndarray:
-        """Whether two geoms or bodies touch, (N,) bool. The family lists the pair in `contacts`, too."""
-        return self.sensor(touch_sensor(a, b))[:, 0] > 0
+        """Whether two geoms or bodies touch, (N,) bool. The family lists the pair in `contacts`, too.
+
+        Raises:
+            InputError: it does not.
+        """
+        found = [mujoco.mj_name2id(self.model, SENSOR, touch_sensor(*pair)) for pair in ((a, b), (b, a))]
+        if max(found) < 0:
+            raise InputError(f"who reads whether {a} touches {b} lists it: contacts = (({a!r}, {b!r}),)")
+        return self.field("sensordata")[:, self.model.sensor_adr[max(found)]] > 0
 
     def up(self, body: str) -> np.ndarray:
         """The world's upward direction in a body's frame, (N, 3): (0, 0, 1) where it stands upright.

@@ -7,9 +7,10 @@ import pytest
 
 from metarl.cli import main
 from metarl.envs import FAMILIES, load_family
-from metarl.envs.check import CHECKS, check, remarks
+from metarl.envs.check import CHECKS, check
 from metarl.envs.families.half_cheetah import HalfCheetahVel
 from metarl.envs.families.quadrotor import X2Hover
+from metarl.envs.remarks import remarks
 
 GOOD = """
 import numpy as np

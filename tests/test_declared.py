@@ -22,6 +22,8 @@ from metarl.envs import (
     TaskFamily,
     Uniform,
 )
+from metarl.envs.check import check
+from metarl.envs.remarks import remarks
 from metarl.envs.told import task_features
 
 XML = """
@@ -345,3 +347,94 @@ def test_pushes_and_changes_of_any_part_of_a_robot_come_together_at_any_thread_c
             seen = [sim.reset(np.random.default_rng(t), ended) for sim in (one, two)]
             same &= np.array_equal(*seen)
     assert same and np.isfinite(one.state).all()
+
+
+# What `metarl check` remarks.
+
+WEAK = XML.replace('kp="20" kv="2" forcerange="-8 8"', 'kp="200" kv="2" forcerange="-.5 .5"')
+
+
+class Falls(Robot):
+    """An episode ends where the arm is no longer near its home."""
+
+    def terminated(self, r):
+        return np.abs(r.qpos[:, 7] - self.home[7]) > 0.2
+
+
+REMARKED = {
+    "a pose that it is too weak for": (
+        {"xml": WEAK, "action": Around("stretched", 0.1), "horizon": 100},
+        "with zero actions these are at their force limits, and stay there: servo (0.5)",
+    ),
+    "a pose beyond a control's range": (
+        {"action": Around((0, 2, 0))},
+        "action 0 asks motor for 2, outside -1 to 1",
+    ),
+    "commands that never change": (
+        {"params": (Param("goal", "m", Uniform(-1, 1), told=True, every=(1, 2)),)},
+        "goal is never another one: every 1 to 2 s, and an episode ends after 0.4 s",
+    ),
+    "pushes that never come": ({"pushes": (Push(every=(1, 2)),)}, "the robot is never pushed"),
+    "a change that may come too late": (
+        {
+            "params": (
+                Param("x", "", Uniform(0.5, 1), field="motor_strength", change="once", when=(0.1, 2.0)),
+            )
+        },
+        "x changes in some episodes only: up to 2 s after they begin, and they end after 0.4 s",
+    ),
+    "a sensor that is late for ever": (
+        {"sensors": (Sensor("place", delay=3),)},
+        "place is 3 s late: all that",
+    ),
+    "a sensor that is late by nothing": (
+        {"sensors": (Sensor("place", delay=0.004),)},
+        "place is 0.004 s late, less than half a step of 0.01 s",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REMARKED)
+def test_what_an_engineer_would_ask_is_remarked_and_nothing_of_a_robot_as_it_should_be(what):
+    changed, said = REMARKED[what]
+    assert any(remark.startswith(said) for remark in remarks(family(**changed)))
+    assert list(remarks(family(action=Around("home", 0.1)))) == []
+
+
+def test_a_robot_that_falls_is_told_what_it_lacks():
+    as_it_is, held = (
+        type("Falls", (Falls,), {"action": a, "xml": WEAK, "horizon": 200})()
+        for a in (Direct(), Around("home"))
+    )
+    assert "let actions be around a pose" in next(remarks(as_it_is))
+    assert "its servos' kp and their force limits" in next(remarks(held))
+    motors = WEAK.replace("<position", "<motor").replace('kp="200" kv="2"', "")
+    assert "make servos of its motors" in next(
+        remarks(type("Falls", (Falls,), {"xml": motors, "horizon": 200})())
+    )
+
+
+def test_a_robot_that_sinks_and_never_ends_is_told_so():
+    xml = """<mujoco><option timestep=".01"/><worldbody><geom type="plane" size="5 5 .1"/>
+    <body pos="0 0 .45"><freejoint/><geom type="sphere" size=".1"/>
+    <body pos="0 .05 -.2"><joint name="j"/><geom size=".03" fromto="0 0 0 0 0 -.2" type="capsule"/>
+    </body></body></worldbody><actuator><motor joint="j"/></actuator></mujoco>"""
+    remark = next(remarks(family(xml=xml, horizon=200)))
+    assert remark.startswith("with zero actions the robot sinks from 0.45") and "a floor" not in remark
+    floating = xml.replace('<geom type="plane" size="5 5 .1"/>', "")
+    assert "add a floor in `edit`" in next(remarks(family(xml=floating, horizon=200)))
+
+
+def test_a_change_after_the_end_is_wrong_and_a_contact_is_read_either_way():
+    late = Param("x", "", Uniform(0.5, 1), field="motor_strength", change="once", when=(1.0, 2.0))
+    found = [finding.problem for finding in check(family(params=(late,)))]
+    assert found == [
+        "x changes 1 to 2 s after an episode begins, and that ends after 0.4 s: an earlier `when`, "
+        "or a longer horizon"
+    ]
+    sim = started(family(contacts=(("floor", "shell"),)))
+    moved(sim, 3)
+    for pair in (("floor", "shell"), ("shell", "floor")):
+        assert sim.readings.contact(*pair).all()
+    with pytest.raises(InputError, match=r"contacts = \(\('shell', 'box'\),\)"):
+        sim.readings.contact("shell", "box")

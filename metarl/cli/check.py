@@ -10,7 +10,8 @@ from rich.table import Table
 
 from metarl.cli.words import Command, say, show
 from metarl.envs import load_family
-from metarl.envs.check import Trial, check, remarks, try_agent
+from metarl.envs.check import Trial, check, try_agent
+from metarl.envs.remarks import remarks
 from metarl.errors import plain
 
 
