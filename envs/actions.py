@@ -113,7 +113,7 @@ def holding(model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
     gain, bias = model.actuator_gainprm[:, 0], model.actuator_biasprm
     servo = (model.actuator_biastype == mujoco.mjtBias.mjBIAS_AFFINE) & (bias[:, 1] != 0) & (gain != 0)
     force = bias[:, 0] + bias[:, 1] * data.actuator_length
-    return np.divide(-force, gain, out=np.zeros(model.nu), where=servo)
+    return 0.0 - np.divide(force, gain, out=np.zeros(model.nu), where=servo)
 
 
 def activations(model: mujoco.MjModel, controls: Controls, home: np.ndarray, key: int | None) -> np.ndarray:

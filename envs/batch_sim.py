@@ -361,6 +361,12 @@ class BatchSim:
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)
             terms = {name: np.array(term, float) for name, term in terms.items()}  # ours, not views
+            for name, term in terms.items():
+                if term.shape != (self.n_sims,):
+                    raise InputError(
+                        f"reward term {name!r} has shape {term.shape}: it must be ({self.n_sims},), one "
+                        "number a simulation"
+                    )
             reward = np.asarray(sum(terms.values()), np.float32)
             if self.succeeded is not None:
                 np.copyto(self.succeeded, np.asarray(self.success()), where=True if mask is None else mask)

@@ -149,7 +149,8 @@ class TaskFamily:
     def edited_spec(self) -> mujoco.MjSpec:
         """The robot's MJCF with what the family changes of it."""
         spec = self.build_spec()
-        self.edit(spec)
+        if self.edit(spec) is not None:  # type: ignore[func-returns-value]
+            raise InputError(f"{self.name}: edit changes the spec that it is given, and returns nothing")
         return spec
 
     def seen_markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
@@ -212,7 +213,12 @@ class TaskFamily:
     ) -> tuple[np.ndarray, np.ndarray]:
         """`initial_state`, which is given the tasks if it wants them."""
         known = {"task": task} if "initial_state" in self.asks_task else {}
-        return self.initial_state(rng, n, **known)
+        states = self.initial_state(rng, n, **known)
+        wanted = {"qpos": (n, self.model.nq), "qvel": (n, self.model.nv)}
+        for (name, shape), value in zip(wanted.items(), states, strict=True):
+            if np.shape(value) != shape:
+                raise InputError(f"initial_state gives {name} of shape {np.shape(value)}, not {shape}")
+        return states
 
     def has_ended(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """`terminated`, which is given the tasks if it wants them."""
@@ -258,6 +264,8 @@ class TaskFamily:
         data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, data)
         seen = self.observe(Readings.of_data(self.model, data, self.dt, self.derived, self.remembered))
+        if not isinstance(seen, dict | np.ndarray) or not len(seen):
+            raise InputError(f"observe gives {seen!r}: an array (N, numbers), or its parts by name")
         named = seen if isinstance(seen, dict) else {"observation": seen}
         ends = np.cumsum([0, *(np.shape(part)[-1] for part in named.values())])
         return {name: slice(int(a), int(b)) for name, a, b in zip(named, ends, ends[1:], strict=False)}

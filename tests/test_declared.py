@@ -1,11 +1,13 @@
 """What strangers write of a robot: what cannot be is refused in a line, the rest does what it says."""
 
+import re
 from copy import deepcopy
 
 import mujoco
 import numpy as np
 import pytest
 
+from metarl.cli import main
 from metarl.envs import (
     Around,
     BatchSim,
@@ -23,6 +25,7 @@ from metarl.envs import (
     Uniform,
 )
 from metarl.envs.check import check
+from metarl.envs.families.quadrotor import X2Hover
 from metarl.envs.remarks import remarks
 from metarl.envs.told import task_features
 
@@ -154,6 +157,17 @@ REFUSED = {
     "a pair twice": (lambda: family(contacts=(("shell", "floor"),) * 2), "name a pair once"),
     "no steps": (lambda: family(horizon=0), "whole number of at least 1"),
     "half a step": (lambda: family(frame_skip=2.5), "whole number of at least 1"),
+    "a reward that is a column": (
+        lambda: family(reward=lambda self, r, action, task: {"near": r.qpos[:, :1]}),
+        r"reward term 'near' has shape \(3, 1\)",
+    ),
+    "one state for all": (
+        lambda: family(initial_state=lambda self, rng, n: (self.home[None], np.zeros((1, 8)))),
+        r"initial_state gives qpos of shape \(1, 9\), not \(3, 9\)",
+    ),
+    "nothing observed": (lambda: family(observe=lambda self, r: {}), "observe gives {}"),
+    "a list of parts": (lambda: family(observe=lambda self, r: [r.qpos, r.qvel]), "or its parts by name"),
+    "an edit that returns": (lambda: family(edit=lambda self, spec: spec), "returns nothing"),
     "privileged numbers in a row": (
         lambda: family(privileged=lambda self, r: r.qpos[:, 0]),
         "privileged gives",
@@ -165,7 +179,8 @@ REFUSED = {
 def test_what_cannot_be_is_refused_in_one_line(what):
     make, said = REFUSED[what]
     with pytest.raises(InputError, match=said) as error:
-        started(make()).told()
+        moved(sim := started(make()))
+        sim.told()
     assert "\n" not in str(error.value)
 
 
@@ -347,6 +362,37 @@ def test_pushes_and_changes_of_any_part_of_a_robot_come_together_at_any_thread_c
             seen = [sim.reset(np.random.default_rng(t), ended) for sim in (one, two)]
             same &= np.array_equal(*seen)
     assert same and np.isfinite(one.state).all()
+
+
+OWN = """
+from metarl.envs import Param, Uniform
+from metarl.envs.families.quadrotor import X2
+
+
+class Mine(X2):
+    "Mine."
+
+    params = (Param("v", "m/s", Uniform(0, 1)),)
+
+    def reward(self, r, action, task):
+        return {"v": r.local_velocity("x3")[:, 0]}
+"""
+
+
+def test_what_goes_wrong_in_a_users_own_file_is_said_with_its_line_and_no_traceback(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(OWN)
+    command = ["train", f"{tmp_path / 'mine.py'}:Mine", "--learner", "meta-lstm", "--n-trials", "2"]
+    assert main([*command, "--steps", "600", "--n-threads", "1", "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"Invalid name 'x3'.*mine\.py, line 12\); .*metarl check", said)
+
+
+def test_a_base_class_asks_for_the_end_of_an_episode_as_its_subclass_says_it():
+    class Low(X2Hover):
+        def terminated(self, r, task):
+            return r.qpos[:, 2] < task["load"]
+
+    moved(started(Low()))
 
 
 # What `metarl check` remarks.

@@ -101,7 +101,7 @@ class Go1(TaskFamily):
             "effort": -1e-4 * np.square(torque).sum(axis=1) - 5e-4 * np.abs(torque * moves).sum(axis=1),
             "steps": 0.2 * task["velocity"] * self._stepping(r),
             "jerks": -0.01 * np.square(action - r.action_before).sum(axis=1),
-            "fall": -1.0 * self.terminated(r),
+            "fall": -1.0 * self.has_ended(r, task),
         }
 
     derived = ("actuator_force", "geom_xpos")

@@ -117,7 +117,7 @@ class X2(TaskFamily):
             "near": self.nearness(distance),
             "there": 0.5 * np.exp(-np.square(distance / 0.15)),
             "calm": -0.02 * (np.square(r.qvel).sum(axis=1) + np.square(action).sum(axis=1)),
-            "crash": -5.0 * self.terminated(r),
+            "crash": -5.0 * self.has_ended(r, task),
         }
 
     def nearness(self, distance: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from metarl.cli.unheeded import occupy_standard_streams
 from metarl.errors import InputError, plain, unknown
 from metarl.extras import cure
 
+YOURS = "metarl.envs.yours."  # begins the names of the modules that are users' own files
 COMMANDS = {  # where each is, and what it is for
     "demo": (
         "metarl.cli.demo:Demo",
@@ -82,8 +83,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # a family of somebody's own can fail in any way
+        if (place := _place_of(error)) is None:
+            raise
+        message = f"{type(error).__name__}: {error} ({place}); what is wrong with a family, metarl check says"
     print(f"metarl: {plain(message)}", file=sys.stderr)
     return status
+
+
+def _place_of(error: BaseException) -> str | None:
+    """Where in a user's own file an error came up, at last; None if it was in none."""
+    place, trace = None, error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(YOURS):
+            place = f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
 
 
 class _Parser(ArgumentParser):
