@@ -11,13 +11,14 @@ import mujoco
 import numpy as np
 import pytest
 from helpers import SMALL_MAML, SMALL_RECURRENT
+from PIL import Image, ImageDraw
 
 from metarl import MetaLSTM, MetaLSTMConfig
 from metarl.cli import main
 from metarl.envs import FAMILIES, BatchSim, Marker, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.render import Rollout, record_rollouts, telling_tasks, write_page
-from metarl.render.clip import MAX_FPS, Film
+from metarl.render.clip import MAX_FPS, Film, write_over
 from metarl.render.extent import Frame, extent
 from metarl.render.lane import Lane
 from metarl.render.session import Session
@@ -242,6 +243,14 @@ def test_what_breaks_in_mid_episode_is_whole_before_and_marked_after(gl):
     ]
     film.close()
     assert marked == [False, True]
+
+
+@pytest.mark.parametrize("ground", [0, 128, 255])
+def test_words_over_a_picture_are_read_on_any_ground(ground):
+    picture = Image.new("RGB", (80, 30), (ground,) * 3)
+    write_over(ImageDraw.Draw(picture), (8, 8), "now")
+    seen = np.asarray(picture)
+    assert seen.min() < 60 and seen.max() > 220
 
 
 def test_a_clip_that_is_interrupted_leaves_nothing_behind(runs, gl, monkeypatch):

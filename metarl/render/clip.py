@@ -144,7 +144,7 @@ class Film:
         canvas.paste(Image.fromarray(self._picture(rollout, now)), (left, top))
         if rollout.tasks:
             words = f"now {self.family.words(rollout.task_at(now), changing=True)}"
-            draw.text((left + 8, top + 8), _fit(plain(words), self.width - 16, 14), INK, _font(14))
+            write_over(draw, (left + 8, top + 8), _fit(plain(words), self.width - 16, 14))
         middle = top + self.height + BAR / 2
         value = f"return {rollout.reward[:now].sum():.1f}"
         if rollout.error is not None and now:
@@ -187,6 +187,11 @@ class Film:
         picture = Image.fromarray(colours[..., :3]).resize((part, STRIP - 8), Image.Resampling.NEAREST)
         draw.rectangle((left + label, top + 2, left + label + width, top + STRIP - 7), fill=(232, 232, 232))
         canvas.paste(picture, (left + label, top + 2))
+
+
+def write_over(draw: ImageDraw.ImageDraw, place: tuple[float, float], words: str) -> None:
+    """Words on a picture of any colour."""
+    draw.text(place, words, INK, _font(14), stroke_width=2, stroke_fill=PAPER)
 
 
 @cache
