@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from metarl.envs import variation
-from metarl.envs.actions import Direct, activations
+from metarl.envs.actions import Direct
 from metarl.envs.catalogue import as_family
 from metarl.envs.engine import Batch
 from metarl.envs.events import Events
@@ -81,11 +81,6 @@ class BatchSim:
         self.succeeded = np.zeros(n_sims, bool) if defined else None
         family = self.family
         self._controls, self._rest = family.controls, _late_controls(family)
-        self._activations = (
-            activations(family.model, family.controls, family.home, family.home_key)
-            if family.model.na
-            else None
-        )
         self._events = Events(family.params, family.pushes, n_sims, family.dt, family.horizon)
         self._pushed = {push: push.dofs(family.model) for push in family.pushes}
         self._sensing = (
@@ -251,8 +246,8 @@ class BatchSim:
         if self._rest is not None:
             self._ctrl[ids] = self._controls.middle
             self.batch.bind("history")[ids] = self._rest
-        if self._activations is not None:
-            self.batch.bind("act")[ids] = self._activations
+        if self.family.model.na:
+            self.batch.bind("act")[ids] = self.family.activations
         if self._events and self.tasks:
             self._events.begin(rng, ids, self._given)
             self._change(ids, self._nominal(ids))

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
-from metarl.envs.actions import ActionMap, Controls, Direct, keyframe
+from metarl.envs.actions import ActionMap, Controls, Direct, activations, keyframe
 from metarl.envs.events import Push
 from metarl.envs.markers import Marker, View
 from metarl.envs.mjcf import load_spec
@@ -201,6 +201,11 @@ class TaskFamily:
     def controls(self) -> Controls:
         """The action map, for this robot."""
         return self.action.controls(self.model)
+
+    @cached_property
+    def activations(self) -> np.ndarray:
+        """What actuators with a state of their own begin an episode with, (na,)."""
+        return activations(self.model, self.controls, self.home, self.home_key)
 
     @cached_property
     def asks_task(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.cli import main
 from metarl.envs import (
     FAMILIES,
+    Around,
     BatchSim,
     Choice,
     Index,
@@ -29,7 +30,7 @@ from metarl.envs.families.quadrotor import X2Hover
 from metarl.envs.rotations import matrices
 from metarl.envs.variation import value_of
 from metarl.render import write_live_page
-from metarl.render.live_page import FRONT, _sensing, _task, turns_by_runge_kutta
+from metarl.render.live_page import FRONT, _dynamics, _sensing, _task, turns_by_runge_kutta
 from metarl.render.robot import page_robot
 
 for module in ("onnx", "onnxruntime", "onnxscript"):
@@ -137,6 +138,43 @@ def test_a_robot_that_reads_contacts_is_refused():
         InputError, match="Touching has contacts that are read, which a live page cannot hold"
     ):
         page_robot(Touching())
+
+
+class Slow(TaskFamily):
+    """A servo that follows slowly, and begins where it holds."""
+
+    params = (Param("goal", "rad", Uniform(-1, 1)), Param("s", "", Uniform(0.5, 1), field="motor_strength"))
+    action = Around("home", 0.1)
+
+    def build_spec(self):
+        return mujoco.MjSpec.from_string(
+            """<mujoco><worldbody><body><joint name="j" actuatorfrcrange="-9 9"/><geom size=".1"/></body>
+            </worldbody><actuator><position joint="j" kp="9" timeconst=".1"/></actuator>
+            <keyframe><key name="home" qpos="1"/></keyframe></mujoco>"""
+        )
+
+    def reward(self, r, action, task):
+        return {"near": -np.abs(r.qpos[:, 0] - task["goal"])}
+
+
+class Quick(Slow):
+    """The same, at once."""
+
+    def edit(self, spec):
+        spec.actuators[0].dyntype = mujoco.mjtDyn.mjDYN_NONE
+
+
+def test_a_robot_whose_actuators_begin_with_a_state_is_refused_and_a_page_varies_what_it_has():
+    with pytest.raises(InputError, match="begin with a state of their own"):
+        page_robot(Slow())
+    page_robot(Quick())
+    assert list(_dynamics(Quick())["nominal"]) == [
+        "actuator_gainprm",
+        "actuator_biasprm",
+        "actuator_forcerange",
+        "jnt_actfrcrange",
+    ]
+    assert "jnt_actfrcrange" not in _dynamics(load_family("X2Hover"))["nominal"]
 
 
 def test_a_family_that_is_stepped_otherwise_than_a_page_steps_is_refused(agent, monkeypatch):

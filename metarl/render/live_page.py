@@ -15,7 +15,7 @@ import numpy as np
 from metarl.envs import Choice, Either, Index, InputError, LogUniform, Marker, Param, Task, TaskFamily
 from metarl.envs.sensing import BEFORE, TASK, marker_graph, sensing_graph
 from metarl.envs.trace import Graph, TraceError
-from metarl.envs.variation import PAYLOAD, PLACE, fields_of_row, follower, following, value_of
+from metarl.envs.variation import INERTIAL, PAYLOAD, PLACE, follower, following, value_of
 from metarl.errors import plain
 from metarl.export.traced import sensing_difference, to_onnx
 from metarl.export.write import TOLERANCE
@@ -246,7 +246,6 @@ def _words(name: str) -> str:
 def _dynamics(family: TaskFamily) -> dict[str, Any]:
     """Where the numbers of a task go in the model, and what follows them (see `metarl.envs.variation`)."""
     model, chosen = family.model, family.variations
-    names = dict.fromkeys(name for v in chosen.values() for name in fields_of_row(v.field))
     loads: dict[
         int, list[dict[str, Any]]
     ] = {}  # by body: which number of which parameter is its mass, or place
@@ -267,6 +266,10 @@ def _dynamics(family: TaskFamily) -> dict[str, Any]:
             for t in variation.targets
         ]
         variations.append({"param": name, "mode": variation.mode, "targets": targets, "follows": follows})
+    written = [v["targets"] + ([v["follows"]] if v["follows"] else []) for v in variations]
+    names = dict.fromkeys(
+        [*(part["field"] for parts in written for part in parts), *(INERTIAL if loads else ())]
+    )
     return {
         "nominal": {name: value_of(model, name).ravel().tolist() for name in names},
         "variations": variations,

@@ -98,6 +98,7 @@ def _beyond(family: TaskFamily) -> str | None:
         "controls or sensors that are late by more than its tasks say": model.nhistory and not late,
         "springs that yield": any(np.any(getattr(model, name, 0)) for name in YIELDING),
         "controls that are late and smoothed": model.actuator_history[:, 1].any(),
+        "actuators that begin with a state of their own": family.activations.any(),
     }
     return next((words for words, has in known.items() if has), None)
 
