@@ -39,8 +39,16 @@ class ClosedLoop:
         self.rows = self.collect()
         self.end = self.sim.state.copy()
         self.start = self._initial_state()
-        low, high = family.model.actuator_ctrlrange.T
-        self.control = (low + high) / 2 + (high - low) / 2 * np.clip(self.rows.action, -1.0, 1.0)
+        self.control = self._controls()
+
+    def _controls(self) -> np.ndarray:
+        """What the simulator is given for the rollout's actions."""
+        controls = self.sim.family.controls
+        now, given = np.tile(controls.middle, (self.sim.n_sims, 1)), []
+        for action in np.clip(self.rows.action.astype(float), -1.0, 1.0):
+            now = controls.of(action, now)
+            given.append(now)
+        return np.stack(given)
 
     def collect(self) -> Trajectories:
         """The same rollout every time."""
