@@ -250,7 +250,7 @@ class BatchSim:
             self.batch.bind("act")[ids] = self.family.activations
         if self._events and self.tasks:
             self._events.begin(rng, ids, self._given)
-            self._change(ids, self._nominal(ids))
+            self._change({name: (ids, numbers) for name, numbers in self._nominal(ids).items()})
         if self._sensing is not None:
             self._sensing.restart(rng)
         self.elapsed[ids] = 0
@@ -299,17 +299,18 @@ class BatchSim:
             begin[param.name] = numbers
         return begin
 
-    def _change(self, ids: np.ndarray, numbers: Mapping[str, np.ndarray]) -> None:
-        """Give tasks of simulations `ids` other numbers for the time being."""
-        for name, value in numbers.items():
+    def _change(self, changed: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Give tasks other numbers for the time being: of which simulations, (n,), and which, (n, ...)."""
+        for name, (ids, value) in changed.items():
             self._task_values[name][ids] = value
-        if any(name in self.family.variations for name in numbers):
-            self._vary(ids, {name: value[ids] for name, value in self._task_values.items()})
+        varied = [ids for name, (ids, _) in changed.items() if name in self.family.variations]
+        if varied:  # all at once, as all is written anew
+            every = varied[0] if len(varied) == 1 else np.unique(np.concatenate(varied))
+            self._vary(every, {name: value[every] for name, value in self._task_values.items()})
 
     def _let_happen(self, mask: np.ndarray | None) -> None:
         """What happens just before this step."""
-        for name, (ids, numbers) in self._events.due_numbers(self.elapsed, mask).items():
-            self._change(ids, {name: numbers})
+        self._change(self._events.due_numbers(self.elapsed, mask))
         for push, ids, velocity in self._events.due_pushes(self.elapsed, mask):
             self._readings.qvel[np.ix_(ids, self._pushed[push])] += velocity
 

@@ -249,29 +249,28 @@ def _dynamics(family: TaskFamily) -> dict[str, Any]:
     loads: dict[
         int, list[dict[str, Any]]
     ] = {}  # by body: which number of which parameter is its mass, or place
-    variations = []
+    variations, written = [], dict[str, None]()
     for name, variation in chosen.items():
         if variation.field in (PAYLOAD, PLACE):
             column = 0 if variation.field == PAYLOAD else 1 + int(variation.axis or 0)
             for body, number in zip(variation.index, variation.number, strict=True):
                 part = {"param": name, "number": int(number), "column": column}
                 loads.setdefault(int(body), []).append(part)
+            written |= INERTIAL
         along, follows = follower(variation, chosen.values()), None
         if along is not None:
             leads, rows = following(model, along, variation)
             width = int(np.prod(getattr(model, along).shape[1:]))
             follows = {"field": along, "leads": leads.tolist(), "rows": rows.tolist(), "width": width}
+            written[along] = None
         targets = [
             {"field": t.field, "index": t.index.tolist(), "number": t.number.tolist()}
             for t in variation.targets
         ]
+        written |= dict.fromkeys(t.field for t in variation.targets)
         variations.append({"param": name, "mode": variation.mode, "targets": targets, "follows": follows})
-    written = [v["targets"] + ([v["follows"]] if v["follows"] else []) for v in variations]
-    names = dict.fromkeys(
-        [*(part["field"] for parts in written for part in parts), *(INERTIAL if loads else ())]
-    )
     return {
-        "nominal": {name: value_of(model, name).ravel().tolist() for name in names},
+        "nominal": {name: value_of(model, name).ravel().tolist() for name in written},
         "variations": variations,
         "loads": [{"body": body, "parts": parts} for body, parts in loads.items()],
     }
