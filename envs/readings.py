@@ -9,7 +9,7 @@ from metarl.envs.rotations import matrices
 from metarl.envs.touch import touch_sensor
 from metarl.errors import InputError, unknown
 
-SENSOR = mujoco.mjtObj.mjOBJ_SENSOR
+BODY, SITE, SENSOR = mujoco.mjtObj.mjOBJ_BODY, mujoco.mjtObj.mjOBJ_SITE, mujoco.mjtObj.mjOBJ_SENSOR
 STATE = frozenset(("qpos", "qvel", "act", "ctrl", "time", "mocap_pos", "mocap_quat", "eq_active", "userdata"))
 
 
@@ -75,11 +75,11 @@ class Readings:
 
     def body_position(self, name: str) -> np.ndarray:
         """World position of a body's frame, (N, 3) m. The family lists "xpos" in `derived`."""
-        return self.field("xpos")[:, self.model.body(name).id]
+        return self.field("xpos")[:, self._number(BODY, name)]
 
     def site_position(self, name: str) -> np.ndarray:
         """World position of a site, (N, 3) m. The family lists "site_xpos" in `derived`."""
-        return self.field("site_xpos")[:, self.model.site(name).id]
+        return self.field("site_xpos")[:, self._number(SITE, name)]
 
     def sensor(self, name: str) -> np.ndarray:
         """What a sensor of the MJCF file reads, (N, its size). The family lists "sensordata" in `derived`.
@@ -123,7 +123,7 @@ class Readings:
         free = self._free(body)
         if free is not None:
             return self._into(body, self.qvel[:, free[1] : free[1] + 3])
-        i = self.model.body(body).id
+        i = self._number(BODY, body)
         about = self.field("subtree_com")[:, self.model.body_rootid[i]]
         spin, velocity = self.field("cvel")[:, i, :3], self.field("cvel")[:, i, 3:]
         return self._into(body, velocity + np.cross(spin, self.field("xpos")[:, i] - about))
@@ -133,7 +133,7 @@ class Readings:
         free = self._free(body)
         if free is not None:
             return self.qvel[:, free[1] + 3 : free[1] + 6]
-        return self._into(body, self.field("cvel")[:, self.model.body(body).id, :3])
+        return self._into(body, self.field("cvel")[:, self._number(BODY, body), :3])
 
     def _into(self, body: str, vector: np.ndarray) -> np.ndarray:
         """The world's vectors, (N, 3), in a body's frame."""
@@ -143,12 +143,25 @@ class Readings:
         """A body's axes in the world, the columns of (N, 3, 3)."""
         free = self._free(body)
         if free is None:
-            return self.field("xmat")[:, self.model.body(body).id].reshape(-1, 3, 3)
+            return self.field("xmat")[:, self._number(BODY, body)].reshape(-1, 3, 3)
         return matrices(self.qpos[:, free[0] + 3 : free[0] + 7])
 
     def _free(self, body: str) -> tuple[int, int] | None:
         """Where a body that moves freely is in qpos and in qvel."""
-        joint = self.model.body(body).jntadr[0]
+        joint = self.model.body_jntadr[self._number(BODY, body)]
         if joint < 0 or self.model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_FREE:
             return None
         return int(self.model.jnt_qposadr[joint]), int(self.model.jnt_dofadr[joint])
+
+    def _number(self, kind: mujoco.mjtObj, name: str) -> int:
+        """An object's number.
+
+        Raises:
+            InputError: the robot has none of this name.
+        """
+        found = mujoco.mj_name2id(self.model, kind, name)
+        if found < 0:
+            count = self.model.nbody if kind is BODY else self.model.nsite
+            known = [mujoco.mj_id2name(self.model, kind, i) for i in range(count)]
+            raise unknown(kind.name.removeprefix("mjOBJ_").lower(), name, filter(None, known))
+        return found

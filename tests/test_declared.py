@@ -364,6 +364,19 @@ def test_pushes_and_changes_of_any_part_of_a_robot_come_together_at_any_thread_c
     assert same and np.isfinite(one.state).all()
 
 
+def test_a_body_that_is_none_is_refused_and_an_episode_by_a_task_needs_one():
+    sim = started(Robot())
+    with pytest.raises(InputError, match="unknown body 'bx'; did you mean 'box'"):
+        sim.readings.up("bx")
+
+    class Asks(Robot):
+        def initial_state(self, rng, n, task):
+            return super().initial_state(rng, n)
+
+    with pytest.raises(InputError, match="set the tasks before the first reset"):
+        BatchSim(Asks(), 1, 1).reset(np.random.default_rng(0))
+
+
 OWN = """
 from metarl.envs import Param, Uniform
 from metarl.envs.families.quadrotor import X2
@@ -375,7 +388,7 @@ class Mine(X2):
     params = (Param("v", "m/s", Uniform(0, 1)),)
 
     def reward(self, r, action, task):
-        return {"v": r.local_velocity("x3")[:, 0]}
+        return {"v": -abs(r.local_velocity("x2")[:, 0] - task["w"])}
 """
 
 
@@ -384,7 +397,7 @@ def test_what_goes_wrong_in_a_users_own_file_is_said_with_its_line_and_no_traceb
     command = ["train", f"{tmp_path / 'mine.py'}:Mine", "--learner", "meta-lstm", "--n-trials", "2"]
     assert main([*command, "--steps", "600", "--n-threads", "1", "--out", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
-    assert re.search(r"Invalid name 'x3'.*mine\.py, line 12\); .*metarl check", said)
+    assert re.search(r"KeyError: 'w' .*mine\.py, line 12\); .*metarl check", said)
 
 
 def test_a_base_class_asks_for_the_end_of_an_episode_as_its_subclass_says_it():
