@@ -127,7 +127,10 @@ def activations(model: mujoco.MjModel, controls: Controls, home: np.ndarray, key
     """
     if key is not None and model.key_act[key].any():
         return model.key_act[key].copy()
-    act, held = np.zeros(model.na), holding(model, home)
+    act = np.zeros(model.na)
+    if len(model.actuator_actnum) != model.nu:  # some are told several things at once
+        return act
+    held = holding(model, home)
     filters = np.isin(model.actuator_dyntype, (mujoco.mjtDyn.mjDYN_FILTER, mujoco.mjtDyn.mjDYN_FILTEREXACT))
     for wanted, which in ((held, _integrates(model)), (controls.middle, filters)):
         for i in np.flatnonzero(which & (model.actuator_actnum == 1)):

@@ -223,10 +223,8 @@ class BatchSim:
         Returns:
             obs (N, obs_dim) float32 of all simulations.
         """
-        if not self.tasks and self.family.asks_task:
-            raise InputError(
-                "this robot's episodes begin or end by its task: set the tasks before the first reset"
-            )
+        if not self.tasks and "initial_state" in self.family.asks_task:
+            raise InputError("this robot's episodes begin by its task: set the tasks before the first reset")
         qpos, qvel = self.family.draw_states(rng, self.n_sims, self._given)
         ids = np.arange(self.n_sims) if mask is None else np.flatnonzero(mask)
         return self.set_state(qpos[ids], qvel[ids], ids, rng)

@@ -353,7 +353,8 @@ def _rows(model: mujoco.MjModel, field: str, objects: Sequence[str] | None) -> t
         if objects is not None:
             raise InputError(f"{field} is the whole robot's: leave its objects out")
         return [field], np.zeros(1, int)
-    count = {BODY: model.nbody, JOINT: model.njnt, GEOM: model.ngeom, ACTUATOR: model.nu}[kind]
+    n_actuators = len(model.actuator_gaintype)  # of which one may take several controls
+    count = {BODY: model.nbody, JOINT: model.njnt, GEOM: model.ngeom, ACTUATOR: n_actuators}[kind]
     first = 1 if kind is BODY else 0
     known = [mujoco.mj_id2name(model, kind, i) or _unnamed(model, kind, i) for i in range(count)]
     for name in objects or ():

@@ -216,6 +216,17 @@ def test_a_weak_muscle_has_less_force_and_the_same_curves():
         np.testing.assert_array_equal(np.delete(now, [2, 3]), np.delete(nominal, [2, 3]))
 
 
+def test_an_actuator_that_is_told_several_things_at_once_is_no_motor():
+    xml = MUSCLE.replace(
+        '<muscle name="m" joint="j" lengthrange="-1 1" force="100"/>', '<pid joint="j" kp="5" kv="1"/>'
+    )
+    held = type("Held", (Robot,), {"xml": xml})()
+    assert held.action_dim == 2
+    moved(started(held))
+    with pytest.raises(InputError, match="actuator j is no motor"):
+        started(type("Weak", (Robot,), {"xml": xml, "params": varied("motor_strength").params})())
+
+
 def test_floors_in_groups_count_under_any_foot():
     fam = varied("floor_friction", groups={"here": ("floor",)})
     assert fam.model.geom("floor").priority[0] > fam.model.geom("shell").priority[0]
