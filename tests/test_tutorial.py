@@ -82,5 +82,5 @@ def test_a_name_that_is_wrong_is_said_as_the_tutorial_says(folder, monkeypatch, 
     monkeypatch.chdir(folder)
     Path("wrong.py").write_text(Path("crane.py").read_text().replace('("load",)', '("laod",)'))
     assert main(["check", "wrong.py:Crane"]) == 2
-    (shown,) = re.findall(r"^      unknown body .*$", TUTORIAL, re.MULTILINE)
+    (shown,) = re.findall(r"^      weight: unknown body .*$", TUTORIAL, re.MULTILINE)
     assert shown in capsys.readouterr().out
