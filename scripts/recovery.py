@@ -1,9 +1,10 @@
 #!/usr/bin/env -S bash -c '"${0%/*}"/environment && exec "${0%/*}"/../.venv/bin/python "$0" "$@"'
-"""How soon policies are back after something has broken in mid-episode: `scripts/recovery.py RUN [RUN ...]`.
+"""What becomes of policies after something has broken in mid-episode: `scripts/recovery.py RUN [RUN ...]`.
 
 Plays held-out tasks of a family in which a number changes once (HalfCheetahBreaks, Go1Damage), and lays the
-rewards of all episodes side by side from the moment of the change on. A policy is back when the mean reward
-of half a second has reached nine tenths of the way from its lowest to where it stays in the end.
+rewards of all episodes side by side from the moment of the change on. A policy has settled when from then on
+the mean reward of half a second stays within a tenth of what was lost of where it is in the end, be that as
+good as before or worse.
 """
 
 import sys
@@ -25,7 +26,7 @@ from metarl.report.figures import COLOURS
 from metarl.runs.run_folder import load_agent
 
 BEFORE_IT, LATELY, LASTS = 1.0, 0.5, 1.0  # s: shown before, averaged over, and what counts as the end
-BACK = 0.9  # of the way from the lowest to the end
+SETTLED = 0.1  # of what was lost at the worst: so far off is where it stays
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Recovery:
         before: in the second before it breaks.
         lowest: in the worst half second afterwards.
         after: in the last second of the common time afterwards.
-        seconds: until it is back.
+        seconds: until it has settled there.
     """
 
     run: str
@@ -92,7 +93,6 @@ def aligned(agent: Agent, options: Options) -> np.ndarray:
 def recovery(run: str, rewards: np.ndarray, dt: float) -> Recovery:
     """The numbers of rewards (tasks, steps) that begin a second before the change."""
     first, window = round(BEFORE_IT / dt), round(LATELY / dt)
-    seconds = back_after((resamples(len(rewards)) @ rewards)[:, first:], dt)
     smooth = smoothed(rewards[:, first:], window)
     worst = int(smooth.mean(axis=0).argmin())
     one = {
@@ -101,18 +101,20 @@ def recovery(run: str, rewards: np.ndarray, dt: float) -> Recovery:
         "after": rewards[:, -round(LASTS / dt) :].mean(axis=1),
     }
     numbers = {name: (float(x.mean()), *bootstrap(x[:, None])[0].tolist()) for name, x in one.items()}
-    mean = back_after(rewards[None, :, first:].mean(axis=1), dt)[0]
+    mean = settled_after(rewards.mean(axis=0, keepdims=True), dt)[0]
+    seconds = settled_after(resamples(len(rewards)) @ rewards, dt)
     return Recovery(run, **numbers, seconds=(float(mean), *interval(seconds).tolist()))
 
 
-def back_after(curves: np.ndarray, dt: float) -> np.ndarray:
-    """Seconds until each of some curves (n, steps since the change) is back, (n,)."""
-    smooth, end = smoothed(curves, round(LATELY / dt)), curves[:, -round(LASTS / dt) :].mean(axis=1)
-    worst = smooth.argmin(axis=1)
-    lowest = smooth[np.arange(len(smooth)), worst]
-    there = smooth >= (lowest + BACK * (end - lowest))[:, None]
-    there &= np.arange(smooth.shape[1]) >= worst[:, None]
-    return (there.argmax(axis=1) + round(LATELY / dt)) * dt
+def settled_after(curves: np.ndarray, dt: float) -> np.ndarray:
+    """Seconds until each of some curves (n, steps), which begin a second before the change, has settled."""
+    first, window = round(BEFORE_IT / dt), round(LATELY / dt)
+    before, end = curves[:, :first].mean(axis=1), curves[:, -round(LASTS / dt) :].mean(axis=1)
+    smooth = smoothed(curves[:, first:], window)
+    lost = before - smooth.min(axis=1)
+    away = np.abs(smooth - end[:, None]) > SETTLED * lost[:, None]
+    steps = np.where(away.any(axis=1), away.shape[1] - away[:, ::-1].argmax(axis=1), 0)
+    return (steps + window) * dt
 
 
 def smoothed(curves: np.ndarray, window: int) -> np.ndarray:
