@@ -123,7 +123,7 @@ def smoothed(curves: np.ndarray, window: int) -> np.ndarray:
     return (sums[:, window:] - sums[:, :-window]) / window
 
 
-def draw(curves: dict[str, np.ndarray], family: str, dt: float, path: Path) -> None:
+def draw(curves: dict[str, np.ndarray], title: str, dt: float, path: Path) -> None:
     """Rewards a step of every run, with intervals over tasks."""
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     panel = figure.subplots()
@@ -137,7 +137,7 @@ def draw(curves: dict[str, np.ndarray], family: str, dt: float, path: Path) -> N
     panel.axvline(0, color="0.4", linewidth=0.8, linestyle=":")
     panel.set_xlabel("seconds since it broke")
     panel.set_ylabel("reward a step")
-    panel.set_title(f"{family}, held-out tasks", fontsize=10)
+    panel.set_title(title, fontsize=10)
     panel.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
 
@@ -149,19 +149,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for run in options.runs:
             agent = load_agent(run, 0)[0]
-            curves[run.name] = aligned(agent, options)
-            found.append(recovery(run.name, curves[run.name], agent.family.dt))
+            name = run.name.removesuffix(".pt")
+            curves[name] = aligned(agent, options)
+            found.append(recovery(name, curves[name], agent.family.dt))
             said = ", ".join(
-                f"{name} {value[0]:.2f} [{value[1]:.2f}, {value[2]:.2f}]"
-                for name, value in asdict(found[-1]).items()
-                if name != "run"
+                f"{what} {value[0]:.2f} [{value[1]:.2f}, {value[2]:.2f}]"
+                for what, value in asdict(found[-1]).items()
+                if what != "run"
             )
-            print(f"{run.name}: {said}", flush=True)
+            print(f"{name}: {said}", flush=True)
     except InputError as error:
         print(f"recovery: {error}", file=sys.stderr)
         return 2
     if options.out is not None:
-        draw(curves, agent.family.name, agent.family.dt, options.out)
+        where = {"test": "held-out tasks", "ood": "tasks out of distribution"}[options.split]
+        draw(curves, f"{agent.family.name}, {where}", agent.family.dt, options.out)
     if options.json is not None:
         write_json(options.json, [asdict(one) for one in found])
     return 0
