@@ -15,7 +15,7 @@ class Runner:
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         properties = self.session.get_modelmeta().custom_metadata_map
         self.about = {key: json.loads(value) for key, value in properties.items()}
-        self.inputs = {i.name: i.shape for i in self.session.get_inputs()}
+        self.inputs = {i.name: (i.shape, int(np.prod(i.shape))) for i in self.session.get_inputs()}
         self.dt = self.about["control_dt"]
         self.scale, self.offset = (np.array(self.about[f"action_{k}"]) for k in ("scale", "offset"))
         ends = np.array(self.about["control_range"], float)  # None is not a number: an end that there is not
@@ -53,14 +53,10 @@ class Runner:
             "state_in": self.state,
         }
         given = {}
-        for name, shape in self.inputs.items():
+        for name, (shape, size) in self.inputs.items():
             array = np.asarray(values[name], np.float32)
-            if (
-                array.size != np.prod(shape) or not np.isfinite(array).all()
-            ):  # a memory would keep it for good
-                raise ValueError(
-                    f"{name} has to be {np.prod(shape)} finite numbers; nothing is remembered of this"
-                )
+            if array.size != size or not np.isfinite(array).all():  # a memory would keep it for good
+                raise ValueError(f"{name} has to be {size} finite numbers; nothing is remembered of this")
             given[name] = array.reshape(shape)
         actions, *rest = self.session.run(None, given)
         self.state = rest[0] if rest else self.state
