@@ -130,7 +130,6 @@ def _shapes(family: TaskFamily) -> str | None:
     sim = _started(family)
     r, zero = sim.readings, zeros(family, N)
     sim.told()
-    family.draw_states(np.random.default_rng(0), N, sim.task_values)
     terms = family.reward(r, zero, sim.task_values)
     if not isinstance(terms, dict) or not terms:
         return f"reward gives {type(terms).__name__}, not a dict of named terms whose sum is the reward"

@@ -263,12 +263,17 @@ class TaskFamily:
         """Number of actuators."""
         return self.model.nu
 
+    def readings_of(self, data: mujoco.MjData | None = None) -> Readings:
+        """Readings of one robot in which nothing has happened yet; None is where its model has it."""
+        if data is None:
+            data = mujoco.MjData(self.model)
+            mujoco.mj_forward(self.model, data)
+        return Readings.of_data(self.model, data, self.dt, self.derived, self.remembered)
+
     @cached_property
     def parts(self) -> dict[str, slice]:
         """Where each named part is in what is observed; "observation" is all of it where none is named."""
-        data = mujoco.MjData(self.model)
-        mujoco.mj_forward(self.model, data)
-        seen = self.observe(Readings.of_data(self.model, data, self.dt, self.derived, self.remembered))
+        seen = self.observe(self.readings_of())
         if not isinstance(seen, dict | np.ndarray) or not len(seen):
             raise InputError(f"observe gives {seen!r}: an array (N, numbers), or its parts by name")
         named = seen if isinstance(seen, dict) else {"observation": seen}

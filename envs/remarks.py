@@ -37,14 +37,13 @@ def _idle_remarks(family: TaskFamily) -> Iterator[str]:
     family = family.quiet()
     sim, seconds, model = BatchSim(family, N, 1), family.dt, family.model
     sim.start(np.random.default_rng(0))
-    force, limits = sim.batch.bind("actuator_force"), np.abs(model.actuator_forcerange).max(axis=1)
-    limited = (model.actuator_forcelimited != 0) & (limits > 0)
+    force, limits = sim.batch.bind("actuator_force"), _limits(model)
     live, lengths, strained = np.ones(N, bool), np.zeros(N), []
     for _ in range(family.horizon):
         step = sim.step(zeros(family, N), live)
         lengths += live
         if lengths.max() * seconds <= SECONDS:
-            strained.append(limited & (np.abs(force) >= 0.999 * limits))
+            strained.append(np.abs(force) >= 0.999 * limits)
         live = live & ~step.terminated & ~step.truncated
         if not live.any():
             break
@@ -69,6 +68,12 @@ def _idle_remarks(family: TaskFamily) -> Iterator[str]:
     if len(for_long):
         names = _names(model, ACTUATOR, for_long, [f" ({x:.3g})" for x in limits])
         yield f"with zero actions these are at their force limits, and stay there: {names}"
+
+
+def _limits(model: mujoco.MjModel) -> np.ndarray:
+    """The largest force of each actuator, (nu,); infinite where nothing limits it."""
+    most = np.abs(model.actuator_forcerange).max(axis=1)
+    return np.where((model.actuator_forcelimited != 0) & (most > 0), most, np.inf)
 
 
 def _root(model: mujoco.MjModel) -> int | None:
@@ -134,11 +139,10 @@ def _pose_remarks(family: TaskFamily) -> Iterator[str]:
         yield f"action 0 asks {name} for {controls.middle[i]:.3g}, outside {low:.3g} to {high:.3g}"
     data.qpos[:], data.ctrl[:] = family.home, controls.middle
     mujoco.mj_forward(model, data)
-    limited = model.actuator_forcelimited.astype(bool)
-    most = np.abs(model.actuator_forcerange).max(axis=1)
-    strained = np.flatnonzero(limited & (np.abs(data.actuator_force) >= most) & (most > 0))
+    limits = _limits(model)
+    strained = np.flatnonzero(np.abs(data.actuator_force) >= limits)
     if len(strained):
-        names = _names(model, ACTUATOR, strained, [f" ({x:.3g})" for x in most])
+        names = _names(model, ACTUATOR, strained, [f" ({x:.3g})" for x in limits])
         yield f"at the pose where an episode begins, these are at their force limits: {names}"
 
 

@@ -9,9 +9,9 @@ from metarl.envs.mjcf import compile_spec
 from metarl.envs.mjlog import no_console
 from metarl.envs.param import Param
 from metarl.envs.touch import add_touch
-from metarl.envs.variation import FLOOR, PAYLOAD, PLACE, fields_of_row, varied_rows
+from metarl.envs.variation import FLOOR, fields_of_row, varied_rows
 
-INERTIAL = {"body_ipos", "body_iquat"}
+FRAME = {"body_ipos", "body_iquat"}  # where a body's centre of mass and its axes are
 
 
 def compile_robot(
@@ -94,7 +94,7 @@ def _moved_inertias(model: mujoco.MjModel, params: Sequence[Param]) -> list[int]
         {
             int(body)
             for param in params
-            if param.field in (PAYLOAD, PLACE) or INERTIAL & {*fields_of_row(param.field)}
+            if FRAME & {*fields_of_row(param.field)}
             for body in varied_rows(model, param)
         }
     )

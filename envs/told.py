@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
-import mujoco
 import numpy as np
 
 from metarl.envs.distributions import Index, LogUniform
 from metarl.envs.family import TaskFamily
 from metarl.envs.param import Param
-from metarl.envs.readings import Readings
 
 
 def task_features(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -33,11 +31,7 @@ def known_of(family: TaskFamily) -> int:
     n = task_features(family, tasks).shape[1]
     if type(family).privileged is TaskFamily.privileged:
         return n
-    data = mujoco.MjData(family.model)
-    mujoco.mj_forward(family.model, data)
-    more = family.privileged(
-        Readings.of_data(family.model, data, family.dt, family.derived, family.remembered)
-    )
+    more = family.privileged(family.readings_of())
     return n + (0 if more is None else more.shape[1])
 
 

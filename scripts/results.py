@@ -90,7 +90,7 @@ class Training:
     def defaults(self) -> dict[str, Any]:
         """Steps and settings of a training without flags, as JSON has them."""
         recipe = load_family(self.family).recipe(self.learner)
-        return self._plain(recipe.steps, LEARNERS[self.learner].config_class(**recipe.settings))
+        return _plain(recipe.steps, LEARNERS[self.learner].config_class(**recipe.settings))
 
     def is_done(self) -> bool:
         """Whether it was measured with what are the defaults today."""
@@ -99,10 +99,7 @@ class Training:
     def is_default(self, found: dict[str, Any]) -> bool:
         """Whether a record, or what a run folder was asked for, has today's steps and settings."""
         config = LEARNERS[self.learner].make_config(found["config"])
-        return self._plain(found["steps"], config) == self.defaults
-
-    def _plain(self, steps: int, config: Any) -> dict[str, Any]:
-        return json.loads(json.dumps({"steps": steps, "config": asdict(config)}))
+        return _plain(found["steps"], config) == self.defaults
 
     def measure(self, runs: Path, cores: set[int]) -> None:
         """Train on some of the cores, or go on, evaluate, and keep the record and the curve."""
@@ -212,6 +209,11 @@ def measure(options: Options) -> bool:
 
     with ThreadPoolExecutor(options.jobs) as pool:
         return all(list(pool.map(one, [training for training in todo if not training.is_done()])))
+
+
+def _plain(steps: int, config: Any) -> dict[str, Any]:
+    """Steps and settings as JSON has them."""
+    return json.loads(json.dumps({"steps": steps, "config": asdict(config)}))
 
 
 class Measured:

@@ -144,7 +144,7 @@ def _random_states(family: TaskFamily) -> list[Readings]:
         data.qvel[:] = qvel[0] + spread * rng.standard_normal(model.nv)
         mujoco.mj_normalizeQuat(model, data.qpos)
         mujoco.mj_forward(model, data)
-        found.append(Readings.of_data(model, data, family.dt, family.derived, family.remembered))
+        found.append(family.readings_of(data))
     return found
 
 
