@@ -172,6 +172,16 @@ class BatchSim:
             )
         return features if more is None else np.concatenate([features, more], axis=1, dtype=np.float32)
 
+    def shown(self) -> np.ndarray | None:
+        """What the family's expert would do now, (N, action_dim) float32 in [-1, 1]; None without one."""
+        action = self.family.expert(self._readings, self._task_values)
+        if action is None:
+            return None
+        shape = self.n_sims, self.family.action_dim
+        if np.shape(action) != shape or not np.isfinite(action).all():
+            raise InputError(f"expert gives shape {np.shape(action)}: it must be {shape}, finite numbers")
+        return np.clip(action, -1, 1).astype(np.float32)
+
     def model_of(self, i: int) -> mujoco.MjModel:
         """A copy of simulation i's model, with its task's dynamics, for rendering and checks."""
         return self.batch.get_model(i)

@@ -85,7 +85,7 @@ def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Tri
 
     Args:
         family: the family.
-        agent: "zero", or "random" for uniform actions.
+        agent: "zero", "random" for uniform actions, or "expert" for the family's own.
         n: simulations.
         seed: of everything.
     """
@@ -95,9 +95,13 @@ def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Tri
     live, returns, lengths = np.ones(n, bool), np.zeros(n), np.zeros(n, int)
     terms: dict[str, float] = {}
     begun = time.perf_counter()
+    act = {
+        "zero": lambda: zeros(family, n),
+        "random": lambda: rng.uniform(-1, 1, (n, family.action_dim)),
+        "expert": sim.shown,
+    }[agent]
     while live.any():
-        action = rng.uniform(-1, 1, (n, family.action_dim)) if agent == "random" else zeros(family, n)
-        step = sim.step(action, live)
+        step = sim.step(act(), live)
         returns += np.where(live, step.reward, 0)
         lengths += live
         for name, term in step.terms.items():
@@ -129,7 +133,7 @@ def _compiles(family: TaskFamily) -> str | None:
 def _shapes(family: TaskFamily) -> str | None:
     sim = _started(family)
     r, zero = sim.readings, zeros(family, N)
-    sim.told()
+    sim.told(), sim.shown()
     terms = family.reward(r, zero, sim.task_values)
     if not isinstance(terms, dict) or not terms:
         return f"reward gives {type(terms).__name__}, not a dict of named terms whose sum is the reward"
@@ -194,7 +198,7 @@ def _pure(family: TaskFamily) -> str | None:
     task = {name: locked(value) for name, value in sim.task_values.items()}
     try:
         family.observe(r), family.reward(r, locked(zeros(family, N)), task), family.has_ended(r, task)
-        family.success(r, task)
+        family.success(r, task), family.expert(r, task)
     except ValueError as error:
         if "read-only" in str(error):
             return f"{_in_words(error)}: copy an array before changing it"

@@ -136,6 +136,14 @@ class TaskFamily:
         """
         return None
 
+    def expert(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """What a controller that knows the task would do now, (N, action_dim), to be imitated in training.
+
+        It goes by the readings and the task alone, since it is asked in states that a learner has come to.
+        Default: there is none.
+        """
+        return None
+
     def features(self, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """N tasks in numbers of about one, (N, n), for who may know them; None: the parameters' own."""
         return None
@@ -246,6 +254,11 @@ class TaskFamily:
         return (
             any(p.changes for p in self.hidden_params) or type(self).privileged is not TaskFamily.privileged
         )
+
+    @property
+    def has_expert(self) -> bool:
+        """Whether it brings a controller to be imitated."""
+        return type(self).expert is not TaskFamily.expert
 
     def quiet(self) -> "TaskFamily":
         """The same family, whose robot senses perfectly and is not pushed."""

@@ -106,6 +106,9 @@ class World(Protocol):
     def told(self) -> np.ndarray:
         """What may be known of the tasks in training, as it is now, (N, n) float32; never observed."""
 
+    def shown(self) -> np.ndarray | None:
+        """What the family's expert would do now, (N, action_dim) float32 in [-1, 1]; None without one."""
+
     def set_tasks(self, tasks: Sequence[Mapping[str, Any]], ids: np.ndarray | None = None) -> None:
         """Give simulations (`ids`, sorted; None is all) their tasks; takes effect for their next reset."""
 

@@ -32,7 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "change not seen": {"change_input": "none"},
     "change of the reward only": {"change_input": "reward"},
     "nothing remembered": {"core": "feedforward", "reward_input": False, "change_input": "none"},
-    "no teacher": {"teacher": 0.0},
+    "no teacher": {"teacher": 0.0, "imitate": 0.0},
     "blind critic": {"critic": "blind"},
     "few steps of learning": {"piece": 1_000_000, "minibatches": 4},
 }

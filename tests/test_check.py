@@ -93,6 +93,11 @@ SPOILED = {
     "a logarithm of nothing": (OBSERVE, "np.log(np.concatenate([r.qpos, r.qvel], axis=1))", "not finite"),
     "observe that writes": (OBSERVE, "np.add(r.qpos, 1, out=r.qpos)", "read-only"),
     "observe that mixes": (OBSERVE, "r.qpos - r.qpos.mean()", "observe mixes simulations"),
+    "an expert that writes": (
+        "    def reward(",
+        "    def expert(self, r, task):\n        return np.add(r.qpos, 1, out=r.qpos)\n\n    def reward(",
+        "read-only",
+    ),
     "a goal that nobody reads": (REWARD, '{"distance": -np.abs(r.qpos[:, 0])}', "goal changes nothing"),
     "one task only": ("Uniform(-1, 1)), Param", "Uniform(1, 1)), Param", "the task"),
     "the bias of a servo without its gain": (*servo("actuator_biasprm"), "servo #0 is told to go to"),
@@ -124,10 +129,18 @@ def checked(tmp_path, capsys):
     return run
 
 
-def test_a_good_family_passes_and_shows_what_agents_get_that_know_nothing(checked):
+def test_a_good_family_passes_and_shows_what_agents_get_that_learn_nothing(checked):
     status, said = checked(GOOD)
     assert status == 0 and said.count("ok    ") == len(CHECKS) and "WRONG" not in said
     assert re.search(r"zero +-\d", said) and re.search(r"random +-\d", said) and "distance -" in said
+
+
+def test_an_expert_shows_what_it_gets(checked):
+    expert = (
+        "    def expert(self, r, task):\n        return task['goal'][:, None] - r.qpos\n\n    def reward("
+    )
+    status, said = checked(GOOD.replace("    def reward(", expert))
+    assert status == 0 and re.search(r"expert +-\d", said)
 
 
 @pytest.mark.parametrize("name", SPOILED)

@@ -168,6 +168,14 @@ REFUSED = {
     "nothing observed": (lambda: family(observe=lambda self, r: {}), "observe gives {}"),
     "a list of parts": (lambda: family(observe=lambda self, r: [r.qpos, r.qvel]), "or its parts by name"),
     "an edit that returns": (lambda: family(edit=lambda self, spec: spec), "returns nothing"),
+    "an expert of one number": (
+        lambda: family(expert=lambda self, r, task: r.qpos[:, :1]),
+        r"expert gives shape \(3, 1\): it must be \(3, 2\)",
+    ),
+    "an expert who does not know": (
+        lambda: family(expert=lambda self, r, task: np.full((3, 2), np.nan)),
+        "it must be .*, finite numbers",
+    ),
     "privileged numbers in a row": (
         lambda: family(privileged=lambda self, r: r.qpos[:, 0]),
         "privileged gives",
@@ -181,6 +189,7 @@ def test_what_cannot_be_is_refused_in_one_line(what):
     with pytest.raises(InputError, match=said) as error:
         moved(sim := started(make()))
         sim.told()
+        sim.shown()
     assert "\n" not in str(error.value)
 
 

@@ -58,6 +58,13 @@ def teacher_of(**settings) -> Teacher:
     return Teacher(2, 2, 2, TeacherConfig(gamma=0.9, **settings), 0)
 
 
+class Guided(PointGoal):
+    """One that brings a controller: straight to the goal."""
+
+    def expert(self, r, task):
+        return 5 * (np.stack([task["goal_x"], task["goal_y"]], axis=1) - r.qpos)
+
+
 # Lessons.
 
 
@@ -305,3 +312,45 @@ def test_pieces_are_about_as_long_as_asked_and_fill_a_trial(length, wanted, foun
     agent = MetaLSTM("PointGoal", replace(MEMORY, piece=wanted), n_threads=1)
     agent.family.__class__ = type("Short", (PointGoal,), {"horizon": length // 2})
     assert agent.piece == found
+
+
+# Experts.
+
+
+def test_an_expert_is_asked_in_every_state_that_the_pupil_comes_to():
+    agent = MetaLSTM(Guided(), MEMORY, n_threads=1)
+    sim, family = agent.sim, agent.family
+    tasks = family.sample(np.random.default_rng(0), 8)
+    sim.set_tasks(tasks)
+    trials = collect_trials(sim, agent.player(8), np.random.default_rng(1), 40, shows=True)
+    goals = np.array([[task["goal_x"], task["goal_y"]] for task in tasks])
+    np.testing.assert_allclose(trials.shown, np.clip(5 * (goals - trials.obs), -1, 1), atol=1e-5)
+
+
+def test_an_expert_takes_the_teachers_place_at_once():
+    agent, seen = MetaLSTM(Guided(), replace(MEMORY, imitate=0.9), n_threads=1), []
+    agent.learn(60 * agent.own_steps, lambda agent, stats: seen.append(stats))
+    assert agent.learner.teacher is None and agent.lesson_steps == 0
+    assert not any("teacher/return" in stats for stats in seen)
+    distance = [stats["learn/distance"] for stats in seen if "learn/distance" in stats]
+    assert len(distance) > 50 and np.mean(distance[-5:]) < 0.8 * np.mean(distance[:5])
+    assert "learn/distance" not in seen[-1]  # in the end it goes by itself
+
+
+def test_whoever_imitates_nobody_learns_as_if_there_were_no_expert():
+    plain = replace(MEMORY, imitate=0.0, teacher=0.0)
+    with_one, without = (
+        MetaLSTM(family, plain, n_threads=1).learn(2000) for family in (Guided(), PointGoal())
+    )
+    for name, p in with_one.learner.params.items():
+        assert torch.equal(p, without.learner.params[name]), name
+
+
+def test_a_pupil_of_an_expert_goes_on_as_if_it_had_not_been_interrupted():
+    straight, stopped, resumed = (MetaLSTM(Guided(), MEMORY, n_threads=1) for _ in range(3))
+    straight.learn(BUDGET)
+    stopped.learn(BUDGET, lambda agent, stats: agent.iterations < 2)
+    resumed.load_state_dict(stopped.state_dict())
+    resumed.learn(BUDGET)
+    for name, p in straight.learner.params.items():
+        assert torch.equal(p, resumed.learner.params[name]), name

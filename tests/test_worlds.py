@@ -125,6 +125,7 @@ def test_a_world_says_what_collecting_and_judging_need(kind):
     assert step.obs.shape == obs.shape and step.reward.dtype == step.obs.dtype == np.float32
     assert (world.elapsed == 1).all() and world.n_steps == N and world.n_failures == 0
     assert world.error() is None or len(world.error()) == N
+    assert world.shown() is None  # none of them has an expert
 
 
 @every_world

@@ -180,7 +180,13 @@ class ArmPush(FetchArm):
     file = "push.xml"
     extra_height = 0.0
     params = tuple(Param(f"goal_{axis}", "m", Uniform(-RANGE, RANGE)) for axis in "xy")
-    recipes = (Recipe("meta-lstm", 4_000_000, {"teacher": 0.5, "imitate": 0.6, "gamma": 0.97}),)
+    recipes = (
+        Recipe(
+            "meta-lstm",
+            3_000_000,
+            {"imitate": 0.5, "gamma": 0.95, "change_input": "all", "init_std": 0.2, "min_std": 0.05},
+        ),
+    )
 
     @cached_property
     def table(self) -> float:
@@ -228,6 +234,23 @@ class ArmPush(FetchArm):
         """What is left from the block to the goal, (N,) m."""
         pose, _ = self.block
         return np.linalg.norm(r.qpos[:, pose : pose + 3] - self._goal(task), axis=1)
+
+    def expert(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Go around the block to where the goal is straight behind it, then push until it is there."""
+        pose, _ = self.block
+        tip, block = r.site_position(GRIP), r.qpos[:, pose : pose + 3]
+        way = self._goal(task) - block
+        left = np.linalg.norm(way[:, :2], axis=1, keepdims=True)
+        ahead = way * [1, 1, 0] / np.maximum(left, 1e-6)
+        aside = np.stack([-ahead[:, 1], ahead[:, 0], np.zeros(len(way))], axis=1)
+        along, across = (((tip - block) * axis).sum(axis=1, keepdims=True) for axis in (ahead, aside))
+        around = block - 0.05 * ahead + np.where(across < 0, -0.09, 0.09) * aside
+        behind = block - 0.06 * ahead
+        pushes = (along < -0.03) & (abs(across) < 0.02)
+        target = np.where(pushes, block + 0.02 * ahead, np.where(along > -0.02, around, behind))
+        target[:, 2] = self.table
+        speed = np.where(pushes, 0.4, 0.5) * (target - tip) / self.dt
+        return np.where(left < 0.03, 0.0, np.clip(speed / SPEED, -1, 1))
 
     def _goal(self, task: Mapping[str, np.ndarray]) -> np.ndarray:
         x, y, _ = self.hand_at_rest

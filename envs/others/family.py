@@ -54,10 +54,10 @@ class GymFamily(TaskFamily):
         if own is None:
             raise InputError(f"{self.name} has episodes without an end; say how long they are: horizon=200")
         vars(self)["horizon"] = int(own)
-        if self.sensors or self.pushes or any(p.changes or p.field for p in self.params):
+        if self.sensors or self.pushes or self.has_expert or any(p.changes or p.field for p in self.params):
             raise InputError(
-                f"{self.name} is a world of somebody else's: it can have no sensors, no pushes, and no "
-                "parameter with a `field` of the model or numbers that change within an episode"
+                f"{self.name} is a world of somebody else's: it can have no sensors, no pushes, no expert, "
+                "and no parameter with a `field` of the model or numbers that change within an episode"
             )
         if not self.vectorized and self.sets_attributes:
             for param in self.params:

@@ -64,6 +64,9 @@ class OthersWorld:
         """The tasks in numbers, (N, n) float32."""
         return task_features(self.family, self._task_values)
 
+    def shown(self) -> None:
+        """Nobody shows what to do in a world of others."""
+
     def set_tasks(self, tasks: Sequence[Mapping[str, Any]], ids: np.ndarray | None = None) -> None:
         """Give simulations their tasks; takes effect for their next reset.
 

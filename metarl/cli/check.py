@@ -36,13 +36,14 @@ class Check(Command):
         if not wrong:
             for remark in remarks(family):
                 say(f"note  {remark}")
-            show(_trials([try_agent(family, agent) for agent in ("zero", "random")]))
+            agents = ("zero", "random", *(["expert"] if family.has_expert else []))
+            show(_trials([try_agent(family, agent) for agent in agents]))
         say(f"{family.name}: {wrong or 'nothing'} wrong")
         return 2 if wrong else 0
 
 
 def _trials(trials: Sequence[Trial]) -> Table:
-    table = Table(title="an episode of agents that know nothing, 64 training tasks", box=SIMPLE_HEAD)
+    table = Table(title="an episode each on 64 training tasks, of agents that learn nothing", box=SIMPLE_HEAD)
     for name in ("actions", "return", "steps", "reward terms a step", "blew up", "steps/s"):
         table.add_column(name, justify="left" if name == "reward terms a step" else "right", no_wrap=True)
     for t in trials:

@@ -79,6 +79,8 @@ class Trials(Trajectories):
             the state after the last step, in its own scaled reward.
         told: (T, N, n_told) float32, the tasks in numbers at each step, for what may know them in training;
             n_told may be 0.
+        shown: (T, N, action_dim) float32, what the family's expert would have done;
+            (T, N, 0) where nobody asked.
         n_pieces: P, of equal length, in which a trial can be learned from.
         memory: what the policy remembered at the start of each, by name: (P, N, ...) tensors; empty where
             nobody asked.
@@ -86,6 +88,7 @@ class Trials(Trajectories):
 
     value: np.ndarray
     told: np.ndarray
+    shown: np.ndarray
     n_pieces: int
     memory: dict[str, Tensor]
 
@@ -104,10 +107,9 @@ class Trials(Trajectories):
     @classmethod
     def empty(cls, length: int, n: int, obs_dim: int, action_dim: int) -> "Trials":
         """Zeros for T = length steps of n trials, to be filled in place."""
-        value, told = np.zeros((length + 1, n), np.float32), np.zeros((length, n, 0), np.float32)
-        return cls(
-            **cls._zeros(length, n, obs_dim, action_dim), value=value, told=told, n_pieces=1, memory={}
-        )
+        zeros = cls._zeros(length, n, obs_dim, action_dim)
+        value, none = np.zeros((length + 1, n), np.float32), np.zeros((length, n, 0), np.float32)
+        return cls(**zeros, value=value, told=none, shown=none, n_pieces=1, memory={})
 
     def episode_returns(self, n_episodes: int) -> np.ndarray:
         """Undiscounted return of the first episodes of every trial, (N, n_episodes); NaN if cut short."""

@@ -21,6 +21,7 @@ def collect_trials(
     piece: int | None = None,
     n_quiet: int = 0,
     knows: bool = False,
+    shows: bool = False,
 ) -> Trials:
     """One trial in each simulation; a new episode begins wherever one has ended.
 
@@ -32,6 +33,7 @@ def collect_trials(
         deterministic: act by the mean.
         n_quiet: trials, the first ones, that act by the mean.
         knows: what may be known of the tasks in training is kept, and the critic is told it.
+        shows: what the family's expert would have done is kept.
         piece: steps between two looks at what the policy remembers, which are kept; None keeps none.
     """
     n = sim.n_sims
@@ -40,6 +42,7 @@ def collect_trials(
     noise, memories = draw_noise(rng, out, deterministic), []
     noise[:, :n_quiet] = 0
     told: list[np.ndarray] = []
+    shown: list[np.ndarray] = []
     with torch_threads(1), torch.inference_mode():
         obs, ended = sim.reset(rng), np.ones(n, bool)
         out.trial_start[0] = out.valid[:] = True
@@ -50,6 +53,10 @@ def collect_trials(
             if knows:
                 told.append(sim.told() if sim.family.moves or not told else told[0])
                 player.told = torch.from_numpy(told[-1])
+            if shows:
+                action = sim.shown()
+                assert action is not None
+                shown.append(action)
             decision = player.decide(obs, ended)
             std = decision.log_std.exp().numpy()
             np.add(decision.mean.numpy(), std * noise[t], out=out.action[t])
@@ -64,8 +71,13 @@ def collect_trials(
         out.value[-1] = player.decide(step.obs, np.zeros(n, bool)).value.numpy()
         memory = {k: torch.stack([m[k] for m in memories]) for k in player.state.memory if memories}
     out.log_prob[:] = _log_density(noise, std)
-    known = np.stack(told) if told else out.told
-    return replace(out, told=known, n_pieces=max(1, len(memories)), memory=memory)
+    return replace(
+        out,
+        told=np.stack(told) if told else out.told,
+        shown=np.stack(shown) if shown else out.shown,
+        n_pieces=max(1, len(memories)),
+        memory=memory,
+    )
 
 
 def collect_episode(

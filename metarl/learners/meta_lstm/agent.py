@@ -54,7 +54,13 @@ class MetaLSTM(Pupil):
         """The recurrent learner for this robot."""
         family = self.family
         return MetaLSTMLearner(
-            family.obs_dim, family.action_dim, self.config, self.seed, self.device, self.n_told
+            family.obs_dim,
+            family.action_dim,
+            self.config,
+            self.seed,
+            self.device,
+            self.n_told,
+            family.has_expert,
         )
 
     @property
@@ -86,13 +92,19 @@ class MetaLSTM(Pupil):
         sim = self.sim
         tasks, rng = self.draw(self.n_sims)
         # Whoever only imitates needs no noise; half of the trials have some, for what comes afterwards.
-        n_quiet = sim.n_sims // 2 if self.learner.imitates(self.progress) == 1 else 0
+        imitates = self.learner.imitates(self.progress)
+        n_quiet = sim.n_sims // 2 if imitates == 1 else 0
         with ranks.together():
             sim.set_tasks(tasks)
-            knows = self.config.critic == "told" or self.learner.taught
-            player = self.player(sim.n_sims)
             trials = collect_trials(
-                sim, player, rng, self.trial_length, piece=self.piece, n_quiet=n_quiet, knows=knows
+                sim,
+                self.player(sim.n_sims),
+                rng,
+                self.trial_length,
+                piece=self.piece,
+                n_quiet=n_quiet,
+                knows=self.config.critic == "told" or imitates > 0,
+                shows=imitates > 0 and self.learner.teacher is None,
             )
         stats = self.learner.update(trials, self.progress)
         self.num_timesteps += ranks.total(trials.n_steps)

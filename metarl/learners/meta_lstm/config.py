@@ -66,9 +66,9 @@ class MetaLSTMConfig:
         max_grad_norm: gradients longer than this are shortened
         critic: what expects the return in training is told the task, or as blind as what acts
         teacher: share of the steps in which a teacher is trained first, which is told the task and has no
-            memory, to be imitated; 0 for none
-        imitate: share of the other steps in which it is only imitated, on the states that the policy visits
-            itself; in half of the rest that fades
+            memory, to be imitated; 0 for none, nor is there one where the family brings an expert
+        imitate: share of the other steps in which teacher or expert is only imitated, on the states that the
+            policy visits itself; in half of the rest that fades; 0 imitates no expert
         cut_at_failure: nothing after a failed episode counts for what led to it; false lets the rest of the
             trial count
     """

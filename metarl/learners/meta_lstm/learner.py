@@ -4,9 +4,9 @@ A trial is several episodes on one task. The policy sees its last action and rew
 over the episodes; the advantage runs over their ends too, so that exploring in the first episode is
 rewarded by what the second one brings. PPO: Schulman et al. 2017.
 
-Before that, a teacher may be trained that is told the task, which the policy imitates on the states that it
-visits itself (DAgger, Ross et al. 2011); and the critic, which nobody needs afterwards, may be told it, too
-(Pinto et al. 2017).
+Before that, a teacher may be trained that is told the task, or the family brings an expert; the policy
+imitates it on the states that it visits itself (DAgger, Ross et al. 2011). And the critic, which nobody
+needs afterwards, may be told the task, too (Pinto et al. 2017).
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,8 +49,8 @@ class MetaLSTMLearner:
         normaliser: of its inputs; moves at the end of `update` only.
         scale: of discounted returns; rewards are divided by its standard deviation.
         brake: what the learning rate is multiplied by; below 1 after steps that went too far.
-        teacher: is told the task and trained first, to be imitated; None for nobody.
-        taught: the teacher is trained, and its pupil has begun.
+        teacher: is told the task and trained first, to be imitated; None where an expert is, or nobody.
+        taught: there is somebody to imitate: an expert, or a teacher that has been trained.
         imitation: how much the pupil imitates now, 1 for nothing else, 0 for not any more.
 
     Args:
@@ -59,6 +59,7 @@ class MetaLSTMLearner:
         seed: of everything random here.
         device: where to compute.
         n_told: numbers in which a task is told, to whoever may know it in training.
+        expert: trials say what an expert would have done, which is imitated instead of a teacher.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class MetaLSTMLearner:
         seed: int,
         device: str = "cpu",
         n_told: int = 0,
+        expert: bool = False,
     ):
         c = self.config = config
         self.device = torch.device(device)
@@ -84,8 +86,9 @@ class MetaLSTMLearner:
             change_input=c.change_input,
             n_told=n_told if c.critic == "told" else 0,
         )
-        self.teacher = Teacher(obs_dim, n_told, action_dim, teaching(c), seed) if c.teacher else None
-        self.taught, self.imitation = False, 0.0
+        self.taught, self.imitation = expert and c.imitate > 0, 0.0
+        wanted = c.teacher and not self.taught
+        self.teacher = Teacher(obs_dim, n_told, action_dim, teaching(c), seed) if wanted else None
         self.normaliser = InputNormaliser(obs_dim, c.reward_input)
         self.scale = Normaliser(1)
         self.brake = 1.0
@@ -219,8 +222,11 @@ class MetaLSTMLearner:
             "advantage": standardised(advantage),
             "told": told,
         }
-        if self.teacher is not None and self.imitation:
-            batch["shown"] = self.teacher.show(trials.obs, told.cpu()).to(self.device)
+        if self.imitation:
+            shown = torch.from_numpy(trials.shown)
+            if self.teacher is not None:
+                shown = self.teacher.show(trials.obs, told.cpu())
+            batch["shown"] = shown.to(self.device)
         memory = {f"memory/{k}": x.flatten(0, 1)[None].to(self.device) for k, x in trials.memory.items()}
         cut = {k: _cut(x, trials.n_pieces) for k, x in batch.items()}
         first = torch.arange(cut["value"].shape[1], device=self.device) < trials.reward.shape[1]
