@@ -38,7 +38,7 @@ SMALL_RECURRENT = [
 SMALL_MODEL = [
     *("--learner", "meta-model", "--n-trials", "12", "--hidden", "4", "4", "--members", "2"),
     *("--window", "4", "--context", "2", "--open-loop", "2", "--batch", "8", "--updates", "2"),
-    *("--dreams", "4", "--dream", "2", "--policy-updates", "1", "--n-threads", "1"),
+    *("--policy-batch", "4", "--replay", "0.01", "--n-threads", "1"),
 ]  # 240 steps an iteration
 SMALL_COMMANDS = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT, "meta-model": SMALL_MODEL}
 

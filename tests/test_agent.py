@@ -36,9 +36,8 @@ MODEL = MetaModelConfig(
     rounds=2,
     plan=3,
     elites=2,
-    dreams=4,
-    dream=2,
-    policy_updates=2,
+    replay=0.05,
+    policy_batch=4,
 )
 KINDS = {MAMLConfig: MAML, MetaLSTMConfig: MetaLSTM, MetaModelConfig: MetaModel}
 CONFIGS = {

@@ -494,12 +494,10 @@ MODEL_FLAGS = {
     "--plan-std": ["0"],
     "--gamma": ["1", "nan"],
     "--noise": ["-1"],
-    "--dreams": ["0"],
-    "--dream": ["0"],
-    "--policy-updates": ["-1"],
+    "--replay": ["-1"],
+    "--policy-batch": ["0"],
     "--policy-lr": ["0"],
-    "--entropy": ["-1"],
-    "--gae-lambda": ["1.1"],
+    "--critic-lr": ["0"],
 }
 
 

@@ -32,9 +32,8 @@ SMALL = MetaModelConfig(
     rounds=2,
     plan=4,
     elites=3,
-    dreams=8,
-    dream=3,
-    policy_updates=2,
+    replay=0.1,
+    policy_batch=8,
 )
 POINT = Robot(2, 2)
 ADAPTING = ["memory", "gradient", "both"]
@@ -104,6 +103,32 @@ def test_adapting_one_task_does_not_touch_another(adapts):
     part = together.of(slice(2, 3))
     assert part.n_tasks == 1
     torch.testing.assert_close(part.params["w0"], alone.params["w0"], rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_told_of_whole_trials_is_what_each_step_is_told():
+    learner, window = learner_of(), SMALL.window
+    parts, model, params = learner.replay.parts, learner.model, learner.acting()
+    parts["valid"][2, 7] = False
+    hints = learner.hints()
+    assert hints.shape == (6, 31, SMALL.members * SMALL.context)
+    scales = learner.scales
+    steps = torch.cat(
+        [
+            scales.features(parts["obs"]),
+            parts["action"],
+            scales.outcomes(parts["obs"], parts["obs_after"], parts["reward"]),
+        ],
+        -1,
+    )
+    for trial, step in ((0, 0), (1, 3), (2, 9), (5, 30)):
+        first = max(0, step - window)
+        seen = torch.zeros(1, 1, window, steps.shape[-1])
+        known = torch.zeros(1, 1, window)
+        if step:
+            seen[0, 0, -(step - first) :] = steps[trial, first:step]
+            known[0, 0, -(step - first) :] = parts["valid"][trial, first:step].float()
+        told = model.tell(params, seen.expand(2, -1, -1, -1), known.expand(2, -1, -1))
+        torch.testing.assert_close(hints[trial, step], told[:, 0].flatten(), rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_known_is_no_adaptation():
@@ -415,9 +440,7 @@ class Pushed(PointGoal):
 @pytest.mark.slow
 @pytest.mark.parametrize("act", ["policy", "planner"])
 def test_it_learns_to_go_where_it_is_paid(act):
-    config = replace(
-        SMALL, act=act, n_trials=8, hidden=(32, 32), batch=64, updates=30, policy_updates=60, dreams=32
-    )
+    config = replace(SMALL, act=act, n_trials=8, hidden=(32, 32), batch=64, updates=30, replay=1.0)
     agent = MetaModel(Pushed(), config, n_threads=1)
     agent.learn(6 * agent.steps_per_iteration)
     found = evaluate(agent, agent.family, [{"goal_x": 0.0}], 2, 4, n_threads=1)

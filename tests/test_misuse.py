@@ -35,7 +35,7 @@ RECURRENT = MetaLSTMConfig(n_trials=4, n_episodes=2, minibatches=2, width=8, hid
 
 
 MODEL = MetaModelConfig(
-    n_trials=2, window=4, hidden=(4, 4), members=2, batch=4, updates=1, dreams=4, policy_updates=1, warm_up=1
+    n_trials=2, window=4, hidden=(4, 4), members=2, batch=4, updates=1, policy_batch=4, replay=0.02, warm_up=1
 )
 AGENTS = {"maml": (MAML, TINY), "meta-lstm": (MetaLSTM, RECURRENT), "meta-model": (MetaModel, MODEL)}
 

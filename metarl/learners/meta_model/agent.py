@@ -70,7 +70,8 @@ class MetaModel(Agent):
         new = self._wander() if self.iterations < self.config.warm_up else self._act()
         learner.remember(new)
         self.num_timesteps += new.n_steps
-        stats = learner.update(self.config.updates) | learner.dream(self.config.policy_updates)
+        stats = learner.update(self.config.updates)
+        stats |= learner.practise(round(self.config.replay * new.n_steps))
         return {"return/episode_1": new.mean_return(), **{f"learn/{k}": v for k, v in stats.items()}}
 
     def _wander(self) -> Transitions:
@@ -86,7 +87,7 @@ class MetaModel(Agent):
         )
 
     def _act(self) -> Transitions:
-        """Trials of planned actions, and a little noise."""
+        """Trials of the policy's actions, drawn, or of planned ones with a little noise."""
         with thread_pool() as pool:
             player = ModelPlayer(self.learner, self.n_sims, self.rng, pool=pool)
 

@@ -28,12 +28,10 @@ RANGES = {
     "plan_std": (1e-3, 10),
     "gamma": (0, 0.9999),
     "noise": (0, 10),
-    "dreams": (1, 1_000_000),
-    "dream": (1, 1000),
-    "policy_updates": (0, 100_000),
+    "replay": (0, 1000),
+    "policy_batch": (1, 100_000),
     "policy_lr": (1e-8, 10),
-    "entropy": (0, 100),
-    "gae_lambda": (0, 1),
+    "critic_lr": (1e-8, 10),
 }
 
 
@@ -44,8 +42,8 @@ class MetaModelConfig:
     Attributes:
         adapt: how the model adapts to a task: by a memory of the last transitions (CaDM), by a gradient step
             on them (GrBAL), by both, or not at all (none)
-        act: who acts: a policy learned in imagination (fast), a planner (iCEM), or the planner that the
-            policy starts and whose value stands at the end of a plan (both)
+        act: who acts: a policy that learns from all that was lived through (fast), a planner (iCEM), or the
+            planner that the policy starts and whose value stands at the end of a plan (both)
         n_trials: trials an iteration, each on a task of its own and one horizon long
         n_episodes: episodes of a trial in an evaluation, what was seen kept in between
         window: transitions that the model adapts to, the last ones of the trial
@@ -66,14 +64,12 @@ class MetaModelConfig:
         elites: candidates that the next round is drawn around
         colour: of the noise in candidates, 0 for white, 1 for pink: how smooth they are
         plan_std: standard deviation of candidates in the first round
-        gamma: discount per planned step
+        gamma: discount per step
         noise: standard deviation of what is added to planned actions in training
-        dreams: rows of a batch of imagination, in which the policy learns
-        dream: steps of imagination
-        policy_updates: Adam steps of the policy an iteration
+        replay: Adam steps of the policy's critics to a step of the environment
+        policy_batch: steps that each of them learns from
         policy_lr: Adam's step size for the policy
-        entropy: weight of the policy's entropy
-        gae_lambda: bias-variance trade-off of what the policy expects, 1 for imagined returns alone
+        critic_lr: Adam's step size for what it expects, and for its temperature
     """
 
     adapt: Literal["memory", "gradient", "both", "none"] = "memory"
@@ -98,14 +94,12 @@ class MetaModelConfig:
     elites: int = 8
     colour: float = 1.0
     plan_std: float = 0.5
-    gamma: float = 0.99
+    gamma: float = 0.98
     noise: float = 0.1
-    dreams: int = 240
-    dream: int = 10
-    policy_updates: int = 200
+    replay: float = 1.0
+    policy_batch: int = 128
     policy_lr: float = 3e-4
-    entropy: float = 1e-4
-    gae_lambda: float = 0.95
+    critic_lr: float = 1e-3
 
     def __post_init__(self):
         check(self, RANGES)

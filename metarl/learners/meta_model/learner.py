@@ -5,6 +5,7 @@ the transitions before: a task is never named, and every window is one of its ow
 2019).
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from metarl.learners.checkpoint import copy_parameters
+from metarl.learners.meta_model.actor_critic import ActorCritic, Experience
 from metarl.learners.meta_model.adaptation import GRADIENT, MEMORY, Adapted, Seen, adapt, initial_rates
 from metarl.learners.meta_model.config import MetaModelConfig
-from metarl.learners.meta_model.dreamer import Dreamer
 from metarl.learners.meta_model.model import DynamicsModel
 from metarl.learners.meta_model.replay import Replay, Windows
 from metarl.learners.meta_model.robot import Robot
@@ -24,6 +25,7 @@ from metarl.policies.gaussian import Params
 from metarl.sampling.transitions import Transitions
 from metarl.threads import thread_pool, torch_threads
 
+TRIALS = 64  # whose steps are told from at a time
 STRETCHES = 8  # that are predicted with one set of adapted parameters, which cost more than a prediction
 BETA = 0.5  # of the loss's weights, which keep it from giving up on what it finds hard (Seitzer et al. 2022)
 
@@ -36,7 +38,7 @@ class MetaModelLearner:
         params: their parameters, (members, ...), and as "rate/..." the step sizes of adaptation.
         scales: of what they see and say; move at the beginning of `update` only.
         replay: what was lived through.
-        dreamer: the policy, where there is one.
+        policy: learns from what was lived through, where anybody acts by it.
 
     Args:
         robot: what is known of it.
@@ -58,7 +60,7 @@ class MetaModelLearner:
         self.adam = torch.optim.Adam(self.params.values(), lr=c.lr)
         n_hints = c.members * n_context
         acts = c.act != "planner"
-        self.dreamer = Dreamer(self.scales, c, n_hints, self.generator) if acts else None
+        self.policy = ActorCritic(self.scales, c, n_hints, self.generator) if acts else None
 
     def acting(self) -> Params:
         """The parameters to act with."""
@@ -92,19 +94,45 @@ class MetaModelLearner:
                 stats.append({k: sum(f[k] for f in found) / len(found) for k in found[0]})
         return _means(stats)
 
-    def dream(self, n_updates: int) -> dict[str, float]:
-        """Let the policy learn in imagination, in so many steps of Adam; numbers to log."""
-        c, stats, params = self.config, [], self.acting()
-        if self.dreamer is None or not n_updates:
+    def practise(self, n_steps: int) -> dict[str, float]:
+        """Let the policy learn from what was lived through, in so many steps of Adam; numbers to log."""
+        if self.policy is None or not n_steps:
             return {}
-        with torch_threads(1):
-            for _ in range(n_updates):
-                windows = self.draw(c.dreams // c.members)
-                seen = self.seen(windows, c.members)
-                with torch.no_grad():
-                    adapted = adapt(self.model, params, seen, c.adapt)
-                stats.append(self.dreamer.update(self.model, adapted, windows.obs))
-        return _means(stats)
+        stats: dict[str, list[float]] = defaultdict(list)
+        with thread_pool(3) as pool:  # two critics and the actor
+            hints = self.hints()
+            for _ in range(n_steps):
+                some = self._experience(self.policy, hints)
+                for name, value in self.policy.update(some, pool).items():
+                    stats[name].append(value)
+        return {name: sum(values) / len(values) for name, values in stats.items()}
+
+    @torch.no_grad()
+    def hints(self) -> Tensor:
+        """What the ensemble's memories tell before each step lived through, (R, L + 1, members * context)."""
+        parts, scales, e = self.replay.parts, self.scales, self.config.members
+        n, length = parts["reward"].shape
+        if self.config.adapt not in MEMORY:
+            return torch.zeros(n, length + 1, 0)
+        found = []
+        for rows in torch.arange(n).split(TRIALS):
+            obs, after, action, reward = (parts[k][rows] for k in ("obs", "obs_after", "action", "reward"))
+            steps = torch.cat([scales.features(obs), action, scales.outcomes(obs, after, reward)], -1)
+            known = parts["valid"][rows].float()
+            told = self.model.tell_all(
+                self.acting(), steps.expand(e, *steps.shape), known.expand(e, -1, -1), self.config.window
+            )
+            found.append(told.movedim(0, 2).flatten(2))
+        return torch.cat(found)
+
+    def _experience(self, policy: ActorCritic, hints: Tensor) -> Experience:
+        """Steps from anywhere in what was lived through."""
+        trial, step = self.replay.draw_steps(self.config.policy_batch, self.generator)
+        obs, after, action, reward, failed = (
+            self.replay.parts[k][trial, step] for k in ("obs", "obs_after", "action", "reward", "terminated")
+        )
+        seen, later = policy.see(obs, hints[trial, step]), policy.see(after, hints[trial, step + 1])
+        return Experience(seen, action, reward, (~failed).float(), later)
 
     def draw(self, n: int) -> Windows:
         """Windows with n stretches in all."""
@@ -167,20 +195,20 @@ class MetaModelLearner:
             "adam": self.adam.state_dict(),
             "replay": self.replay.state_dict(),
             "generator": self.generator.get_state(),
-            **({"dreamer": self.dreamer.state_dict()} if self.dreamer else {}),
+            **({"actor_critic": self.policy.state_dict()} if self.policy else {}),
         }
 
     def acting_state(self) -> dict[str, Any]:
         """The part of it that acting and adapting need."""
-        policy = {"policy": self.dreamer.acting()} if self.dreamer else {}
+        policy = {"policy": self.policy.acting()} if self.policy else {}
         return {"params": self.acting(), "scales": self.scales.state_dict(), **policy}
 
     def load_acting_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `acting_state` gave."""
         copy_parameters(self.params, state["params"])
         self.scales.load_state_dict(state["scales"])
-        if self.dreamer:
-            copy_parameters(self.dreamer.params, state["policy"])
+        if self.policy:
+            copy_parameters(self.policy.params, state["policy"])
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
@@ -188,8 +216,8 @@ class MetaModelLearner:
         self.adam.load_state_dict(state["adam"])
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"])
-        if self.dreamer:
-            self.dreamer.load_state_dict(state["dreamer"])
+        if self.policy:
+            self.policy.load_state_dict(state["actor_critic"])
 
 
 def _means(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from math import sqrt
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu, softplus
+from torch.nn.functional import pad, silu, softplus
 
 from metarl.policies.gaussian import Params, orthogonal
 
@@ -94,14 +94,39 @@ class DynamicsModel:
         """
         if not self.context:
             return None
+        counted = self._counted(params, seen, known).sum(2)
+        return self._conclusion(params, counted, known.shape[-1])
+
+    def tell_all(self, params: Params, steps: Tensor, known: Tensor, window: int) -> Tensor:
+        """The same before every step of whole trials and after their last one, where there is a memory.
+
+        Args:
+            params: (G, ...).
+            steps: (G, B, L, n_transition), normalised.
+            known: (G, B, L) one where the step counts, else zero.
+            window: how many of the last steps are remembered.
+
+        Returns:
+            (G, B, L + 1, context).
+        """
+        sums = self._counted(params, steps, known).cumsum(2, dtype=torch.float64)
+        sums = pad(sums, (0, 0, window + 1, 0))
+        last = (sums[:, :, window:] - sums[:, :, :-window]).float()
+        return self._conclusion(params, last.flatten(1, 2), window).unflatten(1, last.shape[1:3])
+
+    def _counted(self, params: Params, seen: Tensor, known: Tensor) -> Tensor:
+        """What is made of each transition that counts, and a one, (G, B, M, EMBEDDING + 1); else zeros."""
         x = seen.flatten(1, 2)
         for i in range(2):
             x = silu(torch.baddbmm(params[f"seen/b{i}"], x, params[f"seen/w{i}"]))
         x = x.unflatten(1, seen.shape[1:3])
-        n = known.sum(-1, keepdim=True)
-        mean = (x * known[..., None]).sum(2) / n.clamp(min=1)
-        told = torch.baddbmm(params["told/b0"], torch.cat([mean, n / known.shape[-1]], -1), params["told/w0"])
-        return told.tanh()
+        return torch.cat([x * known[..., None], known[..., None]], -1)
+
+    def _conclusion(self, params: Params, counted: Tensor, window: int) -> Tensor:
+        """What is told, (G, B, context), of the sums over what was counted, (G, B, EMBEDDING + 1)."""
+        total, n = counted.split([EMBEDDING, 1], -1)
+        x = torch.cat([total / n.clamp(min=1), n / window], -1)
+        return torch.baddbmm(params["told/b0"], x, params["told/w0"]).tanh()
 
     def predict(self, params: Params, features: Tensor, action: Tensor, told: Tensor | None) -> Prediction:
         """What actions bring.

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl.learners.meta_model.actor_critic import ActorCritic
 from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
-from metarl.learners.meta_model.dreamer import Dreamer
 from metarl.learners.meta_model.imagination import imagine
 from metarl.learners.meta_model.learner import MetaModelLearner
 from metarl.learners.meta_model.planner.icem import ICEM, Plan
@@ -77,10 +77,10 @@ class ModelPlayer:
         with torch_threads(1), torch.no_grad():
             mine = self._take_in({k: x[rows] for k, x in self.state.items()}, now, episode_start[rows])
             adapted = self.adapted(mine)
-            dreamer = self.learner.dreamer
-            if dreamer is not None and self.learner.config.act == "policy":
+            policy = self.learner.policy
+            if policy is not None and self.learner.config.act == "policy":
                 noise = self._noise((len(rows), self.learner.robot.action_dim)) if explores else None
-                action = dreamer.act(dreamer.params, dreamer.see(now, adapted.hints()), noise)
+                action = policy.act(policy.params, policy.see(now, adapted.hints()), noise)
             else:
                 action, plan = self._plan(adapted, now, mine, explores)
                 mine |= {f"plan/{k}": x for k, x in plan.items()}
@@ -95,21 +95,21 @@ class ModelPlayer:
     def _plan(self, adapted: Adapted, obs: Tensor, state: State, explores: bool) -> tuple[Tensor, Plan]:
         """What is planned, which the policy starts where there is one."""
         plan: Plan = {k[5:]: x for k, x in state.items() if k.startswith("plan/")}
-        dreamer = self.learner.dreamer
-        offers = [] if dreamer is None else [self._offer(dreamer, adapted, obs)]
+        policy = self.learner.policy
+        offers = [] if policy is None else [self._offer(policy, adapted, obs)]
         action, plan = self.planner.plan(
             plan, lambda some: self._imagine(adapted, obs, some), self.rng, offers
         )
         return action + explores * self.learner.config.noise * self._noise(action.shape), plan
 
-    def _offer(self, dreamer: Dreamer, adapted: Adapted, obs: Tensor) -> Tensor:
+    def _offer(self, policy: ActorCritic, adapted: Adapted, obs: Tensor) -> Tensor:
         """What the policy would do, as each member imagines it, (N, E, H, action_dim)."""
         learner = self.learner
         e, n = learner.config.members, len(obs)
         now, hints, told = obs.expand(e, n, -1), adapted.hints().expand(e, n, -1), adapted.told_rows()
         out = []
         for _ in range(learner.config.plan):
-            out.append(dreamer.act(dreamer.params, dreamer.see(now, hints)))
+            out.append(policy.act(policy.params, policy.see(now, hints)))
             features, action = (adapted.rows(x[:, :, None]) for x in (learner.scales.features(now), out[-1]))
             said = learner.model.predict(adapted.params, features, action, told)
             now, _ = learner.scales.after(now, said.mean.reshape(e, n, -1))
@@ -142,11 +142,11 @@ class ModelPlayer:
         """
         learner, e = self.learner, self.learner.config.members
         action = candidates.unflatten(1, (-1, e)).permute(3, 2, 0, 1, 4)  # (H, E, N, P / E, action_dim)
-        gamma, dreamer = learner.config.gamma, learner.dreamer
+        gamma, policy = learner.config.gamma, learner.policy
         total, end, alive = imagine(learner.model, learner.scales, adapted, obs, action, gamma)
-        if dreamer is not None:
+        if policy is not None:
             hints = adapted.hints()[None, :, None].expand(*end.shape[:3], -1)
-            value = dreamer.unit * dreamer.policy.value(dreamer.params, dreamer.see(end, hints))
+            value = policy.worth(policy.params, policy.see(end, hints))
             total = total + gamma ** len(action) * alive * value
         return total.permute(1, 2, 0).flatten(1)
 

@@ -103,6 +103,17 @@ class Replay:
             valid.float(),
         )
 
+    def draw_steps(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Trial and step, (n,) each, of steps anywhere that a robot took."""
+        valid = self.parts["valid"]
+        trials, most = valid.shape
+        at = torch.randint(trials * most, (n,), generator=generator)
+        if not (bad := ~valid.flatten()[at]).any():
+            return at // most, at % most
+        good = valid.flatten().nonzero()[:, 0]
+        at[bad] = good[torch.randint(len(good), (int(bad.sum()),), generator=generator)]
+        return at // most, at % most
+
     def state_dict(self) -> dict[str, Any]:
         """What is saved: all of it, without which training could not go on as it was."""
         return dict(self.parts)
