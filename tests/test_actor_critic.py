@@ -47,9 +47,9 @@ def test_it_learns_which_action_pays_and_what_it_pays():
 
 def test_after_a_failure_nothing_is_expected():
     policy, some = actor_critic(), experience()
-    torch.testing.assert_close(policy._target(some), some.reward / policy.unit)
-    goes_on = Experience(some.seen, some.action, some.reward, torch.ones(N), some.after)
-    assert ((policy._target(goes_on) - some.reward / policy.unit).abs() > 1e-3).any()
+    torch.testing.assert_close(policy._target(some), some.earned / policy.unit)
+    going_on = Experience(some.seen, some.action, some.earned, torch.ones(N), some.after)
+    assert ((policy._target(going_on) - some.earned / policy.unit).abs() > 1e-3).any()
 
 
 def test_the_density_is_that_of_the_squashed_action():

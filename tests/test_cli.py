@@ -496,6 +496,7 @@ MODEL_FLAGS = {
     "--noise": ["-1"],
     "--replay": ["-1"],
     "--policy-batch": ["0"],
+    "--n-step": ["0"],
     "--policy-lr": ["0"],
     "--critic-lr": ["0"],
 }

@@ -300,6 +300,20 @@ def test_windows_hold_what_came_before_and_after_of_one_trial_and_episode():
     assert (windows.known.sum(1) < 5).any() and (windows.known.sum(1) == 5).any()
 
 
+def test_a_future_ends_with_its_episode_and_is_worth_nothing_after_a_failure():
+    replay, new = Replay(10_000), transitions(2, 8)
+    new.episode_start[0, 5] = True  # the step before it was the last for want of time
+    new.terminated[1, 2] = new.episode_start[1, 3] = True
+    replay.add(new)
+    futures, r = replay.futures(3, 0.5), torch.from_numpy(new.reward)
+    assert futures.last[0].tolist() == [2, 3, 4, 4, 4, 7, 7, 7]
+    assert futures.worth[0].tolist() == [0.125, 0.125, 0.125, 0.25, 0.5, 0.125, 0.25, 0.5]
+    assert futures.worth[1].tolist() == [0, 0, 0, 0.125, 0.125, 0.125, 0.25, 0.5]
+    torch.testing.assert_close(futures.earned[0, 0], r[0, 0] + r[0, 1] / 2 + r[0, 2] / 4)
+    torch.testing.assert_close(futures.earned[0, 3], r[0, 3] + r[0, 4] / 2)
+    torch.testing.assert_close(futures.earned[1, 2], r[1, 2])
+
+
 def test_the_oldest_trials_go_where_there_are_too_many():
     replay = Replay(40)
     for seed in range(3):

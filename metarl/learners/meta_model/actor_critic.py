@@ -33,15 +33,15 @@ class Experience:
     Attributes:
         seen: (B, n_in), before each.
         action: (B, action_dim) in [-1, 1].
-        reward: (B,).
-        goes_on: (B,) zero where the robot has failed, else one.
-        after: (B, n_in), what is seen after it, before any reset.
+        earned: (B,) discounted reward of the step, and of a few after it.
+        worth: (B,) what a reward after those counts now; zero where the robot has failed.
+        after: (B, n_in), what is seen after them, before any reset.
     """
 
     seen: Tensor
     action: Tensor
-    reward: Tensor
-    goes_on: Tensor
+    earned: Tensor
+    worth: Tensor
     after: Tensor
 
 
@@ -122,12 +122,12 @@ class ActorCritic:
 
     @torch.no_grad()
     def _target(self, some: Experience) -> Tensor:
-        """What the critics should have said: reward, and the value of what came, with the worth of noise."""
+        """What the critics should have said: what was earned, and the value of what came, noise included."""
         noise = torch.randn(some.action.shape, generator=self.generator)
         action, density = _draw(self.params, some.after, noise)
         value = torch.minimum(*(_critic(name, self.slow, some.after, action) for name in CRITICS))
         value = value - self.params["temperature/log"].exp() * density
-        return some.reward / self.unit + self.config.gamma * some.goes_on * value
+        return some.earned / self.unit + some.worth * value
 
     def _critic_slopes(self, name: str, some: Experience, target: Tensor) -> tuple[Params, dict[str, float]]:
         own = self._own(name)

@@ -30,6 +30,7 @@ RANGES = {
     "noise": (0, 10),
     "replay": (0, 1000),
     "policy_batch": (1, 100_000),
+    "n_step": (1, 1000),
     "policy_lr": (1e-8, 10),
     "critic_lr": (1e-8, 10),
 }
@@ -68,6 +69,7 @@ class MetaModelConfig:
         noise: standard deviation of what is added to planned actions in training
         replay: Adam steps of the policy's critics to a step of the environment
         policy_batch: steps that each of them learns from
+        n_step: rewards that are counted as they came before the rest is estimated
         policy_lr: Adam's step size for the policy
         critic_lr: Adam's step size for what it expects, and for its temperature
     """
@@ -98,6 +100,7 @@ class MetaModelConfig:
     noise: float = 0.1
     replay: float = 1.0
     policy_batch: int = 128
+    n_step: int = 3
     policy_lr: float = 3e-4
     critic_lr: float = 1e-3
 

@@ -18,7 +18,7 @@ from metarl.learners.meta_model.actor_critic import ActorCritic, Experience
 from metarl.learners.meta_model.adaptation import GRADIENT, MEMORY, Adapted, Seen, adapt, initial_rates
 from metarl.learners.meta_model.config import MetaModelConfig
 from metarl.learners.meta_model.model import DynamicsModel
-from metarl.learners.meta_model.replay import Replay, Windows
+from metarl.learners.meta_model.replay import Futures, Replay, Windows
 from metarl.learners.meta_model.robot import Robot
 from metarl.learners.meta_model.scales import Scales
 from metarl.policies.gaussian import Params
@@ -99,10 +99,10 @@ class MetaModelLearner:
         if self.policy is None or not n_steps:
             return {}
         stats: dict[str, list[float]] = defaultdict(list)
+        hints, futures = self.hints(), self.replay.futures(self.config.n_step, self.config.gamma)
         with thread_pool(3) as pool:  # two critics and the actor
-            hints = self.hints()
             for _ in range(n_steps):
-                some = self._experience(self.policy, hints)
+                some = self._experience(self.policy, hints, futures)
                 for name, value in self.policy.update(some, pool).items():
                     stats[name].append(value)
         return {name: sum(values) / len(values) for name, values in stats.items()}
@@ -125,14 +125,18 @@ class MetaModelLearner:
             found.append(told.movedim(0, 2).flatten(2))
         return torch.cat(found)
 
-    def _experience(self, policy: ActorCritic, hints: Tensor) -> Experience:
+    def _experience(self, policy: ActorCritic, hints: Tensor, futures: Futures) -> Experience:
         """Steps from anywhere in what was lived through."""
+        parts = self.replay.parts
         trial, step = self.replay.draw_steps(self.config.policy_batch, self.generator)
-        obs, after, action, reward, failed = (
-            self.replay.parts[k][trial, step] for k in ("obs", "obs_after", "action", "reward", "terminated")
+        last = futures.last[trial, step]
+        return Experience(
+            policy.see(parts["obs"][trial, step], hints[trial, step]),
+            parts["action"][trial, step],
+            futures.earned[trial, step],
+            futures.worth[trial, step],
+            policy.see(parts["obs_after"][trial, last], hints[trial, last + 1]),
         )
-        seen, later = policy.see(obs, hints[trial, step]), policy.see(after, hints[trial, step + 1])
-        return Experience(seen, action, reward, (~failed).float(), later)
 
     def draw(self, n: int) -> Windows:
         """Windows with n stretches in all."""

@@ -37,6 +37,21 @@ class Windows:
     valid: Tensor
 
 
+@dataclass(frozen=True)
+class Futures:
+    """What the steps of R trials, of L steps each, have led to.
+
+    Attributes:
+        earned: (R, L) discounted reward of the step and of those after it that are looked at.
+        worth: (R, L) what a reward after those counts now; zero where the robot has failed.
+        last: (R, L) the last of those steps.
+    """
+
+    earned: Tensor
+    worth: Tensor
+    last: Tensor
+
+
 class Replay:
     """Trials of all tasks, (R, L, ...) each; the oldest go where there are too many.
 
@@ -102,6 +117,20 @@ class Replay:
             parts["terminated"].flatten()[at].float(),
             valid.float(),
         )
+
+    def futures(self, n: int, gamma: float) -> "Futures":
+        """What every step has led to within n steps of its episode, or within what is left of it."""
+        reward, failed = self.parts["reward"], self.parts["terminated"]
+        start = self.parts["episode_start"] | ~self.parts["valid"]  # nothing is gone on with from there
+        ends = failed | torch.cat([start[:, 1:], torch.ones_like(start[:, :1])], 1)
+        last = torch.arange(reward.shape[1]).expand_as(reward)
+        earned, worth, going = reward.clone(), torch.full_like(reward, gamma), ~ends
+        for _ in range(n - 1):
+            last = torch.where(going, last + 1, last)
+            earned += torch.where(going, worth * reward.gather(1, last), 0)
+            worth = torch.where(going, worth * gamma, worth)
+            going &= ~ends.gather(1, last)
+        return Futures(earned, worth * ~failed.gather(1, last), last)
 
     def draw_steps(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Trial and step, (n,) each, of steps anywhere that a robot took."""
