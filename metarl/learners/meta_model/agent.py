@@ -75,15 +75,21 @@ class MetaModel(Agent):
         return {"return/episode_1": new.mean_return(), **{f"learn/{k}": v for k, v in stats.items()}}
 
     def _wander(self) -> Transitions:
-        """Trials of smooth random actions."""
-        n, length = self.n_sims, self.family.horizon
-        white = self.rng.standard_normal((n, self.family.action_dim, length), dtype=np.float32)
-        with torch_threads(1):
-            smooth = (torch.from_numpy(white) @ colours(length, self.config.colour)).numpy()
-        action = smooth * self.rng.uniform(*WARM_UP_STD, (n, 1, 1)).astype(np.float32)
+        """Trials of random actions, from which who acts later takes his bearings.
+
+        They are smooth for a planner, whose own are; a policy learns sooner from uniform ones.
+        """
+        n, length, rng = self.n_sims, self.family.horizon, self.rng
+        if self.config.act == "planner":
+            white = rng.standard_normal((n, self.family.action_dim, length), dtype=np.float32)
+            with torch_threads(1):
+                smooth = (torch.from_numpy(white) @ colours(length, self.config.colour)).numpy()
+            action = smooth * rng.uniform(*WARM_UP_STD, (n, 1, 1)).astype(np.float32)
+        else:
+            action = rng.uniform(-1, 1, (n, self.family.action_dim, length)).astype(np.float32)
         steps = iter(range(length))
         return collect_transitions(
-            self.sim, lambda obs, first: action[:, :, next(steps)], lambda *felt: None, self.rng, length
+            self.sim, lambda obs, first: action[:, :, next(steps)], lambda *felt: None, rng, length
         )
 
     def _act(self) -> Transitions:

@@ -58,7 +58,7 @@ class MetaModelConfig:
         updates: Adam steps an iteration
         max_grad_norm: gradients longer than this are shortened
         capacity: transitions kept to learn from, the last ones
-        warm_up: iterations of random, smooth actions before anything is planned
+        warm_up: iterations of random actions before anything is planned or learned by a policy
         candidates: sequences of actions in the first round of planning
         rounds: of planning; each has fewer candidates, drawn around the best of the one before
         plan: steps that are planned ahead
@@ -86,10 +86,10 @@ class MetaModelConfig:
     inner_lr: float = 0.01
     lr: float = 1e-3
     batch: int = 128
-    updates: int = 200
+    updates: int = 100
     max_grad_norm: float = 10.0
     capacity: int = 1_000_000
-    warm_up: int = 2
+    warm_up: int = 1
     candidates: int = 36
     rounds: int = 3
     plan: int = 20
