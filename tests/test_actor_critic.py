@@ -1,6 +1,6 @@
 """The policy of the meta-model, that learns off-policy."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from copy import deepcopy
 from math import log
 from statistics import fmean
@@ -30,9 +30,8 @@ def experience(n_act: int = 1, seed: int = 0) -> Experience:
     return Experience(seen, action, -(action[:, 0] - 0.5).square(), torch.zeros(N), after)
 
 
-def learned(policy: ActorCritic, n: int, threads: int = 1, n_act: int = 1) -> list[dict[str, float]]:
-    with ThreadPoolExecutor(threads) as pool:
-        return [policy.update(experience(n_act, k), pool) for k in range(n)]
+def learned(policy: ActorCritic, n: int, pool: Executor | None = None) -> list[dict[str, float]]:
+    return [policy.update(experience(policy.scales.robot.action_dim, k), pool) for k in range(n)]
 
 
 def test_it_learns_which_action_pays_and_what_it_pays():
@@ -63,7 +62,9 @@ def test_the_density_is_that_of_the_squashed_action():
 
 def test_how_many_threads_there_are_changes_nothing():
     one, three = actor_critic(2), actor_critic(2)
-    learned(one, 5, 1, 2), learned(three, 5, 3, 2)
+    learned(one, 5)
+    with ThreadPoolExecutor(3) as pool:
+        learned(three, 5, pool)
     for name, p in one.params.items():
         assert torch.equal(p, three.params[name]), name
 

@@ -7,6 +7,7 @@ their layers (as in DroQ, Hiraoka et al. 2022), since they learn from few steps 
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from math import log, sqrt
 from typing import Any
 
@@ -99,19 +100,25 @@ class ActorCritic:
         least = torch.minimum(*(_critic(name, params, seen, action) for name in CRITICS))
         return self.unit * least
 
-    def update(self, some: Experience, pool: Executor) -> dict[str, float]:
-        """One step of the critics, and now and then one of actor and temperature; numbers to log."""
+    def update(self, some: Experience, pool: Executor | None = None) -> dict[str, float]:
+        """One step of the critics, and now and then one of actor and temperature; numbers to log.
+
+        Args:
+            some: steps to learn from.
+            pool: threads to compute on; None for this one alone, with the same result.
+        """
         target = self._target(some)
         acts = self.n_steps % PATIENCE == 0
         noise = torch.randn(some.action.shape, generator=self.generator)
-        jobs = [pool.submit(self._critic_slopes, name, some, target) for name in CRITICS]
+        jobs = [partial(self._critic_slopes, name, some, target) for name in CRITICS]
         if acts:
-            jobs.append(pool.submit(self._actor_slopes, some.seen, noise))
+            jobs.append(partial(self._actor_slopes, some.seen, noise))
         stats: dict[str, float] = {}
-        for job in jobs:
-            for name, slope in (found := job.result())[0].items():
+        # All of them go by the parameters of now.
+        for slopes, numbers in list((pool.map if pool else map)(lambda job: job(), jobs)):
+            for name, slope in slopes.items():
                 self.params[name].grad = slope
-            stats |= found[1]
+            stats |= numbers
         for name, adam in self.adam.items():
             if acts or name == "critic":
                 adam.step()

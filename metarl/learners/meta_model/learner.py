@@ -100,10 +100,11 @@ class MetaModelLearner:
             return {}
         stats: dict[str, list[float]] = defaultdict(list)
         hints, futures = self.hints(), self.replay.futures(self.config.n_step, self.config.gamma)
+        alone = torch.get_num_threads() == 1
         with thread_pool(3) as pool:  # two critics and the actor
             for _ in range(n_steps):
                 some = self._experience(self.policy, hints, futures)
-                for name, value in self.policy.update(some, pool).items():
+                for name, value in self.policy.update(some, None if alone else pool).items():
                     stats[name].append(value)
         return {name: sum(values) / len(values) for name, values in stats.items()}
 
