@@ -57,7 +57,7 @@ class ActorCritic:
     Args:
         scales: of what they see; shared with the model.
         config: settings.
-        n_hints: numbers that the memories tell of the task.
+        n_hints: numbers that a memory tells of the task.
         generator: of everything random here.
     """
 

@@ -59,10 +59,8 @@ class Adapted:
         return self.told.flatten(0, 1)[:, None] if self.own and self.told is not None else self.told
 
     def hints(self) -> Tensor:
-        """What the whole ensemble's memories tell of each task, (N, E * context); nothing without one."""
-        if self.told is None:
-            return torch.zeros(self.n_tasks, 0)
-        return self.told.transpose(0, 1).flatten(1)
+        """What the first member's memory tells of each task, (N, context); nothing without one."""
+        return torch.zeros(self.n_tasks, 0) if self.told is None else self.told[0]
 
     def of(self, tasks: slice) -> "Adapted":
         """The model of some of the tasks."""

@@ -76,7 +76,7 @@ class MetaModelConfig:
 
     adapt: Literal["memory", "gradient", "both", "none"] = "memory"
     act: Literal["policy", "planner", "both"] = "policy"
-    n_trials: int = 20
+    n_trials: int = 10
     n_episodes: int = 2
     window: int = 32
     context: int = 16
@@ -86,7 +86,7 @@ class MetaModelConfig:
     inner_lr: float = 0.01
     lr: float = 1e-3
     batch: int = 128
-    updates: int = 100
+    updates: int = 50
     max_grad_norm: float = 10.0
     capacity: int = 1_000_000
     warm_up: int = 1

@@ -58,9 +58,8 @@ class MetaModelLearner:
             initial |= initial_rates(c.hidden, c.members, c.inner_lr)
         self.params = {k: p.requires_grad_() for k, p in initial.items()}
         self.adam = torch.optim.Adam(self.params.values(), lr=c.lr)
-        n_hints = c.members * n_context
         acts = c.act != "planner"
-        self.policy = ActorCritic(self.scales, c, n_hints, self.generator) if acts else None
+        self.policy = ActorCritic(self.scales, c, n_context, self.generator) if acts else None
 
     def acting(self) -> Params:
         """The parameters to act with."""
@@ -110,8 +109,8 @@ class MetaModelLearner:
 
     @torch.no_grad()
     def hints(self) -> Tensor:
-        """What the ensemble's memories tell before each step lived through, (R, L + 1, members * context)."""
-        parts, scales, e = self.replay.parts, self.scales, self.config.members
+        """What the first member's memory tells before each step lived through, (R, L + 1, context)."""
+        parts, scales = self.replay.parts, self.scales
         n, length = parts["reward"].shape
         if self.config.adapt not in MEMORY:
             return torch.zeros(n, length + 1, 0)
@@ -120,10 +119,8 @@ class MetaModelLearner:
             obs, after, action, reward = (parts[k][rows] for k in ("obs", "obs_after", "action", "reward"))
             steps = torch.cat([scales.features(obs), action, scales.outcomes(obs, after, reward)], -1)
             known = parts["valid"][rows].float()
-            told = self.model.tell_all(
-                self.acting(), steps.expand(e, *steps.shape), known.expand(e, -1, -1), self.config.window
-            )
-            found.append(told.movedim(0, 2).flatten(2))
+            first = {k: p[:1] for k, p in self.acting().items()}
+            found.append(self.model.tell_all(first, steps[None], known[None], self.config.window)[0])
         return torch.cat(found)
 
     def _experience(self, policy: ActorCritic, hints: Tensor, futures: Futures) -> Experience:
