@@ -98,9 +98,9 @@ class MetaModelLearner:
         if self.policy is None or not n_steps:
             return {}
         stats: dict[str, list[float]] = defaultdict(list)
-        hints, futures = self.hints(), self.replay.futures(self.config.n_step, self.config.gamma)
         alone = torch.get_num_threads() == 1
         with thread_pool(3) as pool:  # two critics and the actor
+            hints, futures = self.hints(), self.replay.futures(self.config.n_step, self.config.gamma)
             for _ in range(n_steps):
                 some = self._experience(self.policy, hints, futures)
                 for name, value in self.policy.update(some, None if alone else pool).items():
