@@ -398,7 +398,8 @@ class TaskFamily:
 
     def recipe(self, learner: str) -> Recipe:
         """How a learner of this name is trained on the family best; by its defaults if nobody knows."""
-        return next((recipe for recipe in self.recipes if recipe.learner == learner), Recipe(learner))
+        own = (recipe for recipe in self.recipes if recipe.learner == learner)
+        return next(own, Recipe.usual(learner))
 
     @property
     def has_ood(self) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+FEW = 200_000  # environment steps, for who learns from each of them many times
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,3 +20,8 @@ class Recipe:
     learner: str
     steps: int = 4_000_000
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def usual(cls, learner: str) -> "Recipe":
+        """How a learner is trained where no family knows better: by its defaults."""
+        return cls(learner, FEW) if learner == "meta-model" else cls(learner)

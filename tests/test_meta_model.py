@@ -241,6 +241,11 @@ def test_what_turns_and_what_fails_is_found_in_observations():
     np.testing.assert_array_equal(ant.failed(obs), [False, True])
 
 
+def test_a_model_is_trained_for_fewer_steps_than_others_unless_a_family_says_otherwise():
+    family = load_family("HalfCheetahDamage")
+    assert family.recipe("meta-model").steps == 200_000 < family.recipe("maml").steps
+
+
 def test_every_family_can_be_looked_at(family_name):
     robot, family = Robot.of(load_family(family_name)), load_family(family_name)
     assert (robot.obs_dim, robot.action_dim) == (family.obs_dim, family.action_dim)

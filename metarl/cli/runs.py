@@ -107,6 +107,6 @@ def _unusual(asked: RunConfig) -> list[str]:
     """Settings that are not what a training without flags takes."""
     kind = LEARNERS[asked.learner]
     family = FAMILIES.get(asked.family)
-    recipe = family().recipe(asked.learner) if family else Recipe(asked.learner)
+    recipe = family().recipe(asked.learner) if family else Recipe.usual(asked.learner)
     usual, own = vars(kind.config_class(**recipe.settings)), vars(kind.make_config(asked.config))
     return [f"{name} {value}" for name, value in own.items() if value != usual[name]]
