@@ -95,13 +95,12 @@ def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Tri
     live, returns, lengths = np.ones(n, bool), np.zeros(n), np.zeros(n, int)
     terms: dict[str, float] = {}
     begun = time.perf_counter()
-    act = {
-        "zero": lambda: zeros(family, n),
-        "random": lambda: rng.uniform(-1, 1, (n, family.action_dim)),
-        "expert": sim.shown,
-    }[agent]
     while live.any():
-        step = sim.step(act(), live)
+        action: np.ndarray | None = zeros(family, n)
+        if agent != "zero":
+            action = sim.shown() if agent == "expert" else rng.uniform(-1, 1, (n, family.action_dim))
+        assert action is not None
+        step = sim.step(action, live)
         returns += np.where(live, step.reward, 0)
         lengths += live
         for name, term in step.terms.items():

@@ -51,7 +51,7 @@ class Train(Command):
     """with --resume: the run's family, where its file is elsewhere now, or code that you have not run yet"""
     learner: Annotated[str, tyro.conf.arg(help=f"which one: {', '.join(LEARNERS)}")] = DEFAULT_LEARNER
     steps: float | None = None
-    """environment steps in all, e.g. 2e6 (default: the family's for this learner, or the resumed run's own)"""
+    """environment steps in all, e.g. 2e6 (default: the family's, or the resumed run's own)"""
     seed: int = 0
     """of everything random in training"""
     out: Path | None = None
