@@ -174,11 +174,11 @@ class BatchSim:
 
     def shown(self) -> np.ndarray | None:
         """What the family's expert would do now, (N, action_dim) float32 in [-1, 1]; None without one."""
-        action = self.family.expert(self._readings, self._task_values)
-        if action is None:
+        if not self.family.has_expert:
             return None
+        action = self.family.expert(self._readings, self._task_values)
         shape = self.n_sims, self.family.action_dim
-        if np.shape(action) != shape or not np.isfinite(action).all():
+        if action is None or np.shape(action) != shape or not np.isfinite(action).all():
             raise InputError(f"expert gives shape {np.shape(action)}: it must be {shape}, finite numbers")
         return np.clip(action, -1, 1).astype(np.float32)
 

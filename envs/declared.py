@@ -1,5 +1,6 @@
-"""What a family's class attributes have to be, found before anything is compiled or trained."""
+"""What a family's class attributes and functions have to be, found before anything is compiled or trained."""
 
+import inspect
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -16,14 +17,29 @@ LISTS: dict[str, tuple[type, str]] = {
     "sensors": (Sensor, 'Sensor("gyro", noise=0.2)'),
     "pushes": (Push, "Push(every=(2, 4))"),
 }
+FUNCTIONS = {
+    "edit": ("spec",),
+    "initial_state": ("rng", "n"),
+    "observe": ("r",),
+    "privileged": ("r",),
+    "reward": ("r", "action", "task"),
+    "terminated": ("r",),
+    "success": ("r", "task"),
+    "error": ("r", "task"),
+    "expert": ("r", "task"),
+    "features": ("task",),
+    "markers": ("task", "data"),
+}  # and what each is given
 
 
 def check_declared(family: TaskFamily) -> None:
     """Raise `InputError` unless a family's class attributes are of the right kind, and agree.
 
     Raises:
-        InputError: they are not; it names the attribute, and what to write.
+        InputError: they are not; it names the attribute or function, and what to write.
     """
+    for name, given in FUNCTIONS.items():
+        _check_function(family, name, given)
     for name, (kind, example) in LISTS.items():
         _check_list(family, name, kind, example)
     if not family.params:
@@ -43,6 +59,15 @@ def check_declared(family: TaskFamily) -> None:
         value = getattr(family, name)
         if not isinstance(value, Integral) or value < 1:
             raise InputError(f"{family.name}: {name} = {value!r} must be a whole number of at least 1")
+
+
+def _check_function(family: TaskFamily, name: str, given: Sequence[str]) -> None:
+    known = {"task": None} if name in family.asks_task else {}
+    try:
+        inspect.signature(getattr(family, name)).bind(*given, **known)
+    except TypeError:
+        wanted = ", ".join(("self", *given))
+        raise InputError(f"{family.name}: {name} is given other arguments: def {name}({wanted})") from None
 
 
 def _check_list(family: TaskFamily, name: str, kind: type, example: str) -> None:

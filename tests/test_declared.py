@@ -168,10 +168,15 @@ REFUSED = {
     "nothing observed": (lambda: family(observe=lambda self, r: {}), "observe gives {}"),
     "a list of parts": (lambda: family(observe=lambda self, r: [r.qpos, r.qvel]), "or its parts by name"),
     "an edit that returns": (lambda: family(edit=lambda self, spec: spec), "returns nothing"),
-    "an expert of one number": (
-        lambda: family(expert=lambda self, r, task: r.qpos[:, :1]),
-        r"expert gives shape \(3, 1\): it must be \(3, 2\)",
+    "a reward that is not given the action": (
+        lambda: BatchSim(family(reward=lambda self, r, task: {"x": r.qpos[:, 0]}), 3, 1),
+        r"reward is given other arguments: def reward\(self, r, action, task\)",
     ),
+    "an expert of one number": (
+        lambda: family(expert=lambda self, r, task: r.qpos[:, 0]),
+        r"expert gives shape \(3,\): it must be \(3, \d\)",
+    ),
+    "an expert who says nothing": (lambda: family(expert=lambda self, r, task: None), "expert gives"),
     "an expert who does not know": (
         lambda: family(expert=lambda self, r, task: np.full((3, 2), np.nan)),
         "it must be .*, finite numbers",
