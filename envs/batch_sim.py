@@ -176,10 +176,10 @@ class BatchSim:
         """What the family's expert would do now, (N, action_dim) float32 in [-1, 1]; None without one."""
         if not self.family.has_expert:
             return None
-        action = self.family.expert(self._readings, self._task_values)
+        action = np.asarray(self.family.expert(self._readings, self._task_values))
         shape = self.n_sims, self.family.action_dim
-        if action is None or np.shape(action) != shape or not np.isfinite(action).all():
-            raise InputError(f"expert gives shape {np.shape(action)}: it must be {shape}, finite numbers")
+        if action.shape != shape or not np.isfinite(action).all():
+            raise InputError(f"expert gives shape {action.shape}: it must be {shape}, finite numbers")
         return np.clip(action, -1, 1).astype(np.float32)
 
     def model_of(self, i: int) -> mujoco.MjModel:
