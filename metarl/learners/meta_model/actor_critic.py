@@ -96,9 +96,7 @@ class ActorCritic:
 
     def worth(self, params: Params, seen: Tensor) -> Tensor:
         """What is expected from there on if the actor goes on by its mean, discounted reward (...,)."""
-        action = self.act(params, seen)
-        least = torch.minimum(*(_critic(name, params, seen, action) for name in CRITICS))
-        return self.unit * least
+        return self.unit * _least(params, seen, self.act(params, seen))
 
     def update(self, some: Experience, pool: Executor | None = None) -> dict[str, float]:
         """One step of the critics, and now and then one of actor and temperature; numbers to log.
@@ -114,8 +112,7 @@ class ActorCritic:
         if acts:
             jobs.append(partial(self._actor_slopes, some.seen, noise))
         stats: dict[str, float] = {}
-        # All of them go by the parameters of now.
-        for slopes, numbers in list((pool.map if pool else map)(lambda job: job(), jobs)):
+        for slopes, numbers in (pool.map if pool else map)(lambda job: job(), jobs):
             for name, slope in slopes.items():
                 self.params[name].grad = slope
             stats |= numbers
@@ -132,27 +129,23 @@ class ActorCritic:
         """What the critics should have said: what was earned, and the value of what came, noise included."""
         noise = torch.randn(some.action.shape, generator=self.generator)
         action, density = _draw(self.params, some.after, noise)
-        value = torch.minimum(*(_critic(name, self.slow, some.after, action) for name in CRITICS))
-        value = value - self.params["temperature/log"].exp() * density
+        value = _least(self.slow, some.after, action) - self.params["temperature/log"].exp() * density
         return some.earned / self.unit + some.worth * value
 
     def _critic_slopes(self, name: str, some: Experience, target: Tensor) -> tuple[Params, dict[str, float]]:
         own = self._own(name)
-        with torch.enable_grad():
-            said = _critic(name, self.params, some.seen, some.action)
-            loss = (said - target).square().mean()
-            slopes = torch.autograd.grad(loss, list(own.values()))
+        said = _critic(name, self.params, some.seen, some.action)
+        loss = (said - target).square().mean()
+        slopes = torch.autograd.grad(loss, list(own.values()))
         stats = {"value_loss": float(loss.detach()), "value": float(said.detach().mean())}
         return dict(zip(own, slopes, strict=True)), stats
 
     def _actor_slopes(self, seen: Tensor, noise: Tensor) -> tuple[Params, dict[str, float]]:
         own = self._own("actor")
-        with torch.enable_grad():
-            action, density = _draw(self.params, seen, noise)
-            value = torch.minimum(*(_critic(name, self.params, seen, action) for name in CRITICS))
-            temperature = self.params["temperature/log"].exp().detach()
-            loss = (temperature * density - value).mean()
-            slopes = dict(zip(own, torch.autograd.grad(loss, list(own.values())), strict=True))
+        action, density = _draw(self.params, seen, noise)
+        temperature = self.params["temperature/log"].exp().detach()
+        loss = (temperature * density - _least(self.params, seen, action)).mean()
+        slopes = dict(zip(own, torch.autograd.grad(loss, list(own.values())), strict=True))
         # The entropy is led to one nat an action.
         wanted = -float(noise.shape[-1])
         slopes["temperature/log"] = -temperature * (density.detach().mean() + wanted)
@@ -212,3 +205,8 @@ def _draw(params: Params, seen: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 def _critic(name: str, params: Params, seen: Tensor, action: Tensor) -> Tensor:
     """What an action is worth there, in spreads of the reward, (...,)."""
     return _through(name, params, torch.cat([seen, action], -1), True)[..., 0]
+
+
+def _least(params: Params, seen: Tensor, action: Tensor) -> Tensor:
+    """The lower of what the two critics say, (...,)."""
+    return torch.minimum(*(_critic(name, params, seen, action) for name in CRITICS))

@@ -5,7 +5,6 @@ the transitions before: a task is never named, and every window is one of its ow
 2019).
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,30 +96,27 @@ class MetaModelLearner:
         """Let the policy learn from what was lived through, in so many steps of Adam; numbers to log."""
         if self.policy is None or not n_steps:
             return {}
-        stats: dict[str, list[float]] = defaultdict(list)
+        stats: list[dict[str, float]] = []
         alone = torch.get_num_threads() == 1
         with thread_pool(3) as pool:  # two critics and the actor
             hints, futures = self.hints(), self.replay.futures(self.config.n_step, self.config.gamma)
             for _ in range(n_steps):
                 some = self._experience(self.policy, hints, futures)
-                for name, value in self.policy.update(some, None if alone else pool).items():
-                    stats[name].append(value)
-        return {name: sum(values) / len(values) for name, values in stats.items()}
+                stats.append(self.policy.update(some, None if alone else pool))
+        return _means(stats)
 
     @torch.no_grad()
     def hints(self) -> Tensor:
         """What the first member's memory tells before each step lived through, (R, L + 1, context)."""
-        parts, scales = self.replay.parts, self.scales
+        parts, first = self.replay.parts, {k: p[:1] for k, p in self.acting().items()}
         n, length = parts["reward"].shape
         if self.config.adapt not in MEMORY:
             return torch.zeros(n, length + 1, 0)
         found = []
         for rows in torch.arange(n).split(TRIALS):
-            obs, after, action, reward = (parts[k][rows] for k in ("obs", "obs_after", "action", "reward"))
-            steps = torch.cat([scales.features(obs), action, scales.outcomes(obs, after, reward)], -1)
-            known = parts["valid"][rows].float()
-            first = {k: p[:1] for k, p in self.acting().items()}
-            found.append(self.model.tell_all(first, steps[None], known[None], self.config.window)[0])
+            raw = {k: parts[k][rows] for k in ("obs", "obs_after", "action", "reward")}
+            seen = self._seen(raw, parts["valid"][rows].float(), 1)
+            found.append(self.model.tell_all(first, seen.joined(), seen.known, self.config.window)[0])
         return torch.cat(found)
 
     def _experience(self, policy: ActorCritic, hints: Tensor, futures: Futures) -> Experience:
@@ -144,9 +140,13 @@ class MetaModelLearner:
 
     def seen(self, windows: Windows, members: int = 1) -> Seen:
         """What tells of the tasks of windows, for some of the members."""
-        raw, scales = windows.seen, self.scales
+        return self._seen(windows.seen, windows.known, members)
+
+    def _seen(self, raw: Mapping[str, Tensor], known: Tensor, members: int) -> Seen:
+        """Transitions by name, normalised, and which of them are known."""
+        scales = self.scales
         outcome = scales.outcomes(raw["obs"], raw["obs_after"], raw["reward"])
-        parts = scales.features(raw["obs"]), raw["action"], outcome, windows.known
+        parts = scales.features(raw["obs"]), raw["action"], outcome, known
         return Seen(*(x.expand(members, *x.shape) for x in parts))
 
     def loss(self, params: Params, windows: Windows, graph: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
@@ -223,4 +223,6 @@ class MetaModelLearner:
 
 
 def _means(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {k: sum(s[k] for s in stats) / len(stats) for k in stats[0]}
+    """Of each number, over the steps that have it."""
+    by_name = {k: [s[k] for s in stats if k in s] for k in dict.fromkeys(k for s in stats for k in s)}
+    return {k: sum(values) / len(values) for k, values in by_name.items()}

@@ -118,7 +118,7 @@ class Replay:
             valid.float(),
         )
 
-    def futures(self, n: int, gamma: float) -> "Futures":
+    def futures(self, n: int, gamma: float) -> Futures:
         """What every step has led to within n steps of its episode, or within what is left of it."""
         reward, failed = self.parts["reward"], self.parts["terminated"]
         start = self.parts["episode_start"] | ~self.parts["valid"]  # nothing is gone on with from there
@@ -137,10 +137,10 @@ class Replay:
         valid = self.parts["valid"]
         trials, most = valid.shape
         at = torch.randint(trials * most, (n,), generator=generator)
-        if not (bad := ~valid.flatten()[at]).any():
-            return at // most, at % most
-        good = valid.flatten().nonzero()[:, 0]
-        at[bad] = good[torch.randint(len(good), (int(bad.sum()),), generator=generator)]
+        bad = ~valid.flatten()[at]
+        if bad.any():
+            good = valid.flatten().nonzero()[:, 0]
+            at[bad] = good[torch.randint(len(good), (int(bad.sum()),), generator=generator)]
         return at // most, at % most
 
     def state_dict(self) -> dict[str, Any]:
