@@ -633,7 +633,7 @@ def test_words_that_no_command_knows_are_refused(refused):
         (["--plot", "picture.docx"], "use a name that ends in .png"),
         (["--plot", "picture"], "use a name that ends in .png"),
         (["--probe", "picture.docx"], "--probe picture.docx: use a name that ends in .png"),
-        (["--probe", "probe.png"], "--probe looks into a memory, and a maml policy has none"),
+        (["--probe", "probe.png"], "--probe looks into a memory or a model, and a maml policy has none"),
     ],
 )
 def test_an_evaluation_that_cannot_be_is_refused_before_it_begins(refused, runs, flags, says):

@@ -14,12 +14,14 @@ from metarl.cli.words import FILE, Command, check_common, parse_tasks, say, show
 from metarl.envs import Task, TaskFamily
 from metarl.errors import InputError, plain
 from metarl.evaluation.evaluate import Evaluation, evaluate
+from metarl.evaluation.predictions import predictions
 from metarl.evaluation.probe import probe
 from metarl.evaluation.statistics import bootstrap
 from metarl.evaluation.words import conclusion
 from metarl.files import check_writable, write_json
 from metarl.learners import Agent
 from metarl.learners.meta_lstm.agent import MetaLSTM
+from metarl.learners.meta_model.agent import MetaModel
 from metarl.metaworld import TheirJudgement, check_metaworld, judged_by_metaworld
 from metarl.runs.run_folder import load_agent
 
@@ -56,7 +58,8 @@ class Evaluate(Command):
     metaworld: bool = False
     """of a policy for metaworld:..., let Meta-World judge it by its own evaluation, too"""
     probe: Path | None = None
-    """draw here what a policy's memory holds of the task as a trial goes on (.png, .svg, .pdf)"""
+    """draw here what a policy's memory holds of the task as a trial goes on, or how far off a model's
+    predictions are (.png, .svg, .pdf)"""
     n_threads: int = 0
     """physics threads, 0 for one per CPU"""
 
@@ -91,16 +94,25 @@ class Evaluate(Command):
             from metarl.evaluation.plots import plot_adaptation
 
             plot_adaptation(result, agent.family, self.plot)
-        if self.probe is not None and isinstance(agent, MetaLSTM):
-            from metarl.evaluation.plots import plot_probe
-
-            tasks = [Task(values) for values in result.tasks]
-            title = f"{agent.family.name}, {agent.config.core}: {result.split} tasks"
-            plot_probe(probe(agent, tasks, seed=self.seed), title, self.probe)
+        if self.probe is not None:
+            self._look_inside(agent, result, self.probe)
         for path in (self.json, self.plot, self.probe):
             if path is not None:
                 say(f"wrote {path}")
         return 0
+
+    def _look_inside(self, agent: Agent, result: Evaluation, path: Path) -> None:
+        """Draw what the memory holds, or what the model predicts."""
+        from metarl.evaluation.plots import plot_predictions, plot_probe
+
+        tasks = [Task(values) for values in result.tasks]
+        if isinstance(agent, MetaModel):
+            found = predictions(agent, tasks, self.seed)
+            say(found.words())
+            plot_predictions(found, f"{agent.family.name}, meta-model: {result.split} tasks", path)
+        elif isinstance(agent, MetaLSTM):
+            title = f"{agent.family.name}, {agent.config.core}: {result.split} tasks"
+            plot_probe(probe(agent, tasks, seed=self.seed), title, path)
 
     def _check_files(self) -> None:
         """Raise InputError unless all that is asked for can be written."""
@@ -118,8 +130,8 @@ class Evaluate(Command):
     def _judge(self, path: Path) -> tuple[Agent, Evaluation, list[str] | None]:
         """The agent of a run, its evaluation, and how its family has changed since training."""
         agent, changed = load_agent(path, self.n_threads, self.family)
-        if self.probe is not None and not isinstance(agent, MetaLSTM):
-            raise InputError(f"--probe looks into a memory, and a {agent.name} policy has none")
+        if self.probe is not None and not isinstance(agent, MetaLSTM | MetaModel):
+            raise InputError(f"--probe looks into a memory or a model, and a {agent.name} policy has none")
         family = agent.family
         if self.metaworld:
             check_metaworld(family)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from metarl.envs import Choice, TaskFamily
 from metarl.evaluation.evaluate import Evaluation
+from metarl.evaluation.predictions import AHEAD, NOTHING, OTHERS, OWN, Predictions, mean
 from metarl.evaluation.probe import Probe
 from metarl.learners.adapter import first_number
 
@@ -97,4 +98,35 @@ def plot_probe(result: Probe, title: str, path: Path) -> None:
             panel.axvline(start, color="0.3", linestyle=":", linewidth=1)
     panels[-1].set_xlabel("step of the trial (dotted: a new episode)")
     figure.suptitle(title)
+    figure.savefig(path, dpi=150)
+
+
+def plot_predictions(result: Predictions, title: str, path: Path) -> None:
+    """Draw how wrong a model's predictions are, along a trial and as a histogram, by what it was told.
+
+    Args:
+        result: what was found.
+        title: of the picture.
+        path: of the PNG (or whatever the ending says).
+    """
+    figure = Figure(figsize=(9, 6.4), layout="constrained")
+    panels = figure.subplots(2, 2)
+    colours = {OWN: AFTER, NOTHING: BEFORE, OTHERS: LATER}
+    rows = ("observation", result.obs), ("reward", result.reward)
+    for (along, histogram), (what, errors) in zip(panels, rows, strict=True):
+        for told, colour in colours.items():
+            for ahead, style in ((1, "-"), (AHEAD, ":")):
+                label = f"{told}, {ahead} step{'s' * (ahead > 1)} ahead"
+                along.plot(result.time, mean(errors[told][..., ahead - 1]), style, color=colour, label=label)
+            histogram.hist(np.log10(errors[told][..., 0].ravel() + 1e-8), 40, histtype="step", color=colour)
+        along.set_yscale("log")
+        along.set_ylabel(f"error of the {what}\n(1: its variance)")
+        for start in result.episodes[1:]:
+            along.axvline(start, color="0.3", linestyle=":", linewidth=1)
+        histogram.set_ylabel("predictions, 1 step ahead")
+    panels[1, 0].set_xlabel("step of the trial (dotted: a new episode)")
+    panels[1, 1].set_xlabel("$\\log_{10}$ of the error of a prediction")
+    lines, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(lines, labels, frameon=False, ncols=3, loc="outside lower center")
+    figure.suptitle(f"{title}, by what the model has seen")
     figure.savefig(path, dpi=150)

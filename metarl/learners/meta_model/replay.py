@@ -36,6 +36,11 @@ class Windows:
     terminated: Tensor
     valid: Tensor
 
+    def at(self, rows: Tensor) -> "Windows":
+        """Some of them."""
+        parts = {k: x[rows] for k, x in vars(self).items() if k != "seen"}
+        return Windows(seen={k: x[rows] for k, x in self.seen.items()}, **parts)
+
 
 @dataclass(frozen=True)
 class Futures:
@@ -86,12 +91,18 @@ class Replay:
             length: K.
             generator: draws them.
         """
-        parts = self.parts
-        trials, most = parts["reward"].shape
+        trials, most = self.parts["reward"].shape
         trial = torch.randint(trials, (n,), generator=generator)
         start = torch.randint(most, (n,), generator=generator)
         shown = torch.randint(window + 1, (n,), generator=generator)
         shown[torch.rand(n, generator=generator) > 1 / 8] = window
+        return self.cut(trial, start, shown, window, stretches, length)
+
+    def cut(
+        self, trial: Tensor, start: Tensor, shown: Tensor, window: int, stretches: int, length: int
+    ) -> Windows:
+        """The windows of these trials that begin at these steps, so much of what came before shown, (B,)."""
+        parts, most = self.parts, self.parts["reward"].shape[1]
         back = torch.arange(window, 0, -1)
         known = (back <= start[:, None]) & (back <= shown[:, None])
         before = trial[:, None] * most + (start[:, None] - back).clamp(min=0)
@@ -103,9 +114,9 @@ class Replay:
         step = begin[..., None] + torch.arange(length)
         inside = step < most
         at = trial[:, None, None] * most + step.clamp(max=most - 1)
-        cut = parts["episode_start"].flatten()[at]
-        cut[..., 0] = False  # the first step of an episode may well be the first of a stretch
-        over = ~inside | cut | ~parts["valid"].flatten()[at]
+        fresh = parts["episode_start"].flatten()[at]
+        fresh[..., 0] = False  # the first step of an episode may well be the first of a stretch
+        over = ~inside | fresh | ~parts["valid"].flatten()[at]
         valid = over.cumsum(-1) == 0
         return Windows(
             seen,
