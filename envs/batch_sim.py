@@ -270,6 +270,27 @@ class BatchSim:
             self.succeeded[ids] = False
         return self.refresh(ids)
 
+    @property
+    def can_be_followed(self) -> bool:
+        """Whether all that becomes of a simulation is in its state: no number changes, no sensor is off."""
+        return not self._events and self._sensing is None
+
+    def follow(self, other: "BatchSim", ids: np.ndarray) -> None:
+        """Be where simulations `ids`, (N,), of another one of the family are; tasks stay as they are.
+
+        Raises:
+            InputError: it cannot be followed.
+        """
+        if not self.can_be_followed:
+            raise InputError(
+                f"{self.family.name} cannot be followed: more happens in it than its state tells"
+            )
+        for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
+            mine[:] = theirs[ids]
+        self.elapsed[:], self._begun[:] = other.elapsed[ids], other._begun[ids]
+        if self.succeeded is not None and other.succeeded is not None:
+            self.succeeded[:] = other.succeeded[ids]
+
     def refresh(self, ids: np.ndarray | None = None) -> np.ndarray:
         """Let the readings follow states of simulations `ids` that were written by hand; obs of all."""
         ids = np.arange(self.n_sims) if ids is None else np.asarray(ids)

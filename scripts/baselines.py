@@ -2,13 +2,15 @@
 """Measure what others get on a family's held-out tasks: random, average, oracle, and from scratch.
 
 Policies without a memory are trained by the PPO that trains teachers: over the family, without being told the
-task (average) and being told it (oracle), and on a few of the held-out tasks alone (from scratch). Returns
-go to `envs/references/<family>.json`, where every evaluation finds them.
+task (average) and being told it (oracle), and on a few of the held-out tasks alone (from scratch). On a few
+of them a planner (iCEM) is told the task, too, and tries its plans on the simulator itself, which says how
+good the oracle is. Returns go to `envs/references/<family>.json`, where every evaluation finds them.
 """
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +21,15 @@ from metarl import MetaLSTMConfig
 from metarl.envs import BatchSim, InputError, Task, TaskFamily, load_family
 from metarl.envs.told import known_of
 from metarl.evaluation.evaluate import evaluate
-from metarl.evaluation.references import ModelPolicy, RandomPolicy, References
+from metarl.evaluation.references import (
+    ModelPolicy,
+    PlannedPolicy,
+    RandomPolicy,
+    References,
+    references_of,
+)
 from metarl.learners.meta_lstm.learner import teaching
+from metarl.learners.meta_model.planner.icem import ICEM
 from metarl.learners.pupil import LESSON
 from metarl.learners.teacher.learner import Teacher
 from metarl.progress import progress
@@ -28,6 +37,8 @@ from metarl.runs.run_folder import versions
 from metarl.sampling.lessons import collect_lessons
 
 N_EPISODES = 10  # of each task in an evaluation
+# 64 plans of 20 steps, in three rounds.
+PLANNER = {"horizon": 20, "candidates": 64, "rounds": 3, "elites": 6, "colour": 1.0, "std": 0.5}
 
 
 @dataclass
@@ -44,6 +55,10 @@ class Options:
     """environment steps of each training from scratch"""
     scratch_tasks: int = 3
     """held-out tasks to train on from scratch, spread over their list"""
+    planned_tasks: int = 4
+    """held-out tasks to plan in, spread over their list"""
+    only_planned: bool = False
+    """plan, and leave what was measured else as it is"""
     seeds: int = 1
     """trainings of the average and of the oracle"""
     n_threads: int = 0
@@ -133,7 +148,7 @@ def measure(options: Options) -> References:
         return {name: np.mean([each[what] for each in all_], axis=0).tolist() for name, all_ in found.items()}
 
     scratch = []
-    for k in np.linspace(0, family.n_test - 1, min(options.scratch_tasks, family.n_test)).astype(int):
+    for k in spread(family, options.scratch_tasks):
         _, curve = train(options, family, options.scratch_steps, 0, task=tasks[k])
         scratch.append({"task": dict(tasks[k]), **vars(curve)})
         print(f"{family.name}, from scratch on {dict(tasks[k])}: {curve.returns[-1]:.1f}", flush=True)
@@ -144,14 +159,41 @@ def measure(options: Options) -> References:
         scratch=scratch,
         made_by={"options": vars(options), "versions": versions()},
         errors=mean("errors") if family.error_unit else {},
+        planned=planned(options, family),
     )
+
+
+def spread(family: TaskFamily, n: int) -> list[int]:
+    """Which of the held-out tasks, where a few have to do."""
+    return [int(k) for k in np.linspace(0, family.n_test - 1, min(n, family.n_test))]
+
+
+def planned(options: Options, family: TaskFamily) -> list[dict[str, Any]]:
+    """What the planner gets; nothing where nobody can plan."""
+    tasks = [family.tasks("test")[k] for k in spread(family, options.planned_tasks)]
+    if not tasks or not BatchSim(family, 1).can_be_followed:
+        return []
+    policy = PlannedPolicy(ICEM(family.action_dim, **PLANNER))
+    returns = evaluate(policy, family, tasks, 1, 1, n_threads=options.n_threads).returns
+    print(f"{family.name}, planned: {', '.join(f'{one[0]:.1f}' for one in returns)}", flush=True)
+    return [{"task": dict(task), "return": one[0]} for task, one in zip(tasks, returns, strict=True)]
+
+
+def measured(options: Options) -> References:
+    """Everything, or what was measured earlier with what is planned now."""
+    if not options.only_planned:
+        return measure(options)
+    family = load_family(options.family)
+    if (known := references_of(family)) is None:
+        raise InputError(f"nothing was measured on {family.name} yet; leave --only-planned out")
+    return replace(known, planned=planned(options, family))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and save; returns the exit status."""
     options = tyro.cli(Options, args=argv, description=__doc__)
     try:
-        print(f"saved {measure(options).save()}")
+        print(f"saved {measured(options).save()}")
     except InputError as error:
         print(f"baselines: {error}", file=sys.stderr)
         return 2

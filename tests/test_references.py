@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 
 import metarl.evaluation.references
-from metarl.envs import load_family
+from metarl.envs import BatchSim, InputError, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.evaluation.evaluate import evaluate
-from metarl.evaluation.references import ModelPolicy, RandomPolicy, References, load_references, references_on
+from metarl.evaluation.references import (
+    ModelPolicy,
+    PlannedPolicy,
+    RandomPolicy,
+    References,
+    load_references,
+    references_on,
+)
+from metarl.learners.meta_model.planner.icem import ICEM
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 STEP = 0.1  # m
@@ -91,6 +99,8 @@ def test_one_command_measures_them(family, tmp_path, monkeypatch):
 
     monkeypatch.setattr(References.save, "__defaults__", (tmp_path,))
     flags = ["--steps", "6400", "--scratch-steps", "6400", "--scratch-tasks", "2", "--average-steps", "6400"]
+    flags += ["--planned-tasks", "2"]
+    tasks = family.tasks("test")
     assert baselines.main(["PointGoal", *flags, "--n-threads", "1"]) == 0
     found = References(**json.loads((tmp_path / "PointGoal.json").read_text()))
     assert found.tasks == [dict(task) for task in family.tasks("test")]
@@ -99,5 +109,48 @@ def test_one_command_measures_them(family, tmp_path, monkeypatch):
         assert np.isfinite(values).all()
     assert [curve["env_steps"][-1] for curve in found.scratch] == [6400, 6400]
     assert found.made_by["options"]["family"] == "PointGoal"
+    assert [one["task"] for one in found.planned] == [dict(tasks[k]) for k in (0, 19)]
+    planner, told = found.beside_planned()
+    assert told == pytest.approx(np.mean([found.oracle[k] for k in (0, 19)]))
+    assert planner > told  # who was hardly trained
+    monkeypatch.setattr(baselines, "references_of", lambda family: found)
+    assert baselines.main(["PointGoal", "--only-planned", "--planned-tasks", "1", "--n-threads", "1"]) == 0
+    again = References(**json.loads((tmp_path / "PointGoal.json").read_text()))
+    assert again.oracle == found.oracle and [one["task"] for one in again.planned] == [dict(tasks[0])]
     assert baselines.main(["PointGaol"]) == 2
     sys.modules.pop("baselines")
+
+
+def test_a_planner_that_tries_its_plans_on_the_simulator_comes_near_the_optimum(family):
+    tasks = family.tasks("test")[:4]
+    result = evaluate(PlannedPolicy(ICEM(2, 10, 36, 3, 5, 1.0, 0.5)), family, tasks, 1, 1, n_threads=1)
+    best = family.optimum(np.array([[t["goal_x"], t["goal_y"]] for t in tasks]))
+    np.testing.assert_allclose(result.returns, best[:, None], atol=1.5)  # -12 for standing still
+
+
+@pytest.mark.parametrize("name", ["HalfCheetahDamage", "ReacherGoal"])
+def test_who_follows_a_simulation_goes_on_as_it_does(name):
+    family = load_family(name)
+    one, other = BatchSim(family, 2, 1), BatchSim(family, 5, 1)
+    ids, rng = np.array([1, 0, 1, 1, 0]), np.random.default_rng(0)
+    tasks = family.tasks("test")[:2]
+    one.set_tasks(tasks)
+    other.set_tasks([tasks[i] for i in ids])
+    one.reset(rng)
+    other.reset(rng)
+    for _ in range(4):
+        action = rng.uniform(-1, 1, (2, family.action_dim))
+        one.step(action)
+    other.follow(one, ids)
+    for _ in range(3):
+        action = rng.uniform(-1, 1, (2, family.action_dim))
+        step, same = one.step(action), other.step(action[ids])
+        np.testing.assert_array_equal(same.obs, step.obs[ids])
+        np.testing.assert_array_equal(same.reward, step.reward[ids])
+        np.testing.assert_array_equal(other.elapsed, one.elapsed[ids])
+
+
+def test_what_is_drawn_as_an_episode_goes_on_cannot_be_followed():
+    sim = BatchSim("HalfCheetahBreaks", 1, 1)
+    with pytest.raises(InputError, match="HalfCheetahBreaks cannot be followed"):
+        sim.follow(sim, np.zeros(1, int))

@@ -136,5 +136,5 @@ def _errors(agent: MetaModel, windows: Windows, lived: Replay) -> tuple[np.ndarr
         over = some.valid[:, 0] == 0
         obs, reward = (torch.stack(x, 1).masked_fill(over, torch.nan) for x in zip(*errors, strict=True))
         out.append((obs, reward))
-    obs, reward = (torch.cat(x).numpy() for x in zip(*out, strict=True))
-    return obs, reward
+    all_obs, all_rewards = (torch.cat(x).numpy() for x in zip(*out, strict=True))
+    return all_obs, all_rewards

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from metarl.envs import FAMILIES, Task, TaskFamily, World
+from metarl.envs import FAMILIES, BatchSim, Task, TaskFamily, World
 from metarl.files import write_json
 from metarl.learners.adapter import EPISODES
+from metarl.learners.meta_model.planner.icem import ICEM
 from metarl.sampling.episodes import play
 from metarl.sampling.trajectories import Trajectories
 
@@ -40,6 +43,8 @@ class References:
         made_by: the command, and the versions it ran with.
         errors: by policy, K times how far it is from what is asked (`Evaluation.error`); nothing where the
             family does not say.
+        planned: what a planner gets that is told the task and tries its plans on the simulator itself, on a
+            few of the held-out tasks, each with "task" and "return".
     """
 
     family: str
@@ -50,6 +55,7 @@ class References:
     scratch: list[dict[str, Any]]
     made_by: dict[str, Any]
     errors: dict[str, list[float]] = field(default_factory=dict)
+    planned: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, folder: Path = FOLDER) -> Path:
         """Write them where `load_references` finds them."""
@@ -66,7 +72,17 @@ class References:
         index = [place[task] for task in tasks]
         chosen = {name: [getattr(self, name)[k] for k in index] for name in ("tasks", *POLICIES)}
         errors = {name: [values[k] for k in index] for name, values in self.errors.items()}
-        return References(**{**vars(self), **chosen, "errors": errors})
+        planned = [one for one in self.planned if Task(one["task"]) in tasks]
+        return References(**{**vars(self), **chosen, "errors": errors, "planned": planned})
+
+    def beside_planned(self) -> tuple[float, float] | None:
+        """Mean returns of the planner and of the oracle on the tasks it planned in, if there are any."""
+        if not self.planned:
+            return None
+        oracle = {Task(values): value for values, value in zip(self.tasks, self.oracle, strict=True)}
+        own = [(one["return"], oracle[Task(one["task"])]) for one in self.planned]
+        planner, told = np.mean(own, axis=0)
+        return float(planner), float(told)
 
     def score(self, returns: np.ndarray) -> np.ndarray:
         """(return - random) / (oracle - random), of means over tasks, for returns (K, columns)."""
@@ -147,6 +163,54 @@ class ModelPolicy:
         if not self.told:
             return _play(sim, self.act, rng)
         return _play(sim, lambda obs: self.act(np.concatenate([obs, sim.told()], axis=1)), rng)
+
+    def adapt(self, episodes: Trajectories) -> None:
+        """Nothing is learned."""
+
+
+class PlannedPolicy:
+    """A planner on the true simulator, told the task: what could be had without learning anything.
+
+    Args:
+        planner: iCEM, by its settings.
+        gamma: discount per step of a plan.
+    """
+
+    column = EPISODES
+    shares_episodes = False
+
+    def __init__(self, planner: ICEM, gamma: float = 0.99):
+        self.planner, self.gamma = planner, gamma
+
+    def begin(self, tasks: Sequence[Task], rng: np.random.Generator) -> None:
+        """New tasks."""
+        self.rng = rng
+
+    def collect(self, sim: BatchSim, rng: np.random.Generator) -> Trajectories:
+        """One episode in each simulation, planned anew at every step."""
+        n, most = sim.n_sims, max(self.planner.n_candidates(k) for k in range(self.planner.rounds))
+        imagined = BatchSim(sim.family, n * most, sim.n_threads)
+        imagined.set_tasks([task for task in sim.tasks for _ in range(most)])
+        plan = self.planner.start(n)
+
+        def earned(candidates: Tensor) -> Tensor:
+            imagined.follow(sim, np.arange(n).repeat(most))
+            going = (np.arange(most) < candidates.shape[1])[None].repeat(n, axis=0).ravel()
+            rows, total = going.copy(), np.zeros(n * most)
+            action = np.zeros((n, most, sim.family.action_dim), np.float32)
+            for k in range(self.planner.horizon):
+                action[:, : candidates.shape[1]] = candidates[:, :, k].numpy()
+                step = imagined.step(action.reshape(n * most, -1), going)
+                total += self.gamma**k * np.where(going, step.reward, 0)
+                going = going & ~step.terminated
+            return torch.from_numpy(total[rows].reshape(n, -1).astype(np.float32))
+
+        def act(obs: np.ndarray) -> np.ndarray:
+            nonlocal plan
+            action, plan = self.planner.plan(plan, earned, self.rng)
+            return action.numpy()
+
+        return _play(sim, act, rng)
 
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing is learned."""

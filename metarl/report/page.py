@@ -135,6 +135,12 @@ def _results(groups: Sequence[Group], family: TaskFamily, name: str) -> Iterator
     if references["test"]:
         words.append("Over average: over the policy that is the same on all tasks.")
         words.append("Score: 0 for random actions, 1 for a policy that is told the task.")
+        if beside := references["test"].beside_planned():
+            words.append(
+                f"On {len(references['test'].planned)} of these tasks, a planner that is told the task and "
+                f"tries its plans on the simulator itself gets {beside[0]:.4g}, the policy that is told the "
+                f"task {beside[1]:.4g}."
+            )
     if any(group.results["test"].success for group in groups):
         words.append("Success: share of episodes that end at the goal.")
     if not family.disjoint:
