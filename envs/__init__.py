@@ -57,4 +57,4 @@ __all__ = [
     "simulate",
 ]
 
-register_envs()  # so that after `import envs`, gymnasium.make("metarl/HalfCheetahVel-v0") works
+register_envs()  # so that after `import metarl.envs`, gymnasium.make("metarl/HalfCheetahVel-v0") works

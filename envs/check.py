@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Trial:
-    """What an agent that knows nothing gets.
+    """What somebody gets who was not trained.
 
     Attributes:
         agent: which.

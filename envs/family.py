@@ -92,7 +92,15 @@ class TaskFamily:
         return compile_robot(self.edited_spec(), self.params, self.contacts, visual)
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw n initial states: qpos (n, nq), qvel (n, nv). Default: `home`, at rest."""
+        """Draw n initial states, in MuJoCo's units (m and rad, m/s and rad/s). Default: `home`, at rest.
+
+        Args:
+            rng: draws them.
+            n: how many. An argument `task` behind it is given the tasks' numbers, by name.
+
+        Returns:
+            qpos (n, nq) and qvel (n, nv).
+        """
         return np.tile(self.home, (n, 1)), np.zeros((n, self.model.nv))
 
     def observe(self, r: Readings) -> np.ndarray | dict[str, np.ndarray]:
@@ -137,10 +145,17 @@ class TaskFamily:
         return None
 
     def expert(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """What a controller that knows the task would do now, (N, action_dim), to be imitated in training.
+        """What a controller that knows the task would do now, for a Meta-LSTM to imitate in training.
 
         It goes by the readings and the task alone, since it is asked in states that a learner has come to.
         Default: there is none.
+
+        Args:
+            r: readings, as they are, whatever sensors say of them.
+            task: for every parameter, its numbers now.
+
+        Returns:
+            (N, action_dim) in [-1, 1], and clipped to that.
         """
         return None
 

@@ -14,22 +14,32 @@ from metarl.errors import InputError
 
 @dataclass(frozen=True)
 class Param:
-    """One thing that varies between tasks.
+    """One thing that varies between tasks: a goal, which the reward reads, or dynamics, a field of the model.
 
-    A goal is read by the family's reward. A dynamics parameter names a field of the model (see
-    `metarl.envs.variation`), the objects it applies to (None: all), and whether its numbers set the field,
-    scale it or are added to it; `each` gives every element of the field a number of its own, and `axis`
-    picks one column of a field that has several (0: the x of a position, the sliding of a friction).
     What follows a field (inertia follows mass, a servo's bias its gain) stays as it is if it is varied by a
     parameter of its own, or if the field is to vary `alone`: a velocity servo's gain alone is how fast it
     goes when it is told to, and with its bias how strong it is.
-    Parts that share a number are `groups`: the motors of a leg, with a number a leg.
-    Held-out tasks are drawn as training tasks are, unless `test` says otherwise.
 
-    What is `told` is seen by the policy, appended to its observation: a command. All else is hidden. A number
-    may change within an episode: it is drawn anew `every` so many seconds, from and to, or it has a
-    `change="once"`, in which case the robot is as in the model file until, some time between `when` (seconds,
-    from and to; by default in the second quarter of the episode), it becomes what the task says.
+    Attributes:
+        name: in tasks, flags and pictures.
+        unit: of its numbers.
+        train: what training tasks are drawn from.
+        ood: what tasks out of distribution are drawn from; None if there are none.
+        test: what held-out tasks are drawn from; None for `train`.
+        field: of the model that it varies (see `metarl.envs.variation`); None for a goal.
+        objects: names of what it applies to; None for all.
+        mode: its numbers set the field, scale it, or are added to it.
+        each: every element of the field has a number of its own.
+        axis: column of a field that has several (0: the x of a position, the sliding of a friction).
+        alone: what follows the field does not.
+        groups: names, and the objects that share a number: the motors of a leg, with a number a leg.
+        told: seen by the policy, appended to its observation: a command. All else is hidden.
+        every: seconds, from and to, after which it is drawn anew within an episode.
+        change: "once": the robot is as in the model file until it becomes what the task says.
+        when: seconds, from and to, between which that is; None for the second quarter of the episode.
+
+    Raises:
+        InputError: what is given does not go together.
     """
 
     name: str

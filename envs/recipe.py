@@ -9,7 +9,7 @@ FEW = 200_000  # environment steps, for who learns from each of them many times
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a learner that are taken where nobody asks for others; the box has what came of them.
+    """Settings of a learner that are taken where nobody asks for others (results: `docs/results.md`).
 
     Attributes:
         learner: its name.

@@ -489,7 +489,7 @@ MODEL_FLAGS = {
     "--candidates": ["1"],
     "--rounds": ["0"],
     "--plan": ["0"],
-    "--elites": ["0"],
+    "--elites": ["0", "37"],
     "--colour": ["-1", "nan"],
     "--plan-std": ["0"],
     "--gamma": ["1", "nan"],

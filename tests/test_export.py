@@ -214,7 +214,7 @@ def test_a_memory_that_grows_is_refused(tmp_path):
 @pytest.mark.parametrize("task", [None, {"goal_x": 0.5, "goal_y": 0.5}])
 def test_a_model_of_the_robot_is_not_exported(task, tmp_path):
     agent = MetaModel("PointGoal", n_threads=1)
-    with pytest.raises(InputError, match=r"a meta-model acts by its model .* meta-lstm and maml"):
+    with pytest.raises(InputError, match=r"a meta-model is told by its model .* meta-lstm and maml"):
         agent.export(tmp_path / "policy.onnx", task)
     assert not os.listdir(tmp_path)
 

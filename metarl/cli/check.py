@@ -43,7 +43,7 @@ class Check(Command):
 
 
 def _trials(trials: Sequence[Trial]) -> Table:
-    table = Table(title="an episode each on 64 training tasks, of agents that learn nothing", box=SIMPLE_HEAD)
+    table = Table(title="an episode each on 64 training tasks, of what needs no training", box=SIMPLE_HEAD)
     for name in ("actions", "return", "steps", "reward terms a step", "blew up", "steps/s"):
         table.add_column(name, justify="left" if name == "reward terms a step" else "right", no_wrap=True)
     for t in trials:

@@ -32,7 +32,7 @@ COMMANDS = {  # where each is, and what it is for
     ),
     "check": (
         "metarl.cli.check:Check",
-        "Try the laws that every family has to keep, and show what agents get that know nothing.",
+        "Try the laws that every family has to keep, and show what zero, random and expert actions get.",
     ),
     "train": (
         "metarl.cli.train:Train",

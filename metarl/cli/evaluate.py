@@ -42,10 +42,11 @@ class Evaluate(Command):
     """a task of your own instead, as name=value (name=v1,v2,... where it takes several numbers); a name
     that comes again, or another --task, begins another task"""
     columns: int | None = None
-    """how many: gradient steps 0, 1, 2, ... (default 6) or episodes of a trial (default: as in training)"""
+    """how many: gradient steps 0, 1, 2, ... (default 6), or episodes of a trial (default: as in training), of
+    a meta-model after one without adaptation (default 3 in all)"""
     episodes: int | None = None
     """episodes of a task per column: what a gradient step learns from (default: as in training), or
-    trials whose mean counts (default 10)"""
+    trials whose mean counts (default 10, of a meta-model 2)"""
     sample: bool = False
     """a policy with a memory draws its actions as in training, instead of acting by the mean (one that
     adapts by gradient steps always does)"""

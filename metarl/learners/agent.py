@@ -151,8 +151,8 @@ class Agent:
             InputError: what this learner acts by is more than a policy.
         """
         raise InputError(
-            f"a {self.name} acts by its model of the robot, which no file or page can hold; export, "
-            "or show live, what the learners meta-lstm and maml have trained"
+            f"a {self.name} is told by its model of the robot at every step, which no file or page can hold "
+            "yet; export, or show live, what the learners meta-lstm and maml have trained"
         )
 
     def predict(

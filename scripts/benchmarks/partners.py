@@ -102,7 +102,7 @@ def collect_vs_envpool(name: str, plan: Plan) -> Line:
         Skipped: EnvPool, which is optional, is not installed.
     """
     if find_spec("envpool") is None:
-        raise Skipped("EnvPool is not installed: pip install 'metarl[bench]'")
+        raise Skipped("EnvPool is not installed: pip install 'metarl-robots[bench]'")
     import envpool
 
     n, rng = plan.n_sims, np.random.default_rng(0)

@@ -97,7 +97,7 @@ def recurrent(name: str, plan: Plan) -> Line:
         Skipped: sb3-contrib, which is optional, is not installed.
     """
     if find_spec("sb3_contrib") is None:
-        raise Skipped("sb3-contrib is not installed: pip install 'metarl[bench]'")
+        raise Skipped("sb3-contrib is not installed: pip install 'metarl-robots[bench]'")
     agent, speeds = _agent(plan), {}
     kinds = [(SubprocVecEnv, n) for n in plan.workers]
     kinds += [(DummyVecEnv, n) for n in {*plan.workers, plan.n_trials}]  # a process holds as many as ours

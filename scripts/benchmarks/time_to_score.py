@@ -186,7 +186,7 @@ def memory_to_score(name: str, plan: Plan) -> Line:
         Skipped: sb3-contrib, which is optional, is not installed.
     """
     if find_spec("sb3_contrib") is None:
-        raise Skipped("sb3-contrib is not installed: pip install 'metarl[bench]'")
+        raise Skipped("sb3-contrib is not installed: pip install 'metarl-robots[bench]'")
     partner = partial(recurrent_ppo, n_envs=max(plan.workers[:3]))
     return _line(name, memory, partner, "RecurrentPPO", plan)
 

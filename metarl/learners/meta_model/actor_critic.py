@@ -146,7 +146,7 @@ class ActorCritic:
         temperature = self.params["temperature/log"].exp().detach()
         loss = (temperature * density - _least(self.params, seen, action)).mean()
         slopes = dict(zip(own, torch.autograd.grad(loss, list(own.values())), strict=True))
-        # The entropy is led to one nat an action.
+        # The entropy is led to minus one nat a number of the action.
         wanted = -float(noise.shape[-1])
         slopes["temperature/log"] = -temperature * (density.detach().mean() + wanted)
         return slopes, {"temperature": float(temperature), "entropy": -float(density.detach().mean())}

@@ -243,7 +243,7 @@ class MetaModelPolicy:
             state: what the last call gave; None where this policy begins.
             episode_start: (N,) bool, which observations are the first of an episode of the same
                 trial; None for all of them at the beginning, and none later.
-            deterministic: act as planned; else with the noise that actions have in training.
+            deterministic: act by the policy's mean, or as planned; else with the noise of training.
             reward: (N,) what the last step gave, from which the model learns about its task;
                 needed with a state.
 
@@ -275,7 +275,7 @@ class MetaModelAdapter:
 
     Args:
         agent: whose model.
-        deterministic: act as planned, without noise.
+        deterministic: act by the policy's mean, or as planned, without noise.
     """
 
     column = ADAPTING

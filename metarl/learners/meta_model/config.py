@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from metarl.errors import InputError
 from metarl.ranges import check
 
 RANGES = {
@@ -38,7 +39,7 @@ RANGES = {
 
 @dataclass(frozen=True)
 class MetaModelConfig:
-    """How a model of a robot is meta-trained, and how actions are planned with it.
+    """How a model of a robot that adapts is meta-trained, and who acts by it.
 
     Attributes:
         adapt: how the model adapts to a task: by a memory of the last transitions (CaDM), by a gradient step
@@ -59,19 +60,19 @@ class MetaModelConfig:
         max_grad_norm: gradients longer than this are shortened
         capacity: transitions kept to learn from, the last ones
         warm_up: iterations of random actions before anything is planned or learned by a policy
-        candidates: sequences of actions in the first round of planning
-        rounds: of planning; each has fewer candidates, drawn around the best of the one before
-        plan: steps that are planned ahead
-        elites: candidates that the next round is drawn around
-        colour: of the noise in candidates, 0 for white, 1 for pink: how smooth they are
-        plan_std: standard deviation of candidates in the first round
+        candidates: planner: sequences of actions in the first round of planning
+        rounds: planner: of planning; each has fewer candidates, drawn around the best of the one before
+        plan: planner: steps that are planned ahead
+        elites: planner: candidates that the next round is drawn around
+        colour: planner: of the noise in candidates, 0 for white, 1 for pink: how smooth they are
+        plan_std: planner: standard deviation of candidates in the first round
         gamma: discount per step
-        noise: standard deviation of what is added to planned actions in training
-        replay: Adam steps of the policy's critics to a step of the environment
-        policy_batch: steps that each of them learns from
-        n_step: rewards that are counted as they came before the rest is estimated
-        policy_lr: Adam's step size for the policy
-        critic_lr: Adam's step size for what it expects, and for its temperature
+        noise: planner: standard deviation of what is added to planned actions in training
+        replay: policy: Adam steps of the policy's critics to a step of the environment
+        policy_batch: policy: steps that each of them learns from
+        n_step: policy: rewards that are counted as they came before the rest is estimated
+        policy_lr: policy: Adam's step size
+        critic_lr: policy: Adam's step size for what it expects, and for its temperature
     """
 
     adapt: Literal["memory", "gradient", "both", "none"] = "memory"
@@ -106,3 +107,7 @@ class MetaModelConfig:
 
     def __post_init__(self):
         check(self, RANGES)
+        if self.elites > self.candidates:
+            raise InputError(
+                f"--elites {self.elites} are chosen from --candidates {self.candidates}; use fewer"
+            )

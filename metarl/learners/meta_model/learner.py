@@ -35,7 +35,7 @@ class MetaModelLearner:
     Attributes:
         model: sizes of the networks.
         params: their parameters, (members, ...), and as "rate/..." the step sizes of adaptation.
-        scales: of what they see and say; move at the beginning of `update` only.
+        scales: of what they see and say; move in `remember` only.
         replay: what was lived through.
         policy: learns from what was lived through, where anybody acts by it.
 

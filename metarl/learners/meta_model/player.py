@@ -1,4 +1,4 @@
-"""Acting by a model, step by step: adapt to what was just seen, imagine, and do what promises most."""
+"""Acting step by step: adapt to what was just seen, and do what the policy says, or what promises most."""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -19,12 +19,12 @@ State = dict[str, Tensor]  # (N, ...) each
 
 
 class ModelPlayer:
-    """A model and its planner in the midst of N trials.
+    """A model, and who acts by it, in the midst of N trials.
 
     Args:
         learner: whose model; not changed.
         n: trials.
-        rng: draws candidates.
+        rng: draws candidates, and the noise of a policy.
         adapts: what was seen is adapted to; else the model stays as it was before adaptation.
         pool: threads to imagine on; None for this one alone.
 

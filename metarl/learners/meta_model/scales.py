@@ -13,7 +13,7 @@ BOUND = 10.0  # spreads, beyond which a number is clipped
 
 
 class Scales:
-    """Normalisers of observations, of their change in a step together with the reward.
+    """Normalisers of observations, and of their change in a step together with the reward.
 
     Args:
         robot: whose observations.
