@@ -176,10 +176,18 @@ class BatchSim:
         """What the family's expert would do now, (N, action_dim) float32 in [-1, 1]; None without one."""
         if not self.family.has_expert:
             return None
-        action = np.asarray(self.family.expert(self._readings, self._task_values))
+        given = self.family.expert(self._readings, self._task_values)
+        try:
+            action = np.asarray(given)
+        except (TypeError, ValueError, RuntimeError):  # rows of several lengths, say
+            action = np.array(None)
+        if action.dtype.kind not in "biuf":
+            raise InputError(f"expert gives no array of real numbers, but a {type(given).__name__}")
         shape = self.n_sims, self.family.action_dim
-        if action.shape != shape or not np.isfinite(action).all():
-            raise InputError(f"expert gives shape {action.shape}: it must be {shape}, finite numbers")
+        if action.shape != shape:
+            raise InputError(f"expert gives shape {action.shape}: it must be {shape}, an action a simulation")
+        if not np.isfinite(action).all():
+            raise InputError("expert gives what is not a finite number; metarl check shows when")
         return np.clip(action, -1, 1).astype(np.float32)
 
     def model_of(self, i: int) -> mujoco.MjModel:

@@ -746,6 +746,8 @@ def test_a_run_of_a_version_with_other_settings_is_refused_by_what_it_lacks(refu
         lambda text: "\x00\x01",
         lambda text: text.replace('"seed": 0', '"seed": "zero"'),
         lambda text: text.replace('"steps": 240', '"steps": null'),
+        lambda text: text.replace('"steps": 240', '"steps": 1' + 400 * "0"),
+        lambda text: text.replace('"steps": 240', '"steps": -1'),
         lambda text: text.replace('"learner": "maml"', '"learner": 3'),
         lambda text: text.replace('"learner": "maml"', '"learner": "mamml"'),
         lambda text: text.replace('"family": "PointGoal"', '"family": "PointGaol"'),

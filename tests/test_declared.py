@@ -176,10 +176,25 @@ REFUSED = {
         lambda: family(expert=lambda self, r, task: r.qpos[:, 0]),
         r"expert gives shape \(3,\): it must be \(3, \d\)",
     ),
-    "an expert who says nothing": (lambda: family(expert=lambda self, r, task: None), "expert gives"),
+    "an expert who says nothing": (
+        lambda: family(expert=lambda self, r, task: None),
+        "no array of real numbers, but a NoneType",
+    ),
+    "an expert who speaks in words": (
+        lambda: family(expert=lambda self, r, task: [["a", "b"]] * 3),
+        "no array of real numbers, but a list",
+    ),
+    "an expert of rows of several lengths": (
+        lambda: family(expert=lambda self, r, task: [[0.0], [1.0, 2.0], [0.0]]),
+        "no array of real numbers, but a list",
+    ),
+    "an expert of complex numbers": (
+        lambda: family(expert=lambda self, r, task: np.full((3, 2), 1j)),
+        "no array of real numbers, but a ndarray",
+    ),
     "an expert who does not know": (
-        lambda: family(expert=lambda self, r, task: np.full((3, 2), np.nan)),
-        "it must be .*, finite numbers",
+        lambda: family(expert=lambda self, r, task: np.full((3, 3), np.nan)),
+        "expert gives what is not a finite number",
     ),
     "privileged numbers in a row": (
         lambda: family(privileged=lambda self, r: r.qpos[:, 0]),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl import MetaModel, MetaModelConfig, evaluate
-from metarl.envs import BatchSim, InputError, Param, Sensor, TaskFamily, Uniform, load_family
+from metarl.envs import BatchSim, Param, Sensor, TaskFamily, Uniform, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
 from metarl.learners.meta_model.imagination import imagine
@@ -288,11 +288,49 @@ class Hidden(PointGoal):
         return r.qvel[:, 0] > 0.5
 
 
-def test_a_failure_that_observations_do_not_tell_is_learned():
-    robot = Robot.of(Hidden())
+class Fast(PointGoal):
+    """Fails by how far it went in the last step, which no observation shows."""
+
+    def terminated(self, r):
+        return np.abs(r.velocity(0)) > 0.5
+
+
+class Wild(PointGoal):
+    """Fails by what was done."""
+
+    def terminated(self, r):
+        return r.action[:, 0] > 0.9
+
+
+class Near(PointGoal):
+    """Begins and fails by its hidden task."""
+
+    def initial_state(self, rng, n, task):
+        return np.stack([task["goal_x"], task["goal_y"]], axis=1) / 2, np.zeros((n, 2))
+
+    def terminated(self, r, task):
+        return r.qpos[:, 0] > task["goal_x"]
+
+
+@pytest.mark.parametrize("family", [Hidden, Fast, Wild, Near])
+def test_a_failure_that_observations_do_not_tell_is_learned(family):
+    robot = Robot.of(family())
     assert robot.learns_failure
-    agent = MetaModel(Hidden(), SMALL, n_threads=1)
+    agent = MetaModel(family(), SMALL, n_threads=1)
     assert agent.learn(2 * agent.steps_per_iteration).skipped == 0
+
+
+class Exploding(PointGoal):
+    """No simulation survives its first step."""
+
+    def initial_state(self, rng, n):
+        return np.zeros((n, 2)), np.full((n, 2), 1e12)
+
+
+def test_where_every_simulation_blows_up_nothing_is_practised():
+    agent = MetaModel(Exploding(), SMALL, n_threads=1)
+    agent.learn(2 * agent.steps_per_iteration)
+    assert agent.n_failures > 0 and agent.learner.policy.n_steps == 0
 
 
 def test_a_turn_further_is_the_same_and_quaternions_stay_of_length_one():
@@ -340,6 +378,31 @@ def test_a_future_ends_with_its_episode_and_is_worth_nothing_after_a_failure():
     torch.testing.assert_close(futures.earned[0, 0], r[0, 0] + r[0, 1] / 2 + r[0, 2] / 4)
     torch.testing.assert_close(futures.earned[0, 3], r[0, 3] + r[0, 4] / 2)
     torch.testing.assert_close(futures.earned[1, 2], r[1, 2])
+
+
+def test_trials_may_be_of_several_lengths_and_count_as_long_as_they_are():
+    replay, generator = Replay(10**6), torch.Generator().manual_seed(0)
+    for length in (4, 9, 6):
+        replay.add(transitions(2, length))
+    assert replay.parts["reward"].shape == (6, 9) and int(replay.parts["valid"].sum()) == 2 * (4 + 9 + 6)
+    trial, step = replay.draw_steps(500, generator)
+    assert (step < torch.tensor([4, 4, 9, 9, 6, 6])[trial]).all()
+    last = replay.futures(3, 0.9).last
+    assert last[0, :4].tolist() == [2, 3, 3, 3] and last[2, 6:].tolist() == [8, 8, 8]
+    windows = replay.draw(500, 3, 1, 3, generator)
+    assert (windows.reward * windows.valid == windows.obs_after[..., 0] * windows.valid).all()
+
+
+def test_a_replay_of_another_robot_or_of_other_numbers_is_refused():
+    learner = learner_of()
+    state = learner.state_dict()
+    for name, damaged in (
+        ("reward", state["replay"]["reward"].double()),
+        ("valid", state["replay"]["valid"].float()),
+        ("action", state["replay"]["action"][..., :1]),
+    ):
+        with pytest.raises(ValueError, match="the replay"):
+            learner.load_state_dict({**state, "replay": {**state["replay"], name: damaged}})
 
 
 def test_the_oldest_trials_go_where_there_are_too_many():
@@ -461,11 +524,12 @@ def test_predicting_step_by_step_is_what_the_evaluator_sees(act):
         before = reward
 
 
-def test_a_state_without_a_reward_is_refused():
-    agent = MetaModel("PointGoal", SMALL, n_threads=1)
-    _, state = agent.predict(np.zeros(2))
-    with pytest.raises(InputError, match="needs reward="):
-        agent.predict(np.zeros(2), state)
+def test_a_model_of_a_world_of_others_learns_when_it_fails_and_is_judged():
+    agent = MetaModel("gym:gymnasium:Pendulum-v1:g=5..15,horizon=20", SMALL, n_threads=1)
+    assert agent.learner.robot == Robot(3, 1, fails=True)
+    agent.learn(2 * agent.steps_per_iteration)
+    found = evaluate(agent, agent.family, agent.family.tasks("test")[:2], 2, 1, n_threads=1)
+    assert np.isfinite(found.returns).all()
 
 
 class Pushed(PointGoal):

@@ -141,8 +141,12 @@ class Agent:
         raise NotImplementedError
 
     def adapt_to_recorded(self, recordings: Sequence[Trajectories]) -> Acting:
-        """The policy, adapted to episodes that somebody has recorded (see `read_recording`)."""
-        raise NotImplementedError
+        """The policy, adapted to episodes that somebody has recorded (see `read_recording`).
+
+        Raises:
+            InputError: this learner does not.
+        """
+        raise InputError(f"a {self.name} does not adapt to recorded episodes")
 
     def policy(self) -> Acting:
         """The policy before adaptation, to act with and to export.
@@ -264,7 +268,7 @@ class Agent:
         if n == 1:
             return
         if not self.in_many:
-            raise InputError(f"{type(self).__name__} trains in one process; many are not for it")
+            raise InputError(f"a {self.name} is trained in one process; leave --processes out")
         if n > self.n_tasks:
             raise InputError(
                 f"{n} processes are more than the {self.n_tasks} tasks of an iteration; use at most as many"
@@ -345,9 +349,12 @@ class Agent:
         load = self.learner.load_acting_state if self.acts_only else self.learner.load_state_dict
         load(state["learner"])
         self.rng.bit_generator.state = json.loads(state["rng"])
-        self.num_timesteps, self.iterations = int(state["num_timesteps"]), int(state["iterations"])
-        self.skipped = int(state.get("skipped", 0))  # not in files of before it was counted
-        self._n_failures, self._sim = int(state.get("failures", 0)), None  # nor this
+        counted = {"skipped": 0, "failures": 0, **state}  # not in files of before they were counted
+        counts = [int(counted[k]) for k in ("num_timesteps", "iterations", "skipped", "failures")]
+        if not all(0 <= n < 2**63 for n in counts):
+            raise ValueError("it has counted what cannot be")
+        self.num_timesteps, self.iterations, self.skipped, self._n_failures = counts
+        self._sim = None
         self._n_elsewhere = 0
 
     def header(self) -> dict[str, Any]:
@@ -564,6 +571,28 @@ def _device(name: str) -> str:
     return name
 
 
+def as_starts(episode_start: Any, n: int, first: bool) -> np.ndarray:
+    """Which of n observations are the first of their episodes, (n,) bool; all or none where nobody says.
+
+    Raises:
+        InputError: they are not so many.
+    """
+    if episode_start is None:
+        return np.full(n, first)
+    start = np.atleast_1d(np.asarray(episode_start, bool))
+    if start.shape != (n,):
+        raise InputError(f"episode_start is (N,), here N = {n}, and not of shape {start.shape}")
+    return start
+
+
+def check_state(state: Any, kind: type[Any], n: int) -> None:
+    """Raise InputError unless a state, of a kind that says its `n_trials`, goes with n observations."""
+    if not isinstance(state, kind):
+        raise InputError(f"a state is what the last predict gave, not {type(state).__name__}")
+    if state.n_trials != n:
+        raise InputError(f"the state is of {state.n_trials} trials, and there are {n} observations")
+
+
 def as_rewards(reward: float | np.ndarray | None, n: int) -> Tensor:
     """What the last step gave, as a row's each, (n,) float32.
 
@@ -572,4 +601,6 @@ def as_rewards(reward: float | np.ndarray | None, n: int) -> Tensor:
     """
     if reward is None or np.isnan(reward).any():
         raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
+    if np.shape(reward) not in ((), (1,), (n,)):
+        raise InputError(f"rewards are (N,), here N = {n}, and not of shape {np.shape(reward)}")
     return torch.from_numpy(np.broadcast_to(np.float32(reward), n).copy())

@@ -26,6 +26,11 @@ class TrialState:
     memory: Memory
     last: Memory
 
+    @property
+    def n_trials(self) -> int:
+        """N."""
+        return len(self.last["reward"])
+
     def where(self, mask: Tensor, other: "TrialState") -> "TrialState":
         """This of the trials where the mask (N,) is true, the other of the others."""
         return TrialState(choose(mask, self.memory, other.memory), choose(mask, self.last, other.last))

@@ -231,6 +231,8 @@ class RunFolder:
         for name, kind in get_type_hints(RunConfig).items():
             if not isinstance(getattr(config, name), get_origin(kind) or kind):
                 raise InputError(f"{path} is damaged: {name} is {getattr(config, name)!r}")
+        if not 0 < config.steps < sys.maxsize:
+            raise InputError(f"{path} is damaged: nobody asks for so many steps")
         if config.learner not in LEARNERS:
             raise unknown("learner", config.learner, LEARNERS)
         if config.physics not in PHYSICS:

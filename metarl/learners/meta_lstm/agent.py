@@ -13,12 +13,11 @@ from metarl.envs import InputError, Task, World, simulate
 from metarl.export.graph import RememberingGraph
 from metarl.learners.acting import NOTHING, Acting
 from metarl.learners.adapter import EPISODES, column_title
-from metarl.learners.agent import as_rewards, as_rows, is_env
+from metarl.learners.agent import as_rewards, as_rows, as_starts, check_state, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
 from metarl.learners.pupil import Pupil
 from metarl.policies.player import Player
-from metarl.policies.recurrent import CRITIC_WIDTH
 from metarl.policies.step import TrialState
 from metarl.ranges import checked_seed, whole
 from metarl.sampling.trajectories import Trajectories, Trials
@@ -47,8 +46,7 @@ class MetaLSTM(Pupil):
     def n_least(cls, config: MetaLSTMConfig) -> int:
         """Weights of the smallest core that remembers, the GRU, and of the layer behind it."""
         from_state = 0 if config.core == "feedforward" else 3 * config.width**2
-        critic = CRITIC_WIDTH * (CRITIC_WIDTH + config.width) if config.critic == "told" else 0
-        return from_state + config.width * config.hidden + critic
+        return from_state + config.width * config.hidden
 
     def build_learner(self) -> MetaLSTMLearner:
         """The recurrent learner for this robot."""
@@ -293,14 +291,14 @@ class MetaLSTMPolicy(Acting):
         """
         rows = as_rows(obs, self.agent.family.obs_dim)
         player = self.agent.player(len(rows))
-        if episode_start is None:
-            episode_start = np.full(len(rows), state is None)
+        first = as_starts(episode_start, len(rows), state is None)
         if state is not None:
+            check_state(state, TrialState, len(rows))
             player.state = state.rewarded(as_rewards(reward, len(rows)))
         elif self.state is not None:
             player.state = self.state.expand(len(rows))
         with torch.inference_mode():
-            decision = player.decide(rows, np.atleast_1d(np.asarray(episode_start, bool)))
+            decision = player.decide(rows, first)
             mean, std = decision.mean.numpy(), decision.log_std.exp().numpy()
         action = mean if deterministic else mean + std * self.rng.standard_normal(mean.shape)
         action = np.clip(action, -1, 1).astype(np.float32)

@@ -323,6 +323,8 @@ class MetaLSTMLearner:
         self.generator.set_state(state["generator"])
         self.taught = bool(state.get("taught"))  # not in files of before there was a teacher
         if self.teacher is not None:
+            if state["teacher"] is None:
+                raise ValueError("it was trained with an expert and no teacher; the family has lost it")
             self.teacher.load_state_dict(state["teacher"])
 
 

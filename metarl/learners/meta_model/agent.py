@@ -11,7 +11,7 @@ import torch
 
 from metarl.envs import InputError, Task, World, simulate
 from metarl.learners.adapter import ADAPTING, column_title
-from metarl.learners.agent import Agent, as_rewards, as_rows, is_env
+from metarl.learners.agent import Agent, as_rewards, as_rows, as_starts, check_state, is_env
 from metarl.learners.meta_model.config import MetaModelConfig
 from metarl.learners.meta_model.learner import MetaModelLearner
 from metarl.learners.meta_model.planner.icem import colours
@@ -211,6 +211,11 @@ class TrialState:
     state: State
     n_steps: int
 
+    @property
+    def n_trials(self) -> int:
+        """N."""
+        return len(self.state["last/reward"])
+
 
 class MetaModelPolicy:
     """A model at some point of a trial, to act by. It keeps nothing itself: the state does.
@@ -254,17 +259,17 @@ class MetaModelPolicy:
             InputError: a state came without a reward.
         """
         rows = as_rows(obs, self.agent.family.obs_dim)
+        if state is not None:
+            check_state(state, TrialState, len(rows))
         begun = state or self.state
         n_steps = begun.n_steps if begun else 0
         rng = np.random.default_rng([PREDICTION_SEED, n_steps]) if deterministic else self.rng
         player = ModelPlayer(self.agent.learner, len(rows), rng)
-        if episode_start is None:
-            episode_start = np.full(len(rows), state is None)
+        first = as_starts(episode_start, len(rows), state is None)
         if state is not None:
             player.state = {**state.state, "last/reward": as_rewards(reward, len(rows))}
         elif self.state is not None:
             player.state = {k: x.expand(len(rows), *x.shape[1:]) for k, x in self.state.state.items()}
-        first = np.atleast_1d(np.asarray(episode_start, bool))
         action = player.decide(rows, first, explores=not deterministic)
         player.feel(action, np.zeros(len(rows), np.float32))
         return action.reshape(*np.shape(obs)[:-1], -1), TrialState(player.state, n_steps + 1)

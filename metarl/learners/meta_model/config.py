@@ -107,6 +107,8 @@ class MetaModelConfig:
 
     def __post_init__(self):
         check(self, RANGES)
+        if not self.hidden:
+            raise InputError("--hidden needs the width of one layer at least")
         if self.elites > self.candidates:
             raise InputError(
                 f"--elites {self.elites} are chosen from --candidates {self.candidates}; use fewer"

@@ -94,7 +94,7 @@ class MetaModelLearner:
 
     def practise(self, n_steps: int) -> dict[str, float]:
         """Let the policy learn from what was lived through, in so many steps of Adam; numbers to log."""
-        if self.policy is None or not n_steps:
+        if self.policy is None or not n_steps or self.replay.is_blank:
             return {}
         stats: list[dict[str, float]] = []
         alone = torch.get_num_threads() == 1
@@ -217,6 +217,8 @@ class MetaModelLearner:
         self.load_acting_state(state)
         self.adam.load_state_dict(state["adam"])
         self.replay.load_state_dict(state["replay"])
+        if not self.replay.fits(self.robot.obs_dim, self.robot.action_dim):
+            raise ValueError("the replay is of another robot")
         self.generator.set_state(state["generator"])
         if self.policy:
             self.policy.load_state_dict(state["actor_critic"])

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from metarl.sampling.transitions import Transitions
 
-FIELDS = ("obs", "obs_after", "action", "reward", "terminated", "episode_start", "valid")
+NUMBERS = ("obs", "obs_after", "action", "reward")
+FIELDS = (*NUMBERS, "terminated", "episode_start", "valid")
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,23 @@ class Replay:
         self.capacity = capacity
         self.parts: dict[str, Tensor] = {}
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether no robot has taken a step in it: none was there, or all simulations have blown up."""
+        return not self.parts or not bool(self.parts["valid"].any())
+
     def __len__(self) -> int:
         """Transitions that are kept."""
         return self.parts["reward"].numel() if self.parts else 0
 
     def add(self, new: Transitions) -> None:
-        """Keep trials, which are all of one length."""
+        """Keep trials; those that are shorter than others are longer now, by steps that do not count."""
         for name in FIELDS:
-            x = torch.from_numpy(getattr(new, name))
             old = [self.parts[name]] if name in self.parts else []
-            most = max(1, self.capacity // x.shape[1])
-            self.parts[name] = torch.cat([*old, x])[-most:]
+            parts = [*old, torch.from_numpy(getattr(new, name))]
+            length = max(x.shape[1] for x in parts)
+            whole = [torch.cat([x, x.new_zeros(len(x), length - x.shape[1], *x.shape[2:])], 1) for x in parts]
+            self.parts[name] = torch.cat(whole)[-max(1, self.capacity // length) :]
 
     def draw(self, n: int, window: int, stretches: int, length: int, generator: torch.Generator) -> Windows:
         """Windows that begin anywhere in any trial.
@@ -163,4 +170,11 @@ class Replay:
         shapes = {x.shape[:2] for x in state.values()}
         if (state and set(state) != set(FIELDS)) or len(shapes) > 1:
             raise ValueError("the replay's parts do not fit each other")
+        if any(x.dtype != (torch.float32 if k in NUMBERS else torch.bool) for k, x in state.items()):
+            raise ValueError("the replay's numbers are of other types")
         self.parts = dict(state)
+
+    def fits(self, obs_dim: int, action_dim: int) -> bool:
+        """Whether it is of such a robot."""
+        sizes = {"obs": (obs_dim,), "obs_after": (obs_dim,), "action": (action_dim,)}
+        return all(x.shape[2:] == sizes.get(k, ()) for k, x in self.parts.items())

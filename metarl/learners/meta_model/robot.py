@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.envs import InputError, Readings, TaskFamily
+from metarl.envs import GymFamily, InputError, Readings, TaskFamily
 
 N_PROBES = 64  # random states
 QUATERNION = 4  # numbers
 FREE, BALL, HINGE = (int(getattr(mujoco.mjtJoint, f"mjJNT_{k}")) for k in ("FREE", "BALL", "HINGE"))
+
+PAST = "qpos_before", "action", "action_before", "before"  # of readings, which no observation tells
 
 Failed = Callable[[np.ndarray], np.ndarray]  # obs (B, obs_dim) to (B,) bool
 
@@ -49,7 +51,9 @@ class Robot:
 
     @classmethod
     def of(cls, family: TaskFamily) -> "Robot":
-        """Find out by looking at a few random states, simulated."""
+        """Find out by looking at a few random states, simulated; of a world of others' nothing is known."""
+        if isinstance(family, GymFamily):
+            return cls(family.obs_dim, family.action_dim, fails=True)
         readings = list(_random_states(family))
         obs = np.concatenate([family.see(r) for r in readings])
         qpos, qvel = (np.concatenate([getattr(r, name) for r in readings]) for name in ("qpos", "qvel"))
@@ -64,9 +68,10 @@ class Robot:
                 if columns[0] >= 0 and np.array_equal(np.diff(columns), [1, 1, 1]):
                     rotations.append(columns[0])
         fails = type(family).terminated is not TaskFamily.terminated
-        failed = _Failed(family, at, _places(obs, qvel)) if fails else None
-        if failed is not None and (family.sensors or not failed.agrees(readings, obs)):
-            failed = None
+        failed = None
+        if fails and not family.sensors and "terminated" not in family.asks_task:
+            told = _Failed(family, at, _places(obs, qvel))
+            failed = told if told.agrees(readings, obs) else None
         return cls(family.obs_dim, family.action_dim, tuple(angles), tuple(rotations), failed, fails)
 
     def features(self, obs: Tensor, normalised: Tensor) -> Tensor:
@@ -113,6 +118,8 @@ class _Failed:
         for array, places in ((qpos, self.qpos_at), (qvel, self.qvel_at)):
             array[:, list(places)] = obs[:, list(places.values())]
         readings = Readings(model, qpos, qvel, _unknown, self.family.dt)
+        for name in PAST:
+            delattr(readings, name)
         return np.asarray(self.family.terminated(readings), bool)
 
     def agrees(self, readings: list[Readings], obs: np.ndarray) -> bool:
@@ -133,7 +140,7 @@ def _random_states(family: TaskFamily) -> list[Readings]:
     rng, model, found = np.random.default_rng(0), family.model, []
     for k in range(N_PROBES):
         data = mujoco.MjData(model)
-        qpos, qvel = family.initial_state(rng, 1)
+        qpos, qvel = family.draw_states(rng, 1, family.stack(family.sample(rng, 1)))
         spread = 2.0 * k / N_PROBES
         data.qpos[:] = qpos[0] + spread * rng.standard_normal(model.nq)
         data.qvel[:] = qvel[0] + spread * rng.standard_normal(model.nv)
