@@ -632,6 +632,7 @@ def test_words_that_no_command_knows_are_refused(refused):
         (["--plot", "nowhere/p.png"], "there is no folder nowhere; make it"),
         (["--plot", "picture.docx"], "use a name that ends in .png"),
         (["--plot", "picture"], "use a name that ends in .png"),
+        (["--act", "both"], "--act says who acts by a meta-model, and this is a maml policy"),
         (["--probe", "picture.docx"], "--probe picture.docx: use a name that ends in .png"),
         (["--probe", "probe.png"], "--probe looks into a memory or a model, and a maml policy has none"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl import MetaModel, MetaModelConfig, evaluate
-from metarl.envs import BatchSim, Param, Sensor, TaskFamily, Uniform, load_family
+from metarl.envs import BatchSim, InputError, Param, Sensor, TaskFamily, Uniform, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
 from metarl.learners.meta_model.imagination import imagine
@@ -541,6 +541,19 @@ class Pushed(PointGoal):
 
     def reward(self, r, action, task):
         return {"x": r.qpos[:, 0]}
+
+
+def test_who_acts_may_be_another_one_than_in_training():
+    agent = MetaModel("PointGoal", SMALL, n_threads=1)
+    agent.learn(2 * agent.steps_per_iteration)
+    obs = np.random.default_rng(0).standard_normal((4, 2))
+    policy, planner, both = (agent.act_by(who).predict(obs)[0] for who in ("policy", "planner", "both"))
+    assert (policy != planner).any() and (planner != both).any() and (policy != both).any()
+    alone = MetaModel("PointGoal", replace(SMALL, act="planner"), n_threads=1)
+    alone.learner.load_acting_state({k: x for k, x in agent.learner.acting_state().items() if k != "policy"})
+    np.testing.assert_array_equal(alone.predict(obs)[0], planner)
+    with pytest.raises(InputError, match="no policy was trained"):
+        alone.act_by("both")
 
 
 @pytest.mark.slow

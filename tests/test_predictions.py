@@ -78,7 +78,7 @@ def test_a_probe_of_a_model_draws_how_far_off_its_predictions_are(tmp_path, caps
     agent.learn(2 * agent.steps_per_iteration)
     agent.save("agent.pt")
     flags = ["--columns", "1", "--episodes", "1", "--n-threads", "1", "--probe", "probe.png"]
-    assert main(["evaluate", "agent.pt", *flags]) == 0
+    assert main(["evaluate", "agent.pt", "--act", "both", *flags]) == 0
     said = capsys.readouterr().out
     assert "One step ahead its predictions are off by" in said and "wrote probe.png" in said
     assert (tmp_path / "probe.png").read_bytes().startswith(b"\x89PNG")

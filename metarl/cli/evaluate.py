@@ -50,6 +50,8 @@ class Evaluate(Command):
     sample: bool = False
     """a policy with a memory draws its actions as in training, instead of acting by the mean (one that
     adapts by gradient steps always does)"""
+    act: Literal["policy", "planner", "both"] | None = None
+    """who acts by a meta-model (default: who acted in training)"""
     seed: int = 0
     """of initial states and actions"""
     json: Path | None = None
@@ -133,6 +135,10 @@ class Evaluate(Command):
         agent, changed = load_agent(path, self.n_threads, self.family)
         if self.probe is not None and not isinstance(agent, MetaLSTM | MetaModel):
             raise InputError(f"--probe looks into a memory or a model, and a {agent.name} policy has none")
+        if self.act is not None:
+            if not isinstance(agent, MetaModel):
+                raise InputError(f"--act says who acts by a meta-model, and this is a {agent.name} policy")
+            agent.act_by(self.act)
         family = agent.family
         if self.metaworld:
             check_metaworld(family)

@@ -1,7 +1,7 @@
 """The meta-model at work: the training loop, acting by it, and its evaluation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -105,6 +105,19 @@ class MetaModel(Agent):
     def headline(self, stats: Mapping[str, float]) -> str:
         """Return in training, and how wrong the model is."""
         return f"return {stats['return/episode_1']:.1f}, error {stats['learn/error_1']:.2g}"
+
+    def act_by(self, who: str) -> "MetaModel":
+        """Let somebody else act from now on than in training: "policy", "planner" or "both"; this agent.
+
+        Raises:
+            InputError: a policy is to act, and none was trained.
+        """
+        if who != "planner" and self.learner.policy is None:
+            raise InputError(
+                f"no policy was trained that could act ({who}): this model was trained for a planner"
+            )
+        self.config = self.learner.config = replace(self.config, act=who)
+        return self
 
     def adapter(self) -> "MetaModelAdapter":
         """This agent as the evaluator sees it."""

@@ -44,6 +44,7 @@ class ModelPlayer:
     ):
         self.learner, self.rng, self.adapts, self.pool = learner, rng, adapts, pool
         self.params, self.planner = learner.acting(), planner_of(learner)
+        self.policy = None if learner.config.act == "planner" else learner.policy
         robot, window = learner.robot, learner.config.window
         sizes = {"features": robot.n_features, "action": robot.action_dim, "outcome": robot.obs_dim + 1}
         self.state: State = {
@@ -77,10 +78,9 @@ class ModelPlayer:
         with torch_threads(1), torch.no_grad():
             mine = self._take_in({k: x[rows] for k, x in self.state.items()}, now, episode_start[rows])
             adapted = self.adapted(mine)
-            policy = self.learner.policy
-            if policy is not None and self.learner.config.act == "policy":
+            if self.policy is not None and self.learner.config.act == "policy":
                 noise = self._noise((len(rows), self.learner.robot.action_dim)) if explores else None
-                action = policy.act(policy.params, policy.see(now, adapted.hints()), noise)
+                action = self.policy.act(self.policy.params, self.policy.see(now, adapted.hints()), noise)
             else:
                 action, plan = self._plan(adapted, now, mine, explores)
                 mine |= {f"plan/{k}": x for k, x in plan.items()}
@@ -95,8 +95,7 @@ class ModelPlayer:
     def _plan(self, adapted: Adapted, obs: Tensor, state: State, explores: bool) -> tuple[Tensor, Plan]:
         """What is planned, which the policy starts where there is one."""
         plan: Plan = {k[5:]: x for k, x in state.items() if k.startswith("plan/")}
-        policy = self.learner.policy
-        offers = [] if policy is None else [self._offer(policy, adapted, obs)]
+        offers = [] if self.policy is None else [self._offer(self.policy, adapted, obs)]
         action, plan = self.planner.plan(
             plan, lambda some: self._imagine(adapted, obs, some), self.rng, offers
         )
@@ -142,7 +141,7 @@ class ModelPlayer:
         """
         learner, e = self.learner, self.learner.config.members
         action = candidates.unflatten(1, (-1, e)).permute(3, 2, 0, 1, 4)  # (H, E, N, P / E, action_dim)
-        gamma, policy = learner.config.gamma, learner.policy
+        gamma, policy = learner.config.gamma, self.policy
         total, end, alive = imagine(learner.model, learner.scales, adapted, obs, action, gamma)
         if policy is not None:
             hints = adapted.hints()[None, :, None].expand(*end.shape[:3], -1)
