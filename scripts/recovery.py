@@ -4,7 +4,7 @@
 Plays held-out tasks of a family in which a number changes once (HalfCheetahBreaks, Go1Damage), and lays the
 rewards of all episodes side by side from the moment of the change on. A policy has settled when from then on
 the mean reward of half a second stays within a tenth of what was lost of where it is in the end, be that as
-good as before or worse.
+good as before or worse; at once, where it never loses more than a twentieth of what it had.
 """
 
 import sys
@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from metarl.envs import BatchSim, InputError
+from metarl.envs import BatchSim, InputError, TaskFamily, load_family
 from metarl.evaluation.statistics import bootstrap, interval, resamples
 from metarl.files import write_json
 from metarl.learners.agent import Agent
@@ -27,6 +27,7 @@ from metarl.runs.run_folder import load_agent
 
 BEFORE_IT, LATELY, LASTS = 1.0, 0.5, 1.0  # s: shown before, averaged over, and what counts as the end
 SETTLED = 0.1  # of what was lost at the worst: so far off is where it stays
+NOTHING = 0.05  # of what it had before: who loses no more has not been thrown back
 
 
 @dataclass
@@ -34,7 +35,9 @@ class Options:
     """What to look at."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """run folders of one family"""
+    """run folders of one family, or of several with the same robot"""
+    family: str | None = None
+    """in which to play, where it is another one than they were trained on"""
     split: Literal["test", "ood"] = "test"
     """which tasks"""
     episodes: int = 10
@@ -67,9 +70,10 @@ class Recovery:
     seconds: tuple[float, float, float]
 
 
-def aligned(agent: Agent, options: Options) -> np.ndarray:
+def aligned(agent: Agent, family: TaskFamily, options: Options) -> np.ndarray:
     """Rewards around the change, (tasks, steps): means over a task's episodes; what has ended counts 0."""
-    family = agent.family
+    if (family.obs_dim, family.action_dim) != (agent.family.obs_dim, agent.family.action_dim):
+        raise InputError(f"a policy of {agent.family.name} cannot act in {family.name}: it is another robot")
     once = [param.name for param in family.params if param.change]
     if not once:
         raise InputError(f"nothing of {family.name} changes once in the midst of an episode")
@@ -112,9 +116,10 @@ def settled_after(curves: np.ndarray, dt: float) -> np.ndarray:
     before, end = curves[:, :first].mean(axis=1), curves[:, -round(LASTS / dt) :].mean(axis=1)
     smooth = smoothed(curves[:, first:], window)
     lost = before - smooth.min(axis=1)
-    away = np.abs(smooth - end[:, None]) > SETTLED * lost[:, None]
-    steps = np.where(away.any(axis=1), away.shape[1] - away[:, ::-1].argmax(axis=1), 0)
-    return (steps + window) * dt
+    thrown_back = lost > NOTHING * np.abs(before)
+    away = thrown_back[:, None] & (np.abs(smooth - end[:, None]) > SETTLED * lost[:, None])
+    steps = np.where(away.any(axis=1), away.shape[1] - away[:, ::-1].argmax(axis=1) + window, 0)
+    return steps * dt
 
 
 def smoothed(curves: np.ndarray, window: int) -> np.ndarray:
@@ -149,9 +154,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for run in options.runs:
             agent = load_agent(run, 0)[0]
+            family = agent.family if options.family is None else load_family(options.family)
             name = run.name.removesuffix(".pt")
-            curves[name] = aligned(agent, options)
-            found.append(recovery(name, curves[name], agent.family.dt))
+            curves[name] = aligned(agent, family, options)
+            found.append(recovery(name, curves[name], family.dt))
             said = ", ".join(
                 f"{what} {value[0]:.2f} [{value[1]:.2f}, {value[2]:.2f}]"
                 for what, value in asdict(found[-1]).items()
@@ -163,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if options.out is not None:
         where = {"test": "held-out tasks", "ood": "tasks out of distribution"}[options.split]
-        draw(curves, f"{agent.family.name}, {where}", agent.family.dt, options.out)
+        draw(curves, f"{family.name}, {where}", family.dt, options.out)
     if options.json is not None:
         write_json(options.json, [asdict(one) for one in found])
     return 0

@@ -40,6 +40,12 @@ def test_a_policy_has_settled_when_half_a_second_of_it_stays_as_it_does_in_the_e
     assert until < seconds <= until + recovery.LATELY
 
 
+def test_who_loses_next_to_nothing_has_settled_at_once(recovery):
+    rng = np.random.default_rng(0)
+    steady = 4 + 0.02 * rng.standard_normal((3, 120))
+    np.testing.assert_array_equal(recovery.settled_after(steady, DT), 0)
+
+
 def test_recoveries_are_told_with_intervals_over_tasks(recovery):
     first = np.full(round(recovery.BEFORE_IT / DT), 4.0)
     rewards = np.array([[*first, *curve(low, 1.0, 3.0)] for low in (-1.0, 0.0, 1.0)])
@@ -70,6 +76,10 @@ def test_runs_are_compared_and_what_cannot_break_is_refused(recovery, tmp_path, 
     assert found["run"] == "HalfCheetahBreaks" and found["seconds"][0] > 0
     assert capsys.readouterr().out.startswith("HalfCheetahBreaks: before ")
     assert Path("rewards.png").stat().st_size > 10_000
+    assert recovery.main(["PointGoal", "--family", "HalfCheetahBreaks"]) == 2
+    assert capsys.readouterr().err == (
+        "recovery: a policy of PointGoal cannot act in HalfCheetahBreaks: it is another robot\n"
+    )
     assert recovery.main(["PointGoal"]) == 2
     assert capsys.readouterr().err == (
         "recovery: nothing of PointGoal changes once in the midst of an episode\n"
