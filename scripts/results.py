@@ -337,8 +337,24 @@ def gradient_table() -> str:
     return table(heads, rows)
 
 
+def model_table() -> str:
+    """Of the meta-model."""
+    heads = ["family", "before adaptation", "episode 1", "episode 2", "score", ORACLE, "steps", COST]
+    rows = [
+        [
+            row.family,
+            *map(row.cell, row.columns),
+            row.score(row.columns[-1]),
+            row.oracle,
+            *row.cost,
+        ]
+        for row in rows_of("meta-model")
+    ]
+    return table(heads, rows)
+
+
 def summary_table() -> str:
-    """Of both, in short."""
+    """Of all, in short."""
     heads = ["family", "learner", "before, or episode 1", "after, or last episode", "score", ORACLE, COST]
     rows = [
         [
@@ -349,13 +365,18 @@ def summary_table() -> str:
             row.oracle,
             row.cost[1],
         ]
-        for learner in ("meta-lstm", "maml")
+        for learner in ("meta-lstm", "maml", "meta-model")
         for row in rows_of(learner)
     ]
     return table(heads, rows)
 
 
-TABLES = {"memory": memory_table, "gradient": gradient_table, "summary": summary_table}
+TABLES = {
+    "memory": memory_table,
+    "gradient": gradient_table,
+    "model": model_table,
+    "summary": summary_table,
+}
 PAGES = ROOT / "README.md", ROOT / "docs" / "results.md"
 
 
