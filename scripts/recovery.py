@@ -130,7 +130,7 @@ def smoothed(curves: np.ndarray, window: int) -> np.ndarray:
 
 def draw(curves: dict[str, np.ndarray], title: str, dt: float, path: Path) -> None:
     """Rewards a step of every run, with intervals over tasks."""
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
     panel = figure.subplots()
     window = round(LATELY / dt / 2)
     for (name, rewards), colour in zip(curves.items(), cycle(COLOURS), strict=False):
@@ -143,7 +143,7 @@ def draw(curves: dict[str, np.ndarray], title: str, dt: float, path: Path) -> No
     panel.set_xlabel("seconds since it broke")
     panel.set_ylabel("reward a step")
     panel.set_title(title, fontsize=10)
-    panel.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=150)
 
 
