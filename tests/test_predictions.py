@@ -9,7 +9,8 @@ from test_meta_model import SMALL, transitions
 
 from metarl import MetaModel
 from metarl.cli import main
-from metarl.evaluation.predictions import AHEAD, NOTHING, OTHERS, OWN, predictions
+from metarl.evaluation.plots import plot_predictions
+from metarl.evaluation.predictions import AHEAD, NOTHING, OTHERS, OWN, Predictions, predictions
 from metarl.learners.meta_model.replay import Replay
 from metarl.sampling.transitions import Transitions
 
@@ -82,3 +83,13 @@ def test_a_probe_of_a_model_draws_how_far_off_its_predictions_are(tmp_path, caps
     said = capsys.readouterr().out
     assert "One step ahead its predictions are off by" in said and "wrote probe.png" in said
     assert (tmp_path / "probe.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_could_not_be_predicted_is_left_out_of_the_picture(tmp_path):
+    errors = np.full((5, 3, AHEAD), 0.5)
+    errors[3:] = errors[0, 0] = np.nan
+    parts = {told: errors for told in (OWN, NOTHING, OTHERS)}
+    found = Predictions(np.arange(5), np.array([0]), parts, {told: errors * np.nan for told in parts})
+    assert "are off by 0.5 of the variance" in found.words()
+    plot_predictions(found, "all simulations blew up", tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 10_000

@@ -118,7 +118,8 @@ def plot_predictions(result: Predictions, title: str, path: Path) -> None:
             for ahead, style in ((1, "-"), (AHEAD, ":")):
                 label = f"{told}, {ahead} step{'s' * (ahead > 1)} ahead"
                 along.plot(result.time, mean(errors[told][..., ahead - 1]), style, color=colour, label=label)
-            histogram.hist(np.log10(errors[told][..., 0].ravel() + 1e-8), 40, histtype="step", color=colour)
+            known = errors[told][..., 0][np.isfinite(errors[told][..., 0])]
+            histogram.hist(np.log10(known + 1e-8), 40, histtype="step", color=colour)
         along.set_yscale("log")
         along.set_ylabel(f"error of the {what}\n(1: its variance)")
         for start in result.episodes[1:]:
