@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -321,9 +321,9 @@ def memory_table() -> str:
     return table(heads, rows)
 
 
-def gradient_table() -> str:
-    """Of MAML."""
-    heads = ["family", "before", *(f"after {k}" for k in (1, 2, 3)), "score", ORACLE, "steps", COST]
+def table_from_before(learner: str, columns: Sequence[str]) -> str:
+    """Of a learner whose first column is before it adapts."""
+    heads = ["family", *columns, "score", ORACLE, "steps", COST]
     rows = [
         [
             row.family,
@@ -332,23 +332,7 @@ def gradient_table() -> str:
             row.oracle,
             *row.cost,
         ]
-        for row in rows_of("maml")
-    ]
-    return table(heads, rows)
-
-
-def model_table() -> str:
-    """Of the meta-model."""
-    heads = ["family", "before adaptation", "episode 1", "episode 2", "score", ORACLE, "steps", COST]
-    rows = [
-        [
-            row.family,
-            *map(row.cell, row.columns),
-            row.score(row.columns[-1]),
-            row.oracle,
-            *row.cost,
-        ]
-        for row in rows_of("meta-model")
+        for row in rows_of(learner)
     ]
     return table(heads, rows)
 
@@ -373,8 +357,8 @@ def summary_table() -> str:
 
 TABLES = {
     "memory": memory_table,
-    "gradient": gradient_table,
-    "model": model_table,
+    "gradient": partial(table_from_before, "maml", ["before", "after 1", "after 2", "after 3"]),
+    "model": partial(table_from_before, "meta-model", ["before adaptation", "episode 1", "episode 2"]),
     "summary": summary_table,
 }
 PAGES = ROOT / "README.md", ROOT / "docs" / "results.md"
