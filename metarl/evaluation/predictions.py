@@ -10,6 +10,7 @@ from torch import Tensor
 from metarl.envs import Task, simulate
 from metarl.learners.meta_model.adaptation import adapt
 from metarl.learners.meta_model.agent import MetaModel
+from metarl.learners.meta_model.imagination import foresee
 from metarl.learners.meta_model.player import ModelPlayer
 from metarl.learners.meta_model.replay import Replay, Windows
 from metarl.sampling.transitions import collect_transitions
@@ -120,14 +121,12 @@ def _errors(agent: MetaModel, windows: Windows, lived: Replay) -> tuple[np.ndarr
     for rows in torch.arange(len(windows.obs)).split(SOME):
         some = windows.at(rows)
         state = adapt(learner.model, params, learner.seen(some, members), agent.config.adapt)
-        told, now = state.told_rows(), some.obs.expand(members, *some.obs.shape)
+        now = some.obs.expand(members, *some.obs.shape)
         errors = []
         with torch.no_grad():
             for k in range(AHEAD):
-                features = state.rows(learner.scales.features(now))
                 action = some.action[None, :, :, k].expand(members, -1, -1, -1)
-                said = learner.model.predict(state.params, features, state.rows(action), told)
-                now, reward = learner.scales.after(now, said.mean.reshape(*now.shape[:3], -1))
+                now, reward, _ = foresee(learner.model, learner.scales, state, now, action)
                 gap = (now.mean(0) - some.obs_after[:, :, k])[:, 0, moving]
                 off = (reward.mean(0) - some.reward[..., k])[:, 0]
                 errors.append(

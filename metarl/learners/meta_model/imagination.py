@@ -19,6 +19,28 @@ def failures(robot: Robot, obs: Tensor, log_odds: Tensor) -> Tensor:
     return torch.from_numpy(robot.failed(rows)).view(obs.shape[:-1])
 
 
+def foresee(
+    model: DynamicsModel, scales: Scales, adapted: Adapted, obs: Tensor, action: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What each member expects of a step: observations, rewards, and log odds of failing.
+
+    Args:
+        model: sizes of the networks.
+        scales: of what they see.
+        adapted: the model, adapted to N tasks.
+        obs: (E, N, R, obs_dim), before the step.
+        action: (E, N, R, action_dim).
+
+    Returns:
+        (E, N, R, obs_dim), and (E, N, R) twice.
+    """
+    features, done = adapted.rows(scales.features(obs)), adapted.rows(action)
+    said = model.predict(adapted.params, features, done, adapted.told_rows())
+    shape = obs.shape[:-1]
+    after, reward = scales.after(obs, said.mean.reshape(*shape, -1))
+    return after, reward, said.failure.reshape(shape)
+
+
 def imagine(
     model: DynamicsModel, scales: Scales, adapted: Adapted, obs: Tensor, action: Tensor, gamma: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,11 +60,9 @@ def imagine(
     """
     shape = action.shape[1:4]
     now = obs[None, :, None].expand(*shape, -1)
-    told, total, alive = adapted.told_rows(), torch.zeros(shape), torch.ones(shape)
+    total, alive = torch.zeros(shape), torch.ones(shape)
     for k in range(len(action)):
-        features = adapted.rows(scales.features(now))
-        said = model.predict(adapted.params, features, adapted.rows(action[k]), told)
-        now, reward = scales.after(now, said.mean.reshape(*shape, -1))
+        now, reward, log_odds = foresee(model, scales, adapted, now, action[k])
         total += gamma**k * alive * reward
-        alive = alive * ~failures(scales.robot, now, said.failure.reshape(shape))
+        alive = alive * ~failures(scales.robot, now, log_odds)
     return total, now, alive

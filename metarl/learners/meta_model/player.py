@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metarl.learners.meta_model.actor_critic import ActorCritic
 from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
-from metarl.learners.meta_model.imagination import imagine
+from metarl.learners.meta_model.imagination import foresee, imagine
 from metarl.learners.meta_model.learner import MetaModelLearner
 from metarl.learners.meta_model.planner.icem import ICEM, Plan
 from metarl.threads import torch_threads
@@ -105,14 +105,12 @@ class ModelPlayer:
         """What the policy would do, as each member imagines it, (N, E, H, action_dim)."""
         learner = self.learner
         e, n = learner.config.members, len(obs)
-        now, hints, told = obs.expand(e, n, -1), adapted.hints().expand(e, n, -1), adapted.told_rows()
+        now, hints = (x.expand(e, n, -1)[:, :, None] for x in (obs, adapted.hints()))
         out = []
         for _ in range(learner.config.plan):
             out.append(policy.act(policy.params, policy.see(now, hints)))
-            features, action = (adapted.rows(x[:, :, None]) for x in (learner.scales.features(now), out[-1]))
-            said = learner.model.predict(adapted.params, features, action, told)
-            now, _ = learner.scales.after(now, said.mean.reshape(e, n, -1))
-        return torch.stack(out, 2).transpose(0, 1)
+            now, _, _ = foresee(learner.model, learner.scales, adapted, now, out[-1])
+        return torch.cat(out, 2).transpose(0, 1)
 
     def feel(self, action: np.ndarray, reward: np.ndarray, live: np.ndarray | None = None) -> None:
         """Take in what was done, (N, action_dim), and what came of it, (N,)."""
