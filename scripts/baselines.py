@@ -2,14 +2,16 @@
 """Measure what others get on a family's held-out tasks: random, average, oracle, and from scratch.
 
 Policies without a memory are trained by the PPO that trains teachers: over the family, without being told the
-task (average) and being told it (oracle), and on a few of the held-out tasks alone (from scratch). On a few
-of them a planner (iCEM) is told the task, too, and tries its plans on the simulator itself, which says how
-good the oracle is. Returns go to `envs/references/<family>.json`, where every evaluation finds them.
+task (average) and being told it (oracle), and on a few of the held-out tasks alone (from scratch). Teachers
+that trainings have kept may be the oracle instead, and where a family brings an expert, that is it. On a few
+of the tasks a planner (iCEM) is told the task, too, and tries its plans on the simulator itself, which says
+how good the oracle is. Returns go to `envs/references/<family>.json`, where every evaluation finds them.
 """
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,12 @@ import torch
 import tyro
 from torch import Tensor
 
-from metarl import MetaLSTMConfig
+from metarl import MetaLSTM, MetaLSTMConfig
 from metarl.envs import BatchSim, InputError, Task, TaskFamily, load_family
 from metarl.envs.told import known_of
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.references import (
+    ExpertPolicy,
     ModelPolicy,
     PlannedPolicy,
     RandomPolicy,
@@ -49,6 +52,8 @@ class Options:
     """a name from `metarl families`"""
     steps: float = 8e6
     """environment steps of the oracle's training"""
+    teachers: tuple[Path, ...] = ()
+    """runs of the family whose teachers are the oracle, instead of one that is trained for it"""
     average_steps: float = 2e6
     """environment steps of the average's"""
     scratch_steps: float = 1.5e6
@@ -115,15 +120,41 @@ def train(
             curve.returns.append(lessons.mean_return())
             bar.update(done + one, f"return {curve.returns[-1]:.1f}")
 
+    return taught(teacher, family, told), curve
+
+
+def taught(teacher: Teacher, family: TaskFamily, told: bool) -> ModelPolicy:
+    """What a teacher would do, by the mean of its actions."""
+
     def mean(obs: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(np.asarray(obs, np.float32))
-        seen, values = x.split([family.obs_dim, n_told], 1)
-        return teacher.show(seen.numpy(), values).numpy()
+        seen, values = np.split(np.asarray(obs, np.float32), [family.obs_dim], axis=1)
+        return teacher.show(seen, torch.from_numpy(values)).numpy()
 
-    return ModelPolicy(mean, told), curve
+    return ModelPolicy(mean, told)
 
 
-def judged(policy: ModelPolicy | RandomPolicy, family: TaskFamily, n_threads: int) -> dict[str, np.ndarray]:
+def kept(run: Path, family: TaskFamily) -> ModelPolicy:
+    """The teacher that a run of the family has kept."""
+    agent = MetaLSTM.load(run)
+    if agent.family_name != family.name:
+        raise InputError(f"{run} was trained on {agent.family_name}, not on {family.name}")
+    if agent.learner.teacher is None or agent.acts_only:
+        raise InputError(f"{run} has no teacher, or has not kept it; leave it out of --teachers")
+    return taught(agent.learner.teacher, family, told=True)
+
+
+def oracles(options: Options, family: TaskFamily) -> list[ModelPolicy | ExpertPolicy]:
+    """Who is told the task: teachers that were kept, the family's expert, or whom this trains."""
+    if options.teachers:
+        return [kept(run, family) for run in options.teachers]
+    if family.has_expert:
+        return [ExpertPolicy()]
+    return [train(options, family, options.steps, seed, told=True)[0] for seed in range(options.seeds)]
+
+
+def judged(
+    policy: ModelPolicy | ExpertPolicy | RandomPolicy, family: TaskFamily, n_threads: int
+) -> dict[str, np.ndarray]:
     """Returns and errors on the held-out tasks, then on those out of distribution, (tasks,) each."""
     found: dict[str, list[float]] = {"returns": [], "errors": []}
     for split in ("test", "ood") if family.has_ood else ("test",):
@@ -137,9 +168,10 @@ def measure(options: Options) -> References:
     """Train and evaluate everything."""
     family = load_family(options.family)
     tasks = [*family.tasks("test"), *(family.tasks("ood") if family.has_ood else [])]
-    found = {"random": [judged(RandomPolicy(), family, options.n_threads)]}
-    for name, told, steps in (("average", False, options.average_steps), ("oracle", True, options.steps)):
-        policies = [train(options, family, steps, seed, told)[0] for seed in range(options.seeds)]
+    told = oracles(options, family)
+    average = [train(options, family, options.average_steps, seed)[0] for seed in range(options.seeds)]
+    found = {}
+    for name, policies in (("random", [RandomPolicy()]), ("average", average), ("oracle", told)):
         found[name] = [judged(policy, family, options.n_threads) for policy in policies]
         means = [results["returns"][: family.n_test].mean() for results in found[name]]
         print(f"{family.name}, {name}: {', '.join(f'{mean:.1f}' for mean in means)}", flush=True)
@@ -157,7 +189,11 @@ def measure(options: Options) -> References:
         tasks=[dict(task) for task in tasks],
         **mean("returns"),
         scratch=scratch,
-        made_by={"options": vars(options), "versions": versions()},
+        made_by={
+            "options": vars(options) | {"teachers": [run.name for run in options.teachers]},
+            "oracle": "teachers" if options.teachers else "expert" if family.has_expert else "trained",
+            "versions": versions(),
+        },
         errors=mean("errors") if family.error_unit else {},
         planned=planned(options, family),
     )

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import metarl.evaluation.references
+from metarl import MetaLSTM, MetaLSTMConfig
 from metarl.envs import BatchSim, InputError, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.references import (
+    ExpertPolicy,
     ModelPolicy,
     PlannedPolicy,
     RandomPolicy,
@@ -119,6 +121,42 @@ def test_one_command_measures_them(family, tmp_path, monkeypatch):
     assert again.oracle == found.oracle and [one["task"] for one in again.planned] == [dict(tasks[0])]
     assert baselines.main(["PointGaol"]) == 2
     sys.modules.pop("baselines")
+
+
+def test_the_oracle_is_a_teacher_that_was_kept_or_an_expert(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import baselines
+
+    monkeypatch.setattr(References.save, "__defaults__", (tmp_path,))
+    small = ["--average-steps", "6400", "--scratch-tasks", "0", "--planned-tasks", "0", "--n-threads", "1"]
+    monkeypatch.setattr(baselines, "N_EPISODES", 1)
+    config = MetaLSTMConfig(n_trials=2, teacher=0.95)
+    agent = MetaLSTM("PointGoal", config, seed=0, n_threads=1).learn(300_000)
+    agent.save(tmp_path / "kept.pt")
+    assert baselines.main(["PointGoal", *small, "--teachers", str(tmp_path / "kept.pt")]) == 0
+    found = References(**json.loads((tmp_path / "PointGoal.json").read_text()))
+    assert found.made_by["oracle"] == "teachers" and found.made_by["options"]["teachers"] == ["kept.pt"]
+    assert np.mean(found.oracle) > np.mean(found.random) + 5  # it has learned, and is told
+    assert np.mean(found.oracle) > np.mean(found.average) + 5
+
+    agent.save(tmp_path / "acts.pt", acts_only=True)
+    for family, run, says in (
+        ("PointGoal", "acts.pt", "has no teacher, or has not kept it"),
+        ("ReacherGoal", "kept.pt", "was trained on PointGoal, not on ReacherGoal"),
+    ):
+        assert baselines.main([family, *small, "--teachers", str(tmp_path / run)]) == 2
+        assert says in capsys.readouterr().err
+
+    assert baselines.main(["ArmPush", *small]) == 0
+    found = References(**json.loads((tmp_path / "ArmPush.json").read_text()))
+    assert found.made_by["oracle"] == "expert"
+    assert np.mean(found.oracle) > 25 > np.mean(found.average)
+    sys.modules.pop("baselines")
+
+
+def test_a_family_without_an_expert_has_none_to_judge(family):
+    with pytest.raises(InputError, match="PointGoal brings no expert"):
+        evaluate(ExpertPolicy(), family, family.tasks("test"), 1, 1)
 
 
 def test_a_planner_that_tries_its_plans_on_the_simulator_comes_near_the_optimum(family):

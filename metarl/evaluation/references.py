@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.envs import FAMILIES, BatchSim, Task, TaskFamily, World
+from metarl.envs import FAMILIES, BatchSim, InputError, Task, TaskFamily, World
 from metarl.files import write_json
 from metarl.learners.adapter import EPISODES
 from metarl.learners.meta_model.planner.icem import ICEM
@@ -37,7 +37,7 @@ class References:
         random: K returns of uniformly random actions.
         average: K returns of a policy trained over the family that neither sees nor remembers the task;
             mean over trainings.
-        oracle: K returns of a policy that is told the task; mean over trainings.
+        oracle: K returns of a policy that is told the task, or of the family's expert; mean over trainings.
         scratch: learning curves of policies trained on one held-out task alone, each with "task",
             "env_steps" and "returns".
         made_by: the command, and the versions it ran with.
@@ -139,6 +139,20 @@ class RandomPolicy:
 
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing is learned."""
+
+
+class ExpertPolicy(RandomPolicy):
+    """A family's own expert, who knows the task, as the evaluator sees it."""
+
+    def collect(self, sim: World, rng: np.random.Generator) -> Trajectories:
+        """One episode in each simulation; InputError if the family brings no expert."""
+
+        def act(obs: np.ndarray) -> np.ndarray:
+            if (action := sim.shown()) is None:
+                raise InputError(f"{sim.family.name} brings no expert")
+            return action
+
+        return _play(sim, act, rng)
 
 
 class ModelPolicy:
