@@ -1,4 +1,4 @@
-"""Sweeps; and docs/scale.md, as far as it can be tried without a cluster."""
+"""Sweeps; and the pages on clusters, GPUs and worlds of others, as far as they can be tried without those."""
 
 import re
 import shlex
@@ -16,9 +16,10 @@ from metarl.cli.train import Train
 from metarl.envs import InputError
 from metarl.runs.run_folder import RunFolder
 
-PAGE = (Path(__file__).parents[1] / "docs" / "scale.md").read_text()
-SCRIPTS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-(YAML,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = "".join((DOCS / name).read_text() for name in ("scale.md", "gpu.md", "worlds.md"))
+SCRIPTS = re.findall(r"```sh\n(.*?)```", PAGES, re.DOTALL)
+(YAML,) = re.findall(r"```yaml\n(.*?)```", PAGES, re.DOTALL)
 SWEEP = ["sweep", "PointGoal", *SMALL_MAML, "--steps", str(2 * TINY_STEPS), "--processes", "2", "--out", "o"]
 
 

@@ -32,7 +32,8 @@ COMMANDS = {  # where each is, and what it is for
     ),
     "check": (
         "metarl.cli.check:Check",
-        "Try the laws that every family has to keep, and show what zero, random and expert actions get.",
+        "Try the laws that every family has to keep, and show what zero, random and expert actions get. "
+        "Exit status: 0, or 2 where something is wrong.",
     ),
     "train": (
         "metarl.cli.train:Train",
@@ -56,7 +57,8 @@ COMMANDS = {  # where each is, and what it is for
     ),
     "runs": (
         "metarl.cli.runs:Runs",
-        "List what has been trained: on what, how far, how well, and whether it is still at it.",
+        "List what has been trained: how far, how well on validation tasks, whether it is still at it, and the "
+        "settings that are no defaults.",
     ),
     "report": (
         "metarl.cli.report:Report",

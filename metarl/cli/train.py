@@ -51,7 +51,7 @@ class Train(Command):
     """with --resume: the run's family, where its file is elsewhere now, or code that you have not run yet"""
     learner: Annotated[str, tyro.conf.arg(help=f"which one: {', '.join(LEARNERS)}")] = DEFAULT_LEARNER
     steps: float | None = None
-    """environment steps in all, e.g. 2e6 (default: the family's, or the resumed run's own)"""
+    """environment steps in all, e.g. 2e6 (default: the resumed run's own, the family's, or 4 million)"""
     seed: int = 0
     """of everything random in training"""
     out: Path | None = None
@@ -65,7 +65,7 @@ class Train(Command):
     n_threads: int | None = None
     """physics threads of a process, 0 for one per CPU (default 0, or the resumed run's own)"""
     physics: Physics = MUJOCO
-    """what simulates in training: MuJoCo itself, or MuJoCo Warp, on --device (an extra; see docs/scale.md)"""
+    """what simulates in training: MuJoCo itself, or MuJoCo Warp, on --device (an extra; see docs/gpu.md)"""
     processes: int | None = None
     """of this machine that train together, each with its share of simulations and CPUs (default 1)"""
     tables: bool = False
