@@ -57,7 +57,7 @@ COMMANDS = {  # where each is, and what it is for
     ),
     "runs": (
         "metarl.cli.runs:Runs",
-        "List what has been trained: how far, how well on validation tasks, whether it is still at it, and the "
+        "List what has been trained: how far, how well on validation tasks, whether it is still at it, and "
         "settings that are no defaults.",
     ),
     "report": (
