@@ -141,9 +141,14 @@ class Training:
         kept = [row for i, row in enumerate(rows) if i % every == 0 or row.get(RETURN) or i == last]
         columns = [key for key in rows[0] if any(row[key] for row in rows)]
         with self.record.with_suffix(".csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(kept)
+            writer.writerows({key: rounded(row[key]) for key in columns} for row in kept)
+
+
+def rounded(number: str) -> str:
+    """A number of a curve with as many digits as anybody looks at; nothing stays nothing."""
+    return number and f"{float(number):.7g}"
 
 
 def run(command: Sequence[str], cores: set[int]) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl import MAML, MetaLSTM, evaluate
+from metarl import MAML, MetaLSTM, MetaModel, evaluate
 from metarl.box import FOLDER, contents, unboxed
 from metarl.cli import main
 from metarl.envs import FAMILIES, InputError, Task
@@ -68,7 +68,7 @@ def test_a_policy_of_the_box_is_not_trained_on_and_says_so(tmp_path, capsys) -> 
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("kind", [MAML, MetaLSTM])
+@pytest.mark.parametrize("kind", [MAML, MetaLSTM, MetaModel])
 def test_a_file_that_only_acts_is_small_and_acts_alike(kind, tmp_path) -> None:
     agent = kind("PointGoal", seed=3)
     agent.save(tmp_path / "whole.pt")

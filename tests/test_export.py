@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mujoco
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import TINY, TINY_STEPS
+from test_meta_model import SMALL as SMALL_MODEL
 
 from metarl import MAML, MetaLSTM, MetaLSTMConfig, MetaModel
 from metarl.cli import main
@@ -20,6 +22,8 @@ from metarl.export import write
 from metarl.export.graph import RememberingGraph
 from metarl.export.robot import describe_robot
 from metarl.export.write import TOLERANCE, open_session
+from metarl.learners.meta_model.agent import collect_planned
+from metarl.learners.meta_model.player import ModelPlayer
 from metarl.policies.step import feel
 from metarl.sampling.episodes import collect
 from metarl.sampling.recorded import read_recording
@@ -171,7 +175,7 @@ def test_a_wrong_graph_is_not_written(exported, monkeypatch, tmp_path):
     with pytest.raises(InputError, match="was not written: its actions differ from those of predict"):
         agent.export(tmp_path / "policy.onnx")
     monkeypatch.setattr(write, "onnx_bytes", lambda *_: path.read_bytes())
-    monkeypatch.setattr(write, "largest_difference", lambda *_: np.nan)
+    monkeypatch.setattr(write, "largest_difference", lambda *_, **__: np.nan)
     with pytest.raises(InputError, match="by up to nan"):
         agent.export(tmp_path / "other.onnx")
     assert os.listdir(tmp_path) == ["policy.onnx"]
@@ -184,12 +188,14 @@ def test_step_by_step_a_graph_is_held_to_what_is_remembered_as_well(exported, mo
     right = policy.graph()
     content = path.read_bytes()
     assert write.largest_difference(content, policy, right, by_steps=True) <= write.TOLERANCE
-    monkeypatch.setattr(type(right), "packed", lambda graph, state: graph._pack(state).numpy() + 1e-3)
+    packed = right.packed
+    monkeypatch.setattr(right, "packed", lambda state: packed(state) + 1e-3)
     assert write.largest_difference(content, policy, right, by_steps=True) > 10 * write.TOLERANCE
 
 
 @pytest.mark.parametrize(
-    ("drift", "step", "written"), [(4e-5, 1e-6, True), (4e-5, 1e-4, False), (0.1, 1e-6, False)]
+    ("drift", "step", "written"),
+    [(4e-5, 1e-6, True), (4e-5, 1e-4, False), (0.1, 1e-6, True), (0.1, 0.1, False)],
 )
 def test_a_memory_may_amplify_rounding_but_not_a_mistake(
     exported, monkeypatch, tmp_path, drift, step, written
@@ -198,9 +204,10 @@ def test_a_memory_may_amplify_rounding_but_not_a_mistake(
     monkeypatch.setattr(write, "onnx_bytes", lambda *_: path.read_bytes())
     monkeypatch.setattr(write, "largest_difference", lambda *_, by_steps=False: step if by_steps else drift)
     if written:
-        assert agent.export(tmp_path / "policy.onnx").difference == drift
+        done = agent.export(tmp_path / "policy.onnx")
+        assert (done.difference, done.drift) == (step, drift)
     else:
-        with pytest.raises(InputError, match=f"differ from those of predict by up to {drift:.1g}"):
+        with pytest.raises(InputError, match=f"differ from those of predict by up to {step:.1g}"):
             agent.export(tmp_path / "policy.onnx")
 
 
@@ -211,12 +218,68 @@ def test_a_memory_that_grows_is_refused(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("task", [None, {"goal_x": 0.5, "goal_y": 0.5}])
-def test_a_model_of_the_robot_is_not_exported(task, tmp_path):
-    agent = MetaModel("PointGoal", n_threads=1)
-    with pytest.raises(InputError, match=r"a meta-model is told by its model .* meta-lstm and maml"):
-        agent.export(tmp_path / "policy.onnx", task)
+def told(name: str = "PointGoal", **changed) -> MetaModel:
+    """A policy that a model's memory tells, which acts strongly enough to tell it from another."""
+    agent = MetaModel(name, replace(SMALL_MODEL, **changed), n_threads=1)
+    agent.learn(2 * agent.steps_per_iteration)
+    agent.learner.policy.params["actor/w2"].data.mul_(3)
+    return agent
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("PointGoal", {}),
+        ("PointGoal", {"adapt": "none"}),
+        ("PointGoal", {"adapt": "both"}),
+        ("X2Goal", {"adapt": "memory"}),  # which turns
+        ("ReacherGoal", {"adapt": "memory"}),  # whose joints do
+    ],
+)
+def test_a_policy_that_a_model_tells_acts_as_predict_does(name, changed, tmp_path):
+    agent, rng = told(name, **changed), np.random.default_rng(0)
+    done = agent.export(tmp_path / "policy.onnx")
+    assert done.difference <= TOLERANCE
+    assert done.metadata["reward_input"] == (changed.get("adapt") != "none")
+    runner, moved = Runner(done.path), []
+    for _ in range(2):
+        runner.begin()
+        state = None
+        for _, obs, reward, first in steps(rng, 40, agent):
+            start = None if state is None else np.array([first])
+            action, state = agent.predict(obs, state, start, reward=reward)
+            runner.act(obs, reward, first)
+            np.testing.assert_allclose(runner.action, action, atol=10 * TOLERANCE)
+            moved.append(action)
+    assert np.std(moved, axis=0).min() > 0.02
+
+
+def test_a_model_of_recorded_episodes_has_adapted_as_by_playing_them(tmp_path):
+    agent = told("X2Goal")
+    task = agent.family.tasks("test")[0]
+    sim, rng = BatchSim(agent.family, 1, 1), np.random.default_rng(0)
+    player = ModelPlayer(agent.learner, 1, rng)
+    sim.set_tasks([task])
+    path = record(tmp_path / "flight.npz", agent, collect_planned(sim, player, rng))
+    policy = agent.adapt_to_recorded([read_recording(path, agent.family)])
+    played = agent.adapt(task, 1, seed=0)
+    assert policy.describe()["adapted"] == {"recorded_episodes": 1}
+    assert played.describe()["adapted"] == {"episodes": 1} and played.describe()["task"] == dict(task)
+    for k, x in player.state.items():
+        if k.startswith(("seen/", "last/")):
+            np.testing.assert_allclose(policy.state.state[k], x, atol=1e-5)
+    done = policy.export(tmp_path / "policy.onnx")
+    assert Runner(done.path).about["adapted"] == {"recorded_episodes": 1}
+
+
+@pytest.mark.parametrize("who", ["planner", "both"])
+def test_what_a_planner_does_is_not_exported(who, tmp_path):
+    agent = told(act="both")
+    agent.act_by(who)
+    with pytest.raises(InputError, match="a planner tries thousands of steps before each of its own"):
+        agent.export(tmp_path / "policy.onnx")
     assert not os.listdir(tmp_path)
+    agent.act_by("policy").export(tmp_path / "policy.onnx")
 
 
 def test_a_runner_acts_in_the_simulator_as_the_policy_does(exported):
@@ -411,4 +474,4 @@ def test_two_parts_of_a_memory_that_begin_as_one_tensor_stay_two():
     start = agent.player(1).state
     assert start.memory["h"] is start.memory["c"]
     graph = agent.policy().graph()
-    assert isinstance(graph, RememberingGraph) and graph.memory["h"] is not graph.memory["c"]
+    assert isinstance(graph, RememberingGraph) and graph.start["h"] is not graph.start["c"]

@@ -7,8 +7,10 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 import pytest
+import torch
+from test_meta_model import SMALL as SMALL_MODEL
 
-from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig, MetaModel
 from metarl.cli import main
 from metarl.envs import (
     FAMILIES,
@@ -29,6 +31,7 @@ from metarl.envs.families.point import POINT, PointGoal
 from metarl.envs.families.quadrotor import X2Hover
 from metarl.envs.rotations import matrices
 from metarl.envs.variation import value_of
+from metarl.export.write import onnx_bytes
 from metarl.render import write_live_page
 from metarl.render.live_page import FRONT, _dynamics, _sensing, _task, turns_by_runge_kutta
 from metarl.render.robot import page_robot
@@ -565,6 +568,40 @@ def test_a_policy_of_gradient_steps_is_shown_before_and_after_them(browser, tmp_
     browser.run("document.querySelector('#policies span').textContent = 'adapted to a long task '.repeat(40)")
     wide = "(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.getElementById('panel'))"
     assert browser.run(wide) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_policy_that_a_model_tells_remembers_in_the_page(dtype, browser, monkeypatch, tmp_path):
+    agent = MetaModel("PointGoal", replace(SMALL_MODEL, hidden=(16, 16)), n_threads=1)
+    agent.learn(2 * agent.steps_per_iteration)
+    graph = agent.policy().graph().computing_in(dtype)
+    monkeypatch.setattr("metarl.render.policies.same_onnx", lambda *_: (onnx_bytes(graph, {}), 0.0, 0.0))
+    write_live_page(agent, agent.family.tasks("test")[:1], tmp_path / "live.html")
+    browser.open(tmp_path / "live.html")
+    given = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
+    acted = browser.run(
+        """(async (given) => {
+      const { session, policies: [policy] } = metarl;
+      session.held = true;
+      while (!metarl.idle()) await new Promise((r) => setTimeout(r, 5));
+      let state = new Float32Array(policy.state_size);
+      const acted = [];
+      for (const [k, [x, y, reward]] of given.entries()) {
+        const out = await policy.graph.run({ obs: Float32Array.of(x, y), reward: Float32Array.of(reward),
+          episode_start: Float32Array.of(k % 5 == 0 ? 1 : 0), state_in: state });
+        acted.push([...out.actions]);
+        state = out.state_out;
+      }
+      return acted;
+    })"""
+        + f"({given.tolist()})"
+    )
+    state = None
+    for k, (x, y, reward) in enumerate(given):
+        start = None if state is None else np.array([k % 5 == 0])
+        action, state = agent.predict(np.array([x, y]), state, start, reward=reward)
+        np.testing.assert_allclose(acted[k], action, atol=1e-5)
 
 
 @pytest.mark.slow

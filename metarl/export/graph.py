@@ -1,5 +1,8 @@
 """A policy's step as a function of arrays alone, which torch can write down as a graph."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,7 +40,7 @@ class Graph(torch.nn.Module):
         self.params, self.dtype = {k: p.to(dtype) for k, p in self.params.items()}, dtype
         return self
 
-    def packed(self, state: TrialState) -> np.ndarray:
+    def packed(self, state: Any) -> np.ndarray:
         """What a policy remembers as this carries it, (1, S); of a policy that remembers."""
         raise NotImplementedError
 
@@ -63,14 +66,50 @@ class MemorylessGraph(Graph):
         return mean.clamp(-1, 1).to(obs.dtype)
 
 
-class RememberingGraph(Graph):
-    """A policy that remembers, with its memory outside.
+class CarryingGraph(Graph):
+    """A policy that remembers, with what it remembers outside.
 
     It takes obs (1, n), reward (1,) of the step before, episode_start (1,), and state_in (1, S); it gives
     actions (1, m) in [-1, 1] and state_out (1, S), the next step's state_in. Zeros are the start of a trial,
     where the reward is not looked at and an episode begins whatever is said: the last number of a state says
     that a trial has begun. (Differences from what a trial begins with would lose digits at every step, and a
     memory may amplify that.)
+
+    Args:
+        obs_dim: n.
+        start: what is carried at the start of a trial, by its name, of one trial.
+    """
+
+    outputs: tuple[str, ...] = ("actions", "state_out")
+
+    def __init__(self, obs_dim: int, start: Mapping[str, Tensor]):
+        super().__init__()
+        self.start = {k: x.to(torch.float32) for k, x in start.items()}
+        self.flat_start = torch.cat([x.reshape(1, -1) for x in self.start.values()], 1)
+        self.state_size = self.flat_start.numel() + 1
+        self.inputs = {
+            "obs": (1, obs_dim),
+            "reward": (1,),
+            "episode_start": (1,),
+            "state_in": (1, self.state_size),
+        }
+
+    def _unpack(self, flat: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Whether a trial has begun, (1,) bool, and what it carries, by its name."""
+        begun = flat[:, -1] > TRUE
+        whole = torch.where(begun[:, None], flat[:, :-1], self.flat_start).to(self.dtype)
+        parts = whole.split([x.numel() for x in self.start.values()], 1)
+        names = zip(self.start.items(), parts, strict=True)
+        return begun, {k: part.reshape(x.shape) for (k, x), part in names}
+
+    def _pack(self, carried: Mapping[str, Tensor]) -> Tensor:
+        """What is carried on, of a trial that has begun, (1, S)."""
+        flat = [carried[k].to(torch.float32).reshape(1, -1) for k in self.start]
+        return torch.cat([*flat, torch.ones(1, 1)], 1)
+
+
+class RememberingGraph(CarryingGraph):
+    """A recurrent policy.
 
     Args:
         policy: the policy's sizes.
@@ -83,8 +122,6 @@ class RememberingGraph(Graph):
         InputError: the policy's memory grows with the trial, or attention is wanted where there are no slots.
     """
 
-    outputs: tuple[str, ...] = ("actions", "state_out")
-
     def __init__(
         self,
         policy: RecurrentPolicy,
@@ -93,45 +130,38 @@ class RememberingGraph(Graph):
         start: TrialState,
         attention: bool = False,
     ):
-        super().__init__()
         if not policy.core.fixed_size:
             raise InputError(
                 f"a {policy.core_name} core remembers ever more in a trial, and a graph has a state of one "
                 "size; train with another --core, e.g. lstm-memory, to export it"
             )
+        # A tensor that stands in two places would be taken for one that is always the same.
+        memory, last = ({k: x.clone() for k, x in part.items()} for part in (start.memory, start.last))
+        reward = last.pop("reward")  # is an input
+        super().__init__(policy.obs_dim, memory | last)
+        self.memory, self.last, self.no_reward = list(memory), list(last), reward
         if attention:
             if not isinstance(policy.core, LSTMMemory):
                 raise InputError(f"a {policy.core_name} core has no slots to look at")
             self.outputs = (*self.outputs, "attention")
         self.policy, self.normaliser = policy, normaliser
         self.params = {k: p.detach().cpu() for k, p in params.items()}
-        # A tensor that stands in two places would be taken for one that is always the same.
-        self.memory = {k: x.clone() for k, x in start.memory.items()}
-        self.last = {k: x.clone() for k, x in start.last.items()}
-        carried = {**self.memory, **self.last}
-        del carried["reward"]  # is an input
-        self.start = {k: x.to(torch.float32) for k, x in carried.items()}
-        self.flat_start = torch.cat([x.reshape(1, -1) for x in self.start.values()], 1)
-        self.state_size = self.flat_start.numel() + 1
-        self.inputs = {
-            "obs": (1, policy.obs_dim),
-            "reward": (1,),
-            "episode_start": (1,),
-            "state_in": (1, self.state_size),
-        }
 
     def forward(
         self, obs: Tensor, reward: Tensor, episode_start: Tensor, state_in: Tensor
     ) -> tuple[Tensor, ...]:
         """What to do, and what is carried on."""
-        begun = state_in[:, -1] > TRUE
-        received = torch.where(begun, reward, self.last["reward"]).to(self.dtype)
+        begun, carried = self._unpack(state_in)
+        received = torch.where(begun, reward, self.no_reward).to(self.dtype)
         first = (episode_start > TRUE) | ~begun
-        state = self._unpack(state_in, begun).rewarded(received)
+        carried["first"] = carried["first"] > TRUE
+        parts = ({k: carried[k] for k in names} for names in (self.memory, self.last))
+        state = TrialState(*parts).rewarded(received)
         seen = obs.to(self.dtype)
         decision, state = decide(self.policy, self.params, self.normaliser, state, seen, first)
         action = decision.mean.clamp(-1, 1).to(obs.dtype)
-        packed = self._pack(feel(state, action, torch.zeros_like(reward)))
+        state = feel(state, action, torch.zeros_like(reward))
+        packed = self._pack({**state.memory, **state.last})
         if "attention" not in self.outputs:
             return action, packed
         assert isinstance(self.policy.core, LSTMMemory)
@@ -139,16 +169,4 @@ class RememberingGraph(Graph):
 
     def packed(self, state: TrialState) -> np.ndarray:
         """What a policy remembers as this carries it, (1, S)."""
-        return self._pack(state).numpy()
-
-    def _unpack(self, flat: Tensor, begun: Tensor) -> TrialState:
-        whole = torch.where(begun[:, None], flat[:, :-1], self.flat_start).to(self.dtype)
-        parts = whole.split([x.numel() for x in self.start.values()], 1)
-        state = {k: part.reshape(x.shape) for (k, x), part in zip(self.start.items(), parts, strict=True)}
-        state["first"] = state["first"] > TRUE
-        return TrialState({k: state[k] for k in self.memory}, {k: state[k] for k in self.last if k in state})
-
-    def _pack(self, state: TrialState) -> Tensor:
-        parts = {**state.memory, **state.last}
-        flat = [parts[k].to(torch.float32).reshape(1, -1) for k in self.start]
-        return torch.cat([*flat, torch.ones(1, 1)], 1)
+        return self._pack({**state.memory, **state.last}).numpy()

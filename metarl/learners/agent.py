@@ -154,10 +154,7 @@ class Agent:
         Raises:
             InputError: what this learner acts by is more than a policy.
         """
-        raise InputError(
-            f"a {self.name} is told by its model of the robot at every step, which no file or page can hold "
-            "yet; export, or show live, what the learners meta-lstm and maml have trained"
-        )
+        raise InputError(f"what a {self.name} acts by can be neither exported nor shown live in a page")
 
     def predict(
         self,

@@ -50,5 +50,5 @@ def _slots(graph: Graph) -> int:
 
 
 def _packed(policy: Acting, graph: Graph) -> str:
-    content, _ = same_onnx(policy, graph, "the page")
+    content, *_ = same_onnx(policy, graph, "the page")
     return b64encode(content).decode()

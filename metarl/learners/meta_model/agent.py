@@ -1,7 +1,7 @@
 """The meta-model at work: the training loop, acting by it, and its evaluation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from metarl.envs import InputError, Task, World, simulate
+from metarl.learners.acting import NOTHING, Acting
 from metarl.learners.adapter import ADAPTING, column_title
 from metarl.learners.agent import Agent, as_rewards, as_rows, as_starts, check_state, is_env
 from metarl.learners.meta_model.config import MetaModelConfig
+from metarl.learners.meta_model.graph import ModelGraph
 from metarl.learners.meta_model.learner import MetaModelLearner
 from metarl.learners.meta_model.planner.icem import colours
-from metarl.learners.meta_model.player import ModelPlayer, State
+from metarl.learners.meta_model.player import ModelPlayer, TrialState
 from metarl.learners.meta_model.robot import Robot
 from metarl.ranges import checked_seed, whole
 from metarl.sampling.episodes import play
@@ -164,21 +166,42 @@ class MetaModel(Agent):
         if is_env(task_or_env, self.family):
             for _ in range(n_episodes):
                 self._play(task_or_env, player, int(rng.integers(2**31)))
+            task = None
         else:
-            sim = simulate(self.family, 1, self.n_threads)
-            sim.set_tasks([self.family.task(task_or_env)])
+            sim, task = simulate(self.family, 1, self.n_threads), self.family.task(task_or_env)
+            sim.set_tasks([task])
             for _ in range(n_episodes):
                 collect_planned(sim, player, rng)
-        return MetaModelPolicy(self, TrialState(player.state, 0))
+        return MetaModelPolicy(self, TrialState(player.state, 0), adapted={"episodes": n_episodes}, task=task)
+
+    @plain_torch()
+    def adapt_to_recorded(self, recordings: Sequence[Trajectories]) -> "MetaModelPolicy":
+        """The policy that has adapted to recorded episodes, one after the other, as those of one trial.
+
+        Args:
+            recordings: as `read_recording` gives them.
+        """
+        player, n = ModelPlayer(self.learner, 1, np.random.default_rng(PREDICTION_SEED)), 0
+        for rows in recordings:
+            for e in range(rows.reward.shape[1]):
+                for t in range(int(rows.valid[:, e].sum())):
+                    player.decide(rows.obs[t, [e]], np.array([t == 0]))
+                    player.feel(rows.action[t, [e]], rows.reward[t, [e]])
+                n += 1
+        return MetaModelPolicy(self, TrialState(player.state, 0), adapted={"recorded_episodes": n})
+
+    def policy(self) -> "MetaModelPolicy":
+        """Who acts, at the start of a trial."""
+        return MetaModelPolicy(self)
 
     def predict(
         self,
         obs: np.ndarray,
-        state: "TrialState | None" = None,
+        state: TrialState | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
         reward: float | np.ndarray | None = None,
-    ) -> tuple[np.ndarray, "TrialState"]:
+    ) -> tuple[np.ndarray, TrialState]:
         """Actions, from the start of a trial; see `MetaModelPolicy.predict`."""
         policy = MetaModelPolicy(self, rng=self.prediction_rng)
         return policy.predict(obs, state, episode_start, deterministic, reward)
@@ -212,38 +235,51 @@ def collect_planned(
     return out
 
 
-@dataclass(frozen=True)
-class TrialState:
-    """What is carried from step to step of N trials; users hand it back as they got it.
-
-    Attributes:
-        state: of the player.
-        n_steps: so far, which decides what the next plan draws.
-    """
-
-    state: State
-    n_steps: int
-
-    @property
-    def n_trials(self) -> int:
-        """N."""
-        return len(self.state["last/reward"])
-
-
-class MetaModelPolicy:
+class MetaModelPolicy(Acting):
     """A model at some point of a trial, to act by. It keeps nothing itself: the state does.
 
     Args:
         agent: whose model.
         state: of one trial, from which `predict` begins; None for the start of a trial.
         rng: draws actions that are not deterministic.
+        adapted: what the state was made of, in numbers.
+        task: of which, if that is known.
     """
 
+    agent: MetaModel
+
     def __init__(
-        self, agent: MetaModel, state: TrialState | None = None, rng: np.random.Generator | None = None
+        self,
+        agent: MetaModel,
+        state: TrialState | None = None,
+        rng: np.random.Generator | None = None,
+        adapted: Mapping[str, int] = NOTHING,
+        task: Task | None = None,
     ):
-        self.agent, self.state = agent, state
+        super().__init__(agent, adapted, task)
+        self.state = state
         self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+
+    def graph(self, attention: bool = False) -> ModelGraph:
+        """What it does at a step, from where it begins.
+
+        Raises:
+            InputError: a planner acts, or attention is wanted, which there is none of.
+        """
+        learner = self.agent.learner
+        if learner.policy is None or learner.config.act != "policy":
+            raise InputError(
+                "a planner tries thousands of steps before each of its own, which no file or page can hold; "
+                'train with --act policy, or, after --act both, let its policy act: agent.act_by("policy")'
+            )
+        if attention:
+            raise InputError("a meta-model has no slots to look at")
+        start = self.state.state if self.state else ModelPlayer(learner, 1, self.rng).state
+        return ModelGraph(learner, learner.policy, start)
+
+    def describe(self) -> dict[str, Any]:
+        """Where it comes from, and whether it looks at rewards."""
+        return {**super().describe(), "reward_input": self.agent.learner.model.context > 0}
 
     @plain_torch()
     def predict(

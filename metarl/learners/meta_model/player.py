@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,10 +13,29 @@ from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
 from metarl.learners.meta_model.imagination import foresee, imagine
 from metarl.learners.meta_model.learner import MetaModelLearner
 from metarl.learners.meta_model.planner.icem import ICEM, Plan
+from metarl.learners.meta_model.scales import Scales
 from metarl.threads import torch_threads
 
 ROWS = 1024  # predictions of a step that a thread makes at a time, which its caches hold
 State = dict[str, Tensor]  # (N, ...) each
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """What is carried from step to step of N trials; users hand it back as they got it.
+
+    Attributes:
+        state: of the player.
+        n_steps: so far, which decides what the next plan draws.
+    """
+
+    state: State
+    n_steps: int
+
+    @property
+    def n_trials(self) -> int:
+        """N."""
+        return len(self.state["last/reward"])
 
 
 class ModelPlayer:
@@ -161,18 +181,8 @@ class ModelPlayer:
 
     def _take_in(self, state: State, obs: Tensor, start: np.ndarray) -> State:
         """The last step becomes a transition, unless an episode ended with it; new episodes have no plan."""
-        scales, last, first = self.learner.scales, state["last/obs"], torch.from_numpy(np.asarray(start))
-        new = {
-            "seen/features": scales.features(last),
-            "seen/action": state["last/action"],
-            "seen/outcome": scales.outcomes(last, obs, state["last/reward"]),
-            "seen/known": state["last/any"],
-        }
-        whole = (~first) & (state["last/any"] > 0)
-        out = dict(state)
-        for k, x in new.items():
-            pushed = torch.cat([state[k][:, 1:], x[:, None]], 1)
-            out[k] = torch.where(whole.view(-1, *[1] * (pushed.ndim - 1)), pushed, state[k])
+        first = torch.from_numpy(np.asarray(start))
+        out = state | taken_in(self.learner.scales, state, obs, first)
         for k, x in self.planner.start(len(obs)).items():
             old = state[f"plan/{k}"]
             out[f"plan/{k}"] = torch.where(first.view(-1, *[1] * (old.ndim - 1)), x, old)
@@ -184,6 +194,33 @@ class ModelPlayer:
             state[k] = state[k].clone()
             state[k][rows] = x
         self.state = state
+
+
+def taken_in(scales: Scales, state: State, obs: Tensor, first: Tensor) -> State:
+    """The last transitions once the step that ends in obs is one of them, unless an episode ended with it.
+
+    Args:
+        scales: of what the model sees.
+        state: "seen/..." and "last/..." of N trials, as `ModelPlayer.state` has them.
+        obs: (N, obs_dim), now.
+        first: (N,) bool, obs is the first of an episode.
+
+    Returns:
+        "seen/..." anew.
+    """
+    last = state["last/obs"]
+    new = {
+        "seen/features": scales.features(last),
+        "seen/action": state["last/action"],
+        "seen/outcome": scales.outcomes(last, obs, state["last/reward"]),
+        "seen/known": state["last/any"],
+    }
+    whole = (~first) & (state["last/any"] > 0)
+    out = {}
+    for k, x in new.items():
+        pushed = torch.cat([state[k][:, 1:], x[:, None]], 1)
+        out[k] = torch.where(whole.view(-1, *[1] * (pushed.ndim - 1)), pushed, state[k])
+    return out
 
 
 def planner_of(learner: MetaModelLearner) -> ICEM:

@@ -82,19 +82,19 @@ class Robot:
         if not self.angles and not self.rotations:
             return normalised
         parts = []
-        plain = torch.ones(self.obs_dim, dtype=torch.bool)
+        turning = set(self.angles)
         if self.angles:
-            plain[list(self.angles)] = False
             angle = obs[..., list(self.angles)]
             parts += [angle.sin(), angle.cos()]
         for first in self.rotations:
-            plain[first : first + QUATERNION] = False
+            turning |= set(range(first, first + QUATERNION))
             w, x, y, z = obs[..., first : first + QUATERNION].unbind(-1)
             rotation = (
                 *(1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
                 *(2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
             )
             parts.append(torch.stack(rotation, -1))
+        plain = [column for column in range(self.obs_dim) if column not in turning]
         return torch.cat([normalised[..., plain], *parts], -1)
 
     def whole(self, obs: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ export function useRuntime(wasm) {
 export class Graph {
   static async load(bytes) {
     const graph = new Graph();
-    graph.session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+    // What the next level fuses has no kernels in 64 bits here.
+    const options = { executionProviders: ["wasm"], graphOptimizationLevel: "basic" };
+    graph.session = await ort.InferenceSession.create(bytes, options);
     graph.shapes = Object.fromEntries(graph.session.inputMetadata.map(({ name, type, shape }) => [name, { type, shape }]));
     return graph;
   }
