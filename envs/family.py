@@ -414,7 +414,7 @@ class TaskFamily:
     def recipe(self, learner: str) -> Recipe:
         """How a learner of this name is trained on the family best; by its defaults if nobody knows."""
         own = (recipe for recipe in self.recipes if recipe.learner == learner)
-        return next(own, Recipe.usual(learner))
+        return next(own, Recipe(learner))
 
     @property
     def has_ood(self) -> bool:

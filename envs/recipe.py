@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-FEW = 200_000  # environment steps, for who learns from each of them many times
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -13,15 +11,10 @@ class Recipe:
 
     Attributes:
         learner: its name.
-        steps: environment steps in all.
+        steps: environment steps in all; None for the learner's own (`Agent.usual_steps`).
         settings: of the learner, by name, where they differ from its defaults.
     """
 
     learner: str
-    steps: int = 4_000_000
+    steps: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def usual(cls, learner: str) -> "Recipe":
-        """How a learner is trained where no family knows better: by its defaults."""
-        return cls(learner, FEW) if learner == "meta-model" else cls(learner)

@@ -105,8 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: dict[str, list[np.ndarray]] = {}
     try:
         if options.recipe:
-            recipe = load_family(options.family).recipe(MetaLSTM.name)
-            options = replace(options, steps=recipe.steps, config=MetaLSTMConfig(**recipe.settings))
+            steps, config = MetaLSTM.usual(load_family(options.family))
+            options = replace(options, steps=steps, config=config)
         for variant in options.variants:
             results[variant] = [returns_of(options, variant, seed) for seed in range(options.seeds)]
             print(json.dumps({variant: [r.mean(axis=0).tolist() for r in results[variant]]}), flush=True)

@@ -19,7 +19,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from metarl import MetaLSTM, MetaLSTMConfig
+from metarl import MetaLSTM
 from metarl.envs import BatchSim, InputError, Task, TaskFamily, load_family
 from metarl.envs.told import known_of
 from metarl.evaluation.evaluate import evaluate
@@ -99,8 +99,7 @@ def train(
     sim = BatchSim(family, max(1, round(LESSON / family.horizon)), options.n_threads)
     rng, one = np.random.default_rng(seed), sim.n_sims * family.horizon
     n_told = known_of(family) if told else 0
-    recipe = family.recipe("meta-lstm")
-    config = teaching(MetaLSTMConfig(**recipe.settings))
+    config = teaching(MetaLSTM.usual(family)[1])
     teacher, curve = Teacher(family.obs_dim, n_told, family.action_dim, config, seed), Curve([], [])
 
     def act(obs: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

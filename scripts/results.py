@@ -89,8 +89,7 @@ class Training:
     @cached_property
     def defaults(self) -> dict[str, Any]:
         """Steps and settings of a training without flags, as JSON has them."""
-        recipe = load_family(self.family).recipe(self.learner)
-        return _plain(recipe.steps, LEARNERS[self.learner].config_class(**recipe.settings))
+        return _plain(*LEARNERS[self.learner].usual(load_family(self.family)))
 
     def is_done(self) -> bool:
         """Whether it was measured with what are the defaults today."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metarl import MetaModel, MetaModelConfig, evaluate
+from metarl import MAML, MetaModel, MetaModelConfig, evaluate
 from metarl.envs import BatchSim, InputError, Param, Sensor, TaskFamily, Uniform, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.learners.meta_model.adaptation import Adapted, Seen, adapt
@@ -243,7 +243,7 @@ def test_what_turns_and_what_fails_is_found_in_observations():
 
 def test_a_model_is_trained_for_fewer_steps_than_others_unless_a_family_says_otherwise():
     family = load_family("HalfCheetahDamage")
-    assert family.recipe("meta-model").steps == 200_000 < family.recipe("maml").steps
+    assert MetaModel.usual(family)[0] == 200_000 < MAML.usual(family)[0]
 
 
 def test_every_family_can_be_looked_at(family_name):

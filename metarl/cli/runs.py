@@ -14,7 +14,6 @@ from rich.table import Table
 from metarl.box import unboxed
 from metarl.cli.words import Command, say, show
 from metarl.envs import FAMILIES
-from metarl.envs.recipe import Recipe
 from metarl.errors import InputError, plain
 from metarl.learners import LEARNERS
 from metarl.runs.logs import SECONDS, STEP, logged
@@ -107,6 +106,5 @@ def _unusual(asked: RunConfig) -> list[str]:
     """Settings that are not what a training without flags takes."""
     kind = LEARNERS[asked.learner]
     family = FAMILIES.get(asked.family)
-    recipe = family().recipe(asked.learner) if family else Recipe.usual(asked.learner)
-    usual, own = vars(kind.config_class(**recipe.settings)), vars(kind.make_config(asked.config))
-    return [f"{name} {value}" for name, value in own.items() if value != usual[name]]
+    usual, own = kind.usual(family())[1] if family else kind.config_class(), kind.make_config(asked.config)
+    return [f"{name} {value}" for name, value in vars(own).items() if value != getattr(usual, name)]

@@ -65,7 +65,7 @@ class Sweep(Command):
         check_common(0, self.n_threads)
         if self.processes is not None and not 1 <= self.processes <= 1024:
             raise InputError(f"--processes {self.processes} is out of range; use 1 to 1024")
-        steps = int(self.steps or load_family(self.family).recipe(self.learner).steps)
+        steps = int(self.steps or LEARNERS[self.learner].usual(load_family(self.family))[0])
         trainings = [self._training(seed) for seed in parse_seeds(self.seeds)]
         if self.submit is not None:
             return self._submit(trainings)

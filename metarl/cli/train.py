@@ -127,7 +127,7 @@ class Train(Command):
         if self.named is not None:
             raise InputError("--family goes with --resume RUN; a new run takes FAMILY as it is")
         recipe = load_family(self.family).recipe(self.learner)
-        steps = int(self.steps or recipe.steps)
+        steps = int(self.steps or recipe.steps or LEARNERS[self.learner].usual_steps)
         settings = {name: value for name, value in recipe.settings.items() if name not in self.given}
         config = replace(self.config, **settings)
         device, n_threads = self.device or "cpu", self.n_threads or 0

@@ -64,6 +64,7 @@ class Agent:
 
     name: ClassVar[str]
     config_class: ClassVar[Any]
+    usual_steps: ClassVar[int] = 4_000_000  # environment steps of a training where nobody says how many
     in_many: ClassVar[bool] = False  # whether it can be trained in many processes: `draw`, `ranks`
 
     def __init__(
@@ -98,6 +99,12 @@ class Agent:
             self.learner = self.build_learner()
         self._sim: World | None = None
         self._n_failures = self._n_elsewhere = 0  # before there was a sim, and in other processes
+
+    @classmethod
+    def usual(cls, family: TaskFamily) -> tuple[int, Any]:
+        """Environment steps and config of a training that nobody asks anything else of."""
+        recipe = family.recipe(cls.name)
+        return recipe.steps or cls.usual_steps, cls.config_class(**recipe.settings)
 
     # What a subclass defines.
 

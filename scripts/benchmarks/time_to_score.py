@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecMonitor, VecNorma
 
 from benchmarks.measure import Line, Plan, Skipped
 from benchmarks.recurrent import TrialEnv
-from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
+from metarl import MAML, MAMLConfig, MetaLSTM
 from metarl.envs import load_family
 from metarl.learners.agent import Agent
 from metarl.sb3 import FamilyVecEnv
@@ -103,8 +103,8 @@ def train_sb3(model: BaseAlgorithm, goal: float, patience: float, episodes: int 
 
 def memory(seed: int, patience: float) -> Found:
     """The Meta-LSTM, by the family's recipe."""
-    recipe = load_family(FAMILY).recipe(MetaLSTM.name)
-    return train(MetaLSTM(FAMILY, MetaLSTMConfig(**recipe.settings), seed=seed), recipe.steps, GOAL, patience)
+    steps, config = MetaLSTM.usual(load_family(FAMILY))
+    return train(MetaLSTM(FAMILY, config, seed=seed), steps, GOAL, patience)
 
 
 def maml(config: MAMLConfig, seed: int, patience: float) -> Found:

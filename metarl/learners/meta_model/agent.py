@@ -41,6 +41,7 @@ class MetaModel(Agent):
 
     name = "meta-model"
     config_class = MetaModelConfig
+    usual_steps = 200_000  # it learns from each of them many times
     learner: MetaModelLearner
 
     @classmethod
