@@ -1,6 +1,6 @@
 """A policy to act with, as `adapt` hands it over."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
@@ -10,7 +10,9 @@ import numpy as np
 from metarl.envs import Task, TaskFamily
 from metarl.export.graph import Graph
 from metarl.export.write import Exported, export
+from metarl.sampling.trajectories import Trajectories
 
+PREDICTION_SEED = 0
 NOTHING: Mapping[str, int] = MappingProxyType({})  # has it been adapted by
 
 
@@ -63,3 +65,49 @@ class Acting:
     def export(self, path: str | Path) -> Exported:
         """Write it as an ONNX file (see `Agent.export`)."""
         return export(self, path)
+
+
+class Remembering(Acting):
+    """A policy at some point of a trial. It keeps nothing itself: the state does.
+
+    Args:
+        agent: whose policy.
+        state: of one trial, from which `predict` begins; None for the start of a trial.
+        rng: draws actions that are not deterministic.
+        adapted: what the state was made of, in numbers.
+        task: of which, if that is known.
+    """
+
+    def __init__(
+        self,
+        agent: Whose,
+        state: Any = None,
+        rng: np.random.Generator | None = None,
+        adapted: Mapping[str, int] = NOTHING,
+        task: Task | None = None,
+    ):
+        super().__init__(agent, adapted, task)
+        self.state = state
+        self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+
+
+class Living(Protocol):
+    """Somebody in the midst of a trial, who is shown its steps one by one."""
+
+    def decide(self, obs: np.ndarray, episode_start: np.ndarray) -> Any:
+        """See (1, obs_dim), the first of an episode or not, (1,) bool."""
+
+    def feel(self, action: np.ndarray, reward: np.ndarray) -> Any:
+        """Take in what was done, (1, action_dim), and what came of it, (1,)."""
+
+
+def relive(player: Living, recordings: Sequence[Trajectories]) -> dict[str, int]:
+    """Show recorded episodes, one after the other, as those of one trial; says how many they were."""
+    n = 0
+    for rows in recordings:
+        for e in range(rows.reward.shape[1]):
+            for t in range(int(rows.valid[:, e].sum())):
+                player.decide(rows.obs[t, [e]], np.array([t == 0]))
+                player.feel(rows.action[t, [e]], rows.reward[t, [e]])
+            n += 1
+    return {"recorded_episodes": n}

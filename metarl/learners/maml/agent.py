@@ -12,7 +12,7 @@ import torch
 from metarl import ranks
 from metarl.envs import InputError, Task, World, simulate
 from metarl.export.graph import MemorylessGraph
-from metarl.learners.acting import NOTHING, Acting
+from metarl.learners.acting import NOTHING, PREDICTION_SEED, Acting
 from metarl.learners.adapter import column_title
 from metarl.learners.agent import Agent, as_rows, is_env
 from metarl.learners.maml.config import MAMLConfig
@@ -23,7 +23,6 @@ from metarl.sampling.episodes import collect
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import plain_torch
 
-PREDICTION_SEED = 0
 LEAST_NOISE = 1e-4  # of recorded actions, variance in units of the policy's
 
 

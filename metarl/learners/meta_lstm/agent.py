@@ -11,7 +11,7 @@ import torch
 from metarl import ranks
 from metarl.envs import InputError, Task, World, simulate
 from metarl.export.graph import RememberingGraph
-from metarl.learners.acting import NOTHING, Acting
+from metarl.learners.acting import PREDICTION_SEED, Remembering, relive
 from metarl.learners.adapter import EPISODES, column_title
 from metarl.learners.agent import as_rewards, as_rows, as_starts, check_state, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
@@ -25,7 +25,6 @@ from metarl.sampling.trials import collect_episode, collect_trials
 from metarl.threads import plain_torch
 
 N_TRIALS = 10  # of each task in an evaluation
-PREDICTION_SEED = 0
 
 
 class MetaLSTM(Pupil):
@@ -189,15 +188,10 @@ class MetaLSTM(Pupil):
         Args:
             recordings: as `read_recording` gives them.
         """
-        player, n = self.player(1), 0
+        player = self.player(1)
         with torch.inference_mode():
-            for rows in recordings:
-                for e in range(rows.reward.shape[1]):
-                    for t in range(int(rows.valid[:, e].sum())):
-                        player.decide(rows.obs[t, [e]], np.array([t == 0]))
-                        player.feel(rows.action[t, [e]], rows.reward[t, [e]])
-                    n += 1
-        return MetaLSTMPolicy(self, player.state, adapted={"recorded_episodes": n})
+            adapted = relive(player, recordings)
+        return MetaLSTMPolicy(self, player.state, adapted=adapted)
 
     def predict(
         self,
@@ -228,30 +222,11 @@ class MetaLSTM(Pupil):
                     break
 
 
-class MetaLSTMPolicy(Acting):
-    """A policy at some point of a trial, to act with. It keeps nothing itself: the state does.
-
-    Args:
-        agent: whose parameters.
-        state: of one trial, from which `predict` begins; None for the start of a trial.
-        rng: draws actions that are not deterministic.
-        adapted: what the state remembers, in numbers.
-        task: of which, if that is known.
-    """
+class MetaLSTMPolicy(Remembering):
+    """A policy with a memory at some point of a trial, to act with."""
 
     agent: MetaLSTM
-
-    def __init__(
-        self,
-        agent: MetaLSTM,
-        state: TrialState | None = None,
-        rng: np.random.Generator | None = None,
-        adapted: Mapping[str, int] = NOTHING,
-        task: Task | None = None,
-    ):
-        super().__init__(agent, adapted, task)
-        self.state = state
-        self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+    state: TrialState | None
 
     def graph(self, attention: bool = False) -> RememberingGraph:
         """What it does at a step, from where it begins; with how the memory was read, if that is wanted."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from metarl.envs import InputError, Task, World, simulate
-from metarl.learners.acting import NOTHING, Acting
+from metarl.learners.acting import PREDICTION_SEED, Remembering, relive
 from metarl.learners.adapter import ADAPTING, column_title
 from metarl.learners.agent import Agent, as_rewards, as_rows, as_starts, check_state, is_env
 from metarl.learners.meta_model.config import MetaModelConfig
@@ -26,7 +26,6 @@ from metarl.sampling.transitions import Transitions, collect_transitions
 from metarl.threads import plain_torch, thread_pool, torch_threads
 
 N_TRIALS = 2  # of each task in an evaluation
-PREDICTION_SEED = 0
 WARM_UP_STD = 0.3, 1.0  # of the random actions of a trial
 
 
@@ -182,14 +181,9 @@ class MetaModel(Agent):
         Args:
             recordings: as `read_recording` gives them.
         """
-        player, n = ModelPlayer(self.learner, 1, np.random.default_rng(PREDICTION_SEED)), 0
-        for rows in recordings:
-            for e in range(rows.reward.shape[1]):
-                for t in range(int(rows.valid[:, e].sum())):
-                    player.decide(rows.obs[t, [e]], np.array([t == 0]))
-                    player.feel(rows.action[t, [e]], rows.reward[t, [e]])
-                n += 1
-        return MetaModelPolicy(self, TrialState(player.state, 0), adapted={"recorded_episodes": n})
+        player = ModelPlayer(self.learner, 1, np.random.default_rng(PREDICTION_SEED))
+        adapted = relive(player, recordings)
+        return MetaModelPolicy(self, TrialState(player.state, 0), adapted=adapted)
 
     def policy(self) -> "MetaModelPolicy":
         """Who acts, at the start of a trial."""
@@ -236,30 +230,11 @@ def collect_planned(
     return out
 
 
-class MetaModelPolicy(Acting):
-    """A model at some point of a trial, to act by. It keeps nothing itself: the state does.
-
-    Args:
-        agent: whose model.
-        state: of one trial, from which `predict` begins; None for the start of a trial.
-        rng: draws actions that are not deterministic.
-        adapted: what the state was made of, in numbers.
-        task: of which, if that is known.
-    """
+class MetaModelPolicy(Remembering):
+    """A model at some point of a trial, to act by."""
 
     agent: MetaModel
-
-    def __init__(
-        self,
-        agent: MetaModel,
-        state: TrialState | None = None,
-        rng: np.random.Generator | None = None,
-        adapted: Mapping[str, int] = NOTHING,
-        task: Task | None = None,
-    ):
-        super().__init__(agent, adapted, task)
-        self.state = state
-        self.rng = rng or np.random.default_rng(PREDICTION_SEED)
+    state: TrialState | None
 
     def graph(self, attention: bool = False) -> ModelGraph:
         """What it does at a step, from where it begins.
