@@ -12,6 +12,7 @@ import numpy as np
 
 from metarl.envs import variation
 from metarl.envs.actions import Direct
+from metarl.envs.answers import real, truth
 from metarl.envs.catalogue import as_family
 from metarl.envs.engine import Batch
 from metarl.envs.events import Events
@@ -165,27 +166,17 @@ class BatchSim:
     def told(self) -> np.ndarray:
         """What may be known in training: the hidden numbers now, and what is privileged, (N, n) float32."""
         features = task_features(self.family, self._task_values)
-        more = self.family.privileged(self._readings)
-        if more is not None and (np.ndim(more) != 2 or len(more) != self.n_sims):
-            raise InputError(
-                f"privileged gives shape {np.shape(more)}: it must be (N, numbers), here N = {self.n_sims}"
-            )
-        return features if more is None else np.concatenate([features, more], axis=1, dtype=np.float32)
+        if (more := self.family.privileged(self._readings)) is None:
+            return features
+        more = real("privileged", more, self.n_sims, None)
+        return np.concatenate([features, more], axis=1, dtype=np.float32)
 
     def shown(self) -> np.ndarray | None:
         """What the family's expert would do now, (N, action_dim) float32 in [-1, 1]; None without one."""
         if not self.family.has_expert:
             return None
         given = self.family.expert(self._readings, self._task_values)
-        try:
-            action = np.asarray(given)
-        except (TypeError, ValueError, RuntimeError):  # rows of several lengths, say
-            action = np.array(None)
-        if action.dtype.kind not in "biuf":
-            raise InputError(f"expert gives no array of real numbers, but a {type(given).__name__}")
-        shape = self.n_sims, self.family.action_dim
-        if action.shape != shape:
-            raise InputError(f"expert gives shape {action.shape}: it must be {shape}, an action a simulation")
+        action = real("expert", given, self.n_sims, self.family.action_dim)
         if not np.isfinite(action).all():
             raise InputError("expert gives what is not a finite number; metarl check shows when")
         return np.clip(action, -1, 1).astype(np.float32)
@@ -397,16 +388,17 @@ class BatchSim:
         obs = self._with_commands(seen)
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)
-            terms = {name: np.array(term, float) for name, term in terms.items()}  # ours, not views
-            for name, term in terms.items():
-                if term.shape != (self.n_sims,):
-                    raise InputError(
-                        f"reward term {name!r} has shape {term.shape}: it must be ({self.n_sims},), one "
-                        "number a simulation"
-                    )
+            if not (isinstance(terms, dict) and terms and all(isinstance(name, str) for name in terms)):
+                raise InputError(
+                    f"reward gives {type(terms).__name__}, not a dict of named terms whose sum is the reward"
+                )
+            terms = {  # ours, not views
+                name: real(f"reward term {name!r}", term, self.n_sims).astype(float)
+                for name, term in terms.items()
+            }
             reward = np.asarray(sum(terms.values()), np.float32)
-            if self.succeeded is not None:
-                np.copyto(self.succeeded, np.asarray(self.success()), where=True if mask is None else mask)
+            if self.succeeded is not None and (there := self.success()) is not None:
+                np.copyto(self.succeeded, there, where=True if mask is None else mask)
         failed = self._failed(obs, reward)
         if failed.any():
             self._keep(failed if mask is None else failed & mask, action)
@@ -419,11 +411,15 @@ class BatchSim:
 
     def success(self) -> np.ndarray | None:
         """Which simulations are at their goal now, (N,) bool, where the family defines it."""
-        return self.family.success(self._readings, self._task_values)
+        given = self.family.success(self._readings, self._task_values)
+        return None if given is None else truth("success", given, self.n_sims)
 
     def error(self) -> np.ndarray | None:
         """How far each simulation is from what is asked now, (N,), where the family says so."""
-        return self.family.error(self._readings, self._task_values) if self.family.says_error else None
+        if not self.family.says_error:
+            return None
+        given = self.family.error(self._readings, self._task_values)
+        return None if given is None else real("error", given, self.n_sims)
 
     def _keep(self, failed: np.ndarray, action: np.ndarray) -> None:
         """Count failures, and remember the first ones."""

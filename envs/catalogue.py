@@ -1,5 +1,6 @@
 """From a name to a family: the catalogue's, or a user's own `path/to/file.py:ClassName`."""
 
+import inspect
 import re
 import traceback
 from os.path import isfile  # which takes names of any length
@@ -166,6 +167,12 @@ def _whole(kind: type[TaskFamily], path: Path) -> TaskFamily:
     if not all(said.values()):
         lacking = ", ".join(name for name in said if not said[name])
         raise InputError(f"{kind.__name__} in {path} lacks {lacking}; a family states {', '.join(said)}")
+    try:
+        inspect.signature(kind).bind()
+    except TypeError:
+        raise InputError(
+            f"{kind.__name__} in {path} is made without arguments: give those of __init__ a value"
+        ) from None
     family = kind()
     check_declared(family)
     return family

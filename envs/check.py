@@ -13,6 +13,7 @@ import numpy as np
 from metarl.envs.batch_sim import BatchSim
 from metarl.envs.declared import check_declared
 from metarl.envs.family import TaskFamily
+from metarl.envs.mjcf import robot_files
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.sensing import marker_graph, sensing_graph
@@ -118,6 +119,9 @@ def _compiles(family: TaskFamily) -> str | None:
     if not family.model.nu:
         return "the robot has no actuators: add some to the MJCF file"
     check_declared(family)
+    robot = getattr(family, "mjcf", None)
+    if robot is not None and Path(robot).is_file():
+        robot_files(Path(robot))  # which a run folder keeps
     _ = family.variations  # finds the bodies, joints, geoms and actuators that are named
     seconds = family.horizon * family.dt
     for param in family.params:
@@ -131,22 +135,18 @@ def _compiles(family: TaskFamily) -> str | None:
 
 def _shapes(family: TaskFamily) -> str | None:
     sim = _started(family)
-    r, zero = sim.readings, zeros(family, N)
-    sim.told(), sim.shown()
-    terms = family.reward(r, zero, sim.task_values)
-    if not isinstance(terms, dict) or not terms:
-        return f"reward gives {type(terms).__name__}, not a dict of named terms whose sum is the reward"
-    for name, term in terms.items():
-        if np.shape(term) != (N,):
-            return (
-                f"reward term {name!r} has shape {np.shape(term)}: it must be ({N},), one number a simulation"
-            )
-    ended = family.has_ended(r, sim.task_values)
+    for name, numbers in (("what may be told", sim.told()), ("error", sim.error())):
+        if numbers is not None and not np.isfinite(numbers).all():
+            return f"{name} is not finite as an episode begins: look at features, privileged and error"
+    sim.shown(), sim.success(), sim.step(zeros(family, N))
+    ended = family.has_ended(sim.readings, sim.task_values)
     if np.shape(ended) != (N,) or np.asarray(ended).dtype != bool:
         return f"terminated must give ({N},) bool, not {np.shape(ended)} {np.asarray(ended).dtype}"
-    success = family.success(r, sim.task_values)
-    if success is not None and np.shape(success) != (N,):
-        return f"success must give ({N},) bool, not {np.shape(success)}"
+    model, task = family.model, sim.tasks[0]
+    data = mujoco.MjData(model)
+    data.qpos[:], data.qvel[:] = sim.readings.qpos[0], sim.readings.qvel[0]
+    mujoco.mj_forward(model, data)
+    family.seen_markers(task, data)
     return None
 
 
@@ -197,7 +197,8 @@ def _pure(family: TaskFamily) -> str | None:
     task = {name: locked(value) for name, value in sim.task_values.items()}
     try:
         family.observe(r), family.reward(r, locked(zeros(family, N)), task), family.has_ended(r, task)
-        family.success(r, task), family.expert(r, task)
+        family.success(r, task), family.expert(r, task), family.error(r, task)
+        family.privileged(r), family.features(task)
     except ValueError as error:
         if "read-only" in str(error):
             return f"{_in_words(error)}: copy an array before changing it"
@@ -327,6 +328,8 @@ FIRST = list(CHECKS)[:2]  # without which the others have nothing to go by
 
 def _traced(family: TaskFamily) -> str | None:
     """What keeps a family from being taken out of Python."""
+    if family.contacts:
+        return "the page's MuJoCo does not tell which bodies touch: leave `contacts` out to have one"
     try:
         sensing_graph(family)
         marker_graph(family)

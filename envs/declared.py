@@ -9,6 +9,7 @@ from metarl.envs.actions import Around, Direct, Increment
 from metarl.envs.events import Push
 from metarl.envs.family import TaskFamily
 from metarl.envs.param import Param
+from metarl.envs.recipe import Recipe
 from metarl.envs.sensors import Sensor
 from metarl.errors import InputError
 
@@ -16,6 +17,7 @@ LISTS: dict[str, tuple[type, str]] = {
     "params": (Param, 'Param("goal", "m", Uniform(-1, 1))'),
     "sensors": (Sensor, 'Sensor("gyro", noise=0.2)'),
     "pushes": (Push, "Push(every=(2, 4))"),
+    "recipes": (Recipe, 'Recipe("meta-lstm", 2_000_000)'),
 }
 FUNCTIONS = {
     "edit": ("spec",),
@@ -52,11 +54,19 @@ def check_declared(family: TaskFamily) -> None:
             "Increment(0.04)"
         )
     pairs = _listed(family, "contacts", '(("foot", "floor"),)')
-    if not all(isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2 for pair in pairs):
+    if not all(
+        isinstance(pair, Sequence)
+        and not isinstance(pair, str)
+        and len(pair) == 2
+        and all(isinstance(word, str) for word in pair)
+        for pair in pairs
+    ):
         raise InputError(f"{family.name}: contacts are pairs of names, contacts = (('foot', 'floor'),)")
     _once(family, "contacts", ["~".join(pair) for pair in pairs], "name a pair once")
-    for name in ("horizon", "frame_skip"):
+    for name in ("horizon", "frame_skip", "n_train", "n_test", "n_ood", "n_validation"):
         value = getattr(family, name)
+        if value is None and name == "n_train":
+            continue
         if not isinstance(value, Integral) or value < 1:
             raise InputError(f"{family.name}: {name} = {value!r} must be a whole number of at least 1")
 

@@ -177,8 +177,20 @@ class TaskFamily:
         return spec
 
     def seen_markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:
-        """Those of `markers` that have a size."""
-        return tuple(marker for marker in self.markers(task, data) if max(marker.size) > 0)
+        """Those of `markers` that have a size.
+
+        Raises:
+            InputError: `markers` gives what is none.
+        """
+        found = self.markers(task, data)
+        if not isinstance(found, tuple | list) or not all(isinstance(m, Marker) for m in found):
+            raise InputError(
+                f"{self.name}: markers gives a tuple of Marker(...), of one, too: (Marker(...),)"
+            )
+        for marker in found:
+            if problem := marker.problem():
+                raise InputError(f"{self.name}: markers gives a {marker.kind!r} {problem}")
+        return tuple(marker for marker in found if max(marker.size) > 0)
 
     @property
     def name(self) -> str:
@@ -243,6 +255,10 @@ class TaskFamily:
         known = {"task": task} if "initial_state" in self.asks_task else {}
         states = self.initial_state(rng, n, **known)
         wanted = {"qpos": (n, self.model.nq), "qvel": (n, self.model.nv)}
+        if not isinstance(states, tuple) or len(states) != len(wanted):
+            raise InputError(
+                "initial_state gives two arrays, qpos (n, nq) and qvel (n, nv): return qpos, qvel"
+            )
         for (name, shape), value in zip(wanted.items(), states, strict=True):
             if np.shape(value) != shape:
                 raise InputError(f"initial_state gives {name} of shape {np.shape(value)}, not {shape}")

@@ -18,6 +18,7 @@ KINDS = {
     "box": mujoco.mjtGeom.mjGEOM_BOX,
     "arrow": mujoco.mjtGeom.mjGEOM_ARROW,
 }
+SIZES = {"sphere": 1, "cylinder": 2, "box": 3, "arrow": 1}
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,19 @@ class Marker:
     size: tuple[float, ...]
     to: Point | None = None
     colour: Colour = GOAL
+
+    def problem(self) -> str | None:
+        """What is wrong with it, in words; None if it can be drawn."""
+        if self.kind not in KINDS:
+            return f"that is none of {', '.join(KINDS)}"
+        if np.ndim(self.size) != 1 or len(self.size) not in (1, SIZES[self.kind]):
+            return f"of size {self.size!r}: a tuple of 1 or {SIZES[self.kind]} numbers"
+        if self.kind == "arrow" and self.to is None:
+            return "without `to`, where it points"
+        for words, point in (("position", self.position), ("to", self.to or self.position)):
+            if np.shape(point) != (3,) or not np.isfinite(np.asarray(point, float)).all():
+                return f"whose {words} is {point!r}, and not three finite numbers"
+        return None
 
     def write(self, geom: mujoco.MjvGeom) -> None:
         """Turn a scene's geom into the marker."""

@@ -101,5 +101,8 @@ def _inside(home: Path, bases: Iterable[Path], words: str, path: Path) -> set[Pa
     targets = {(base / words).resolve() for base in bases}
     outside = {target for target in targets if not target.is_relative_to(home)}
     if outside == targets or any(target.exists() for target in outside):
-        raise InputError(f"the robot {path} refers to {words!r}, outside its folder; put a copy beside it")
+        raise InputError(
+            f"the robot {path} refers to {words!r}, outside its folder; put a copy into that, and its new "
+            "place into the file (meshdir and texturedir, too)"
+        )
     return targets - outside

@@ -1,5 +1,6 @@
 """Param: one thing that varies between the tasks of a family."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -62,6 +63,10 @@ class Param:
     def __post_init__(self):
         if not (isinstance(self.name, str) and self.name):
             raise InputError(f"a Param's name is a word, not {self.name!r}")
+        if re.search(r"[\s=,]", self.name):
+            raise InputError(f"a Param's name is a word without blanks, commas and '=', not {self.name!r}")
+        if not isinstance(self.unit, str):
+            raise InputError(f"{self.name}: unit={self.unit!r} is a word, or '' where there is none")
         for name in ("train", "ood", "test"):
             dist = getattr(self, name)
             if not (hasattr(dist, "sample") or (dist is None and name != "train")):
@@ -123,7 +128,8 @@ class Param:
             words = (
                 [f"{dist} ({name})" for name, dist in known.items()] if len(known) > 1 else [str(self.train)]
             )
-            raise InputError(f"{self.name}={bad:g} is out of range: use {' or '.join(words)}, {self.unit}")
+            unit = f", {self.unit}" if self.unit else ""
+            raise InputError(f"{self.name}={bad:g} is out of range: use {' or '.join(words)}{unit}")
 
     def distribution(self, split: Split) -> Distribution:
         """From what a split's tasks are drawn."""

@@ -161,6 +161,12 @@ def _time_remarks(family: TaskFamily) -> Iterator[str]:
                 f"{param.name} changes in some episodes only: up to {param.when[1]:g} s after they begin, "
                 f"and they end after {seconds:.3g} s"
             )
+    for param in family.params:
+        if param.field == "actuator_delay" and param.mode == "set" and param.train.high >= seconds:
+            yield (
+                f"{param.name} is up to {param.train.high:g} s, and an episode ends after {seconds:.3g} s: "
+                "no control would take effect (actuator_delay is in seconds)"
+            )
     for sensor in family.sensors:
         if sensor.delay >= seconds:
             yield f"{sensor.part} is {sensor.delay:g} s late: all that is seen of it is how an episode begins"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from metarl.envs.answers import real
 from metarl.envs.distributions import Index, LogUniform
 from metarl.envs.family import TaskFamily
 from metarl.envs.param import Param
@@ -21,7 +22,7 @@ def task_features(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.nd
         `Index` tells nothing, so that n may be 0.
     """
     if (own := family.features(values)) is not None:
-        return own.astype(np.float32)
+        return real("features", own, len(next(iter(values.values()))), None).astype(np.float32)
     return _scaled(family.hidden_params, values)
 
 
@@ -32,7 +33,7 @@ def known_of(family: TaskFamily) -> int:
     if type(family).privileged is TaskFamily.privileged:
         return n
     more = family.privileged(family.readings_of())
-    return n + (0 if more is None else more.shape[1])
+    return n + (0 if more is None else real("privileged", more, 1, None).shape[1])
 
 
 def commands(family: TaskFamily, values: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -17,6 +17,7 @@ from metarl.envs import (
     Increment,
     InputError,
     LogUniform,
+    Marker,
     OneWeak,
     Param,
     Push,
@@ -86,6 +87,12 @@ def varied(field: str | None = None, **more) -> TaskFamily:
     """The robot, and one thing more that varies."""
     train = more.pop("train", Uniform(0.5, 1))
     return family(params=(GOAL, Param("x", "", train, field=field, **more)))
+
+
+def drawn(marker: Marker):
+    """Markers of a state, as pictures show them."""
+    fam = family(markers=lambda self, task, data: (marker,))
+    return fam.seen_markers(fam.tasks("test")[0], mujoco.MjData(fam.model))
 
 
 def started(fam: TaskFamily, n: int = 3, n_threads: int = 1) -> BatchSim:
@@ -159,7 +166,7 @@ REFUSED = {
     "half a step": (lambda: family(frame_skip=2.5), "whole number of at least 1"),
     "a reward that is a column": (
         lambda: family(reward=lambda self, r, action, task: {"near": r.qpos[:, :1]}),
-        r"reward term 'near' has shape \(3, 1\)",
+        r"reward term 'near' gives shape \(3, 1\)",
     ),
     "one state for all": (
         lambda: family(initial_state=lambda self, rng, n: (self.home[None], np.zeros((1, 8)))),
@@ -172,6 +179,43 @@ REFUSED = {
         lambda: BatchSim(family(reward=lambda self, r, task: {"x": r.qpos[:, 0]}), 3, 1),
         r"reward is given other arguments: def reward\(self, r, action, task\)",
     ),
+    "a reward without names": (
+        lambda: family(reward=lambda self, r, action, task: {1: r.qpos[:, 0]}),
+        "reward gives dict, not a dict of named terms",
+    ),
+    "a reward of complex numbers": (
+        lambda: family(reward=lambda self, r, action, task: {"near": np.sqrt(r.qpos[:, 0] + 0j)}),
+        "reward term 'near' gives no array of real numbers",
+    ),
+    "a success in numbers": (
+        lambda: family(success=lambda self, r, task: r.qpos[:, 0]),
+        "success gives no array of bool, but a ndarray of float64",
+    ),
+    "an error a coordinate": (
+        lambda: started(family(error=lambda self, r, task: r.qpos[:, :2])).error(),
+        r"error gives shape \(3, 2\): it must be \(3,\), a row a simulation",
+    ),
+    "features in a row": (
+        lambda: started(family(features=lambda self, task: next(iter(task.values())))).told(),
+        r"features gives shape \(3,\): it must be \(3, numbers\)",
+    ),
+    "no state to begin in": (
+        lambda: family(initial_state=lambda self, rng, n: None),
+        "initial_state gives two arrays",
+    ),
+    "contacts by number": (lambda: family(contacts=((1, 2),)), "contacts are pairs of names"),
+    "no held-out tasks": (lambda: family(n_test=0), "n_test = 0 must be a whole number of at least 1"),
+    "half a validation task": (lambda: family(n_validation=0.5), "n_validation = 0.5 must be a whole number"),
+    "a recipe that is a word": (lambda: family(recipes=("meta-lstm",)), "which is no Recipe"),
+    "a name with a sign": (lambda: Param("a=b", "", Uniform(0, 1)), "a word without blanks, commas and '='"),
+    "a unit that is none": (lambda: Param("a", None, Uniform(0, 1)), "a: unit=None is a word, or ''"),
+    "an arrow to nowhere": (
+        lambda: drawn(Marker("arrow", (0, 0, 1), (0.1,))),
+        "markers gives a 'arrow' without `to`, where it points",
+    ),
+    "a ball": (lambda: drawn(Marker("ball", (0, 0, 1), (0.1,))), "a 'ball' that is none of sphere, cylinder"),
+    "a place on a plane": (lambda: drawn(Marker("sphere", (0, 0), (0.1,))), "whose position is"),
+    "a box of one number": (lambda: drawn(Marker("box", (0, 0, 1), 0.1)), "of size 0.1: a tuple of 1 or 3"),
     "an expert of one number": (
         lambda: family(expert=lambda self, r, task: r.qpos[:, 0]),
         r"expert gives shape \(3,\): it must be \(3, \d\)",

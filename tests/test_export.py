@@ -414,12 +414,15 @@ def test_a_memory_of_recorded_episodes_is_that_of_having_played_them(exported, t
     [
         ({"reward": None}, "lacks reward; it needs the arrays obs, action, reward, episode_start"),
         ({"obs": np.zeros((40, 3))}, r"obs has shape \(40, 3\); PointGoal needs \(L, 2\), one L > 0 in all"),
-        ({"action": np.zeros((39, 2))}, r"action has shape \(39, 2\); PointGoal needs \(L, 2\)"),
+        (
+            {"action": np.zeros((39, 2))},
+            r"arrays are of as many steps each, and not of obs 40, action 39, reward 40",
+        ),
         ({"reward": np.zeros((40, 1))}, r"reward has shape \(40, 1\); PointGoal needs \(L,\)|obs has shape"),
         ({"reward": np.full(40, np.nan)}, "reward holds what is not a finite number"),
         ({"episode_start": np.zeros(40)}, r"episode_start\[0\] is false"),
         ({"obs": np.array([{}])}, "is no .npz file of numbers"),
-        ({"obs": np.array(["x"])}, "is no .npz file of numbers"),
+        ({"obs": np.array(["x"])}, "obs holds no real numbers, but <U1"),
     ],
 )
 def test_a_recording_that_cannot_be_one_is_refused_in_one_line(changes, words, exported, tmp_path):

@@ -62,7 +62,7 @@ def test_a_robot_may_be_in_several_files_of_its_folder(robot):
     ],
 )
 def test_a_robot_that_refers_to_what_is_outside_its_folder_is_refused(robot, more):
-    with pytest.raises(InputError, match="outside its folder; put a copy beside it") as error:
+    with pytest.raises(InputError, match="outside its folder; put a copy into that") as error:
         load_mjcf(robot(more))
     assert "\n" not in str(error.value)
 

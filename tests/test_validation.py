@@ -119,6 +119,18 @@ def test_a_training_ends_when_its_target_is_reached(judged, capsys):
     assert "validation -4.5 has reached the target" in capsys.readouterr().out
 
 
+def test_a_resumed_run_goes_on_judging_as_often_and_towards_its_target_until_that_is_reached(judged):
+    judged(-9.0, -8.0, -4.5, -3.0, -2.0, *[0.0] * 5)
+    often = ["--eval-every", str(TINY_STEPS), "--target", "-5"]
+    train(*SMALL_MAML, "--out", "run", *often, steps=TINY_STEPS)
+    longer = ["train", "--resume", "run", "--steps", str(10 * TINY_STEPS)]
+    assert main(longer) == 0
+    assert column("eval/return") == [-9.0, -8.0, -4.5] and RunFolder("run").read_config().target == -5
+    assert main(longer) == 0
+    assert column("eval/return")[3:] == [-3.0, -2.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert RunFolder("run").read_config().target is None
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -142,6 +154,22 @@ def test_in_python_a_run_folder_and_a_callback_go_together(capsys):
 
 
 # Recipes.
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (
+            Recipe("maml", 360, {"n_task": 2}),
+            "unknown setting of maml, in a recipe of PointGoal, 'n_task'; did",
+        ),
+        (Recipe("mamal", 360), "unknown learner, in a recipe of PointGoal, 'mamal'; did you mean 'maml'"),
+    ],
+)
+def test_a_recipe_that_names_what_there_is_not_is_refused(recipe, said, monkeypatch, capsys):
+    monkeypatch.setattr(PointGoal, "recipes", (recipe,))
+    assert main(["train", "PointGoal"]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +22,6 @@ from metarl.runs.run_folder import CONFIG, RunConfig, RunFolder
 from metarl.runs.validation import RETURN, SCORE
 
 DEEPEST = 4  # folders below the given one
-FINISHED = 0.95  # of the budget, which the last iteration of a training may not fill
 COLUMNS: dict[str, Literal["left", "right"]] = {  # and how each is set
     "run": "left",
     "family": "left",
@@ -86,7 +86,9 @@ def _row(path: Path) -> list[str]:
     logs = logged(path, sys.maxsize, STEP, SECONDS, RETURN, SCORE)
     steps, seconds, value, score = (column[-1] if column else None for column in logs)
     share = (steps or 0) / asked.steps
-    state = "stopped" if share < FINISHED else "done"
+    taken = logs[0]
+    largest = max((b - a for a, b in pairwise([0.0, *taken])), default=0.0)  # of the iterations
+    state = "done" if taken and taken[-1] + largest > asked.steps else "stopped"
     return [
         str(path),
         asked.family,

@@ -22,9 +22,11 @@ from metarl.errors import InputError, LostError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
 from metarl.runs.helpers import end_with_parent, helped
+from metarl.runs.logs import logged
 from metarl.runs.run_folder import RunConfig, RunFolder, versions
 from metarl.runs.sources import write_sources
 from metarl.runs.train import follow, go_on, resumable
+from metarl.runs.validation import RETURN
 
 DEFAULT_LEARNER = "maml"
 
@@ -126,17 +128,23 @@ class Train(Command):
             raise InputError("which family? e.g. metarl train HalfCheetahVel; see metarl families")
         if self.named is not None:
             raise InputError("--family goes with --resume RUN; a new run takes FAMILY as it is")
-        recipe = load_family(self.family).recipe(self.learner)
-        steps = int(self.steps or recipe.steps or LEARNERS[self.learner].usual_steps)
+        family, kind = load_family(self.family), LEARNERS[self.learner]
+        for own in family.recipes:
+            if own.learner not in LEARNERS:
+                raise unknown(f"learner, in a recipe of {family.name},", own.learner, LEARNERS)
+        recipe = kind.recipe(family)
+        steps = int(self.steps or recipe.steps or kind.usual_steps)
         settings = {name: value for name, value in recipe.settings.items() if name not in self.given}
         config = replace(self.config, **settings)
         device, n_threads = self.device or "cpu", self.n_threads or 0
-        agent = LEARNERS[self.learner](self.family, config, self.seed, device, n_threads, self.physics)
+        agent = kind(self.family, config, self.seed, device, n_threads, self.physics)
         agent.check_budget(steps)
         agent.check_processes(self.processes or ranks.count())
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
         folder = RunFolder(self.out or default)
-        with folder.made(lambda new: new.begin(RunConfig.of(agent, steps), agent), self.force):
+        with folder.made(
+            lambda new: new.begin(RunConfig.of(agent, steps, self.eval_every, self.target), agent), self.force
+        ):
             say(_plan(agent, steps))
             return self._train(agent, folder, steps)
 
@@ -175,7 +183,17 @@ class Train(Command):
                 say("MuJoCo Warp's last bits can differ: it goes on, and not as if it had never stopped")
             if agent.iterations and not agent.fits(steps):
                 say(f"nothing is left to do of {steps} steps; give more with --steps")
-            config = RunConfig(**{**vars(asked), "steps": steps, "family": agent.family_name})
+            self.eval_every = asked.eval_every if self.eval_every is None else self.eval_every
+            if self.target is None and asked.target is not None:
+                (judged,) = logged(path, agent.num_timesteps, RETURN)
+                self.target = None if judged and judged[-1] >= asked.target else asked.target
+            config = replace(
+                asked,
+                steps=steps,
+                family=agent.family_name,
+                eval_every=self.eval_every,
+                target=self.target,
+            )
             agent.check_budget(steps)
             agent.check_processes(self.processes or ranks.count())
             if unbegun:

@@ -16,10 +16,10 @@ from typing_extensions import Self, TypeIs
 
 from metarl import ranks
 from metarl.box import unboxed
-from metarl.envs import InputError, Task, TaskFamily, World, simulate
+from metarl.envs import InputError, Recipe, Task, TaskFamily, World, simulate
 from metarl.envs.catalogue import absolute, as_family, load_recorded
 from metarl.envs.simulate import MUJOCO
-from metarl.errors import NotFiniteError
+from metarl.errors import NotFiniteError, unknown
 from metarl.export.write import Exported
 from metarl.files import write_atomically
 from metarl.learners.acting import Acting
@@ -103,8 +103,21 @@ class Agent:
     @classmethod
     def usual(cls, family: TaskFamily) -> tuple[int, Any]:
         """Environment steps and config of a training that nobody asks anything else of."""
-        recipe = family.recipe(cls.name)
+        recipe = cls.recipe(family)
         return recipe.steps or cls.usual_steps, cls.config_class(**recipe.settings)
+
+    @classmethod
+    def recipe(cls, family: TaskFamily) -> Recipe:
+        """How it is trained on the family best.
+
+        Raises:
+            InputError: the family's recipe names settings that it has not.
+        """
+        own, known = family.recipe(cls.name), [f.name for f in fields(cls.config_class)]
+        for name in own.settings:
+            if name not in known:
+                raise unknown(f"setting of {cls.name}, in a recipe of {family.name},", name, known)
+        return own
 
     # What a subclass defines.
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
@@ -41,9 +42,13 @@ class RunConfig:
     n_threads: int
     config: dict[str, Any]
     physics: str = MUJOCO  # not in folders of before there was another
+    eval_every: float | None = None  # nor these
+    target: float | None = None
 
     @classmethod
-    def of(cls, agent: Agent, steps: int) -> "RunConfig":
+    def of(
+        cls, agent: Agent, steps: int, eval_every: float | None = None, target: float | None = None
+    ) -> "RunConfig":
         """What has to be asked for to get this agent, and to train it for so many environment steps."""
         settings = asdict(agent.config)
         return cls(
@@ -55,6 +60,7 @@ class RunConfig:
             agent.n_threads,
             settings,
             agent.physics,
+            *(None if number is None else float(number) for number in (eval_every, target)),
         )
 
 
@@ -229,10 +235,12 @@ class RunFolder:
         except TypeError as error:
             raise InputError(f"{path} is damaged: {error}") from None
         for name, kind in get_type_hints(RunConfig).items():
-            if not isinstance(getattr(config, name), get_origin(kind) or kind):
+            if not isinstance(getattr(config, name), dict if get_origin(kind) is dict else kind):
                 raise InputError(f"{path} is damaged: {name} is {getattr(config, name)!r}")
         if not 0 < config.steps < sys.maxsize:
             raise InputError(f"{path} is damaged: nobody asks for so many steps")
+        if not 0 < (config.eval_every or 1) < sys.maxsize or not isfinite(config.target or 0):
+            raise InputError(f"{path} is damaged: nobody judges so often, or has such a target")
         if config.learner not in LEARNERS:
             raise unknown("learner", config.learner, LEARNERS)
         if config.physics not in PHYSICS:

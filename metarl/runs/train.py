@@ -63,7 +63,7 @@ def train(
         InputError: the budget is none, or there is something in the folder already.
     """
     agent.check_budget(total_timesteps)
-    folder, asked = RunFolder(out), RunConfig.of(agent, total_timesteps)
+    folder, asked = RunFolder(out), RunConfig.of(agent, total_timesteps, eval_every, target)
     with ranks.invited():
         agent.check_processes(ranks.count())
         if ranks.rank():

@@ -29,7 +29,11 @@ def read_recording(path: str | Path, family: TaskFamily) -> Trajectories:
         InputError: there is no such file, or an array is missing, of another shape, or not finite.
     """
     arrays = _arrays(Path(path))
-    length = len(arrays["reward"]) if arrays["reward"].ndim == 1 else -1
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        words = ", ".join(f"{name} {n}" for name, n in lengths.items())
+        raise InputError(f"{path}: arrays are of as many steps each, and not of {words}")
+    length = lengths["reward"] if arrays["reward"].ndim == 1 else -1
     widths = {"obs": (family.obs_dim,), "action": (family.action_dim,)}
     for name, array in arrays.items():
         columns = widths.get(name, ())
@@ -57,7 +61,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 array = file[name]
                 if array.size > MOST:
                     raise InputError(f"{path}: {name} has {array.size:,} numbers, of {MOST:,} at most")
-                arrays[name] = array.astype(np.float32)
+                if array.dtype.kind not in "biuf":
+                    raise InputError(f"{path}: {name} holds no real numbers, but {array.dtype}")
+                with np.errstate(over="ignore"):  # what does not fit is not finite, and refused as that
+                    arrays[name] = array.astype(np.float32)
     except InputError:
         raise
     except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
