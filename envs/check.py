@@ -123,6 +123,13 @@ def _compiles(family: TaskFamily) -> str | None:
     if robot is not None and Path(robot).is_file():
         robot_files(Path(robot))  # which a run folder keeps
     _ = family.variations  # finds the bodies, joints, geoms and actuators that are named
+    if family.home_key is not None and type(family).build_model is TaskFamily.build_model:
+        key = family.edited_spec().keys[family.home_key]
+        if len(key.qpos) not in (0, family.model.nq):
+            return (
+                f"keyframe {key.name!r} gives {len(key.qpos)} coordinates, and the robot has "
+                f"{family.model.nq}: MuJoCo would fill in the others; write them all"
+            )
     seconds = family.horizon * family.dt
     for param in family.params:
         if param.when and param.when[0] >= seconds:

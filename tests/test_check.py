@@ -98,6 +98,14 @@ SPOILED = {
         "    def expert(self, r, task):\n        return np.add(r.qpos, 1, out=r.qpos)\n\n    def reward(",
         "read-only",
     ),
+    "a keyframe of too few numbers": (
+        GOOD,
+        GOOD.replace("build_model", "build_spec")
+        .replace("mujoco.MjModel.from_xml_string", "mujoco.MjSpec.from_string")
+        .replace("</mujoco>", '<keyframe><key name="home" qpos="0"/></keyframe></mujoco>')
+        .replace("</body>", '<body><joint name="y"/><geom size=".1" mass="1"/></body></body>', 1),
+        "keyframe 'home' gives 1 coordinates, and the robot has 2",
+    ),
     "an error that writes": (
         "    def reward(",
         "    def error(self, r, task):\n        return np.abs(r.qpos, out=r.qpos)[:, 0]\n\n    def reward(",
