@@ -207,7 +207,7 @@ REFUSED = {
     "no held-out tasks": (lambda: family(n_test=0), "n_test = 0 must be a whole number of at least 1"),
     "half a validation task": (lambda: family(n_validation=0.5), "n_validation = 0.5 must be a whole number"),
     "a recipe that is a word": (lambda: family(recipes=("meta-lstm",)), "which is no Recipe"),
-    "a name with a sign": (lambda: Param("a=b", "", Uniform(0, 1)), "a word without blanks, commas and '='"),
+    "a name with a sign": (lambda: Param("a=b", "", Uniform(0, 1)), "a Param's name has no '='"),
     "a unit that is none": (lambda: Param("a", None, Uniform(0, 1)), "a: unit=None is a word, or ''"),
     "an arrow to nowhere": (
         lambda: drawn(Marker("arrow", (0, 0, 1), (0.1,))),
