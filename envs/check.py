@@ -10,6 +10,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from metarl.envs.answers import truth
 from metarl.envs.batch_sim import BatchSim
 from metarl.envs.declared import check_declared
 from metarl.envs.family import TaskFamily
@@ -145,10 +146,8 @@ def _shapes(family: TaskFamily) -> str | None:
     for name, numbers in (("what may be told", sim.told()), ("error", sim.error())):
         if numbers is not None and not np.isfinite(numbers).all():
             return f"{name} is not finite as an episode begins: look at features, privileged and error"
+    truth("terminated", family.has_ended(sim.readings, sim.task_values), N)
     sim.shown(), sim.success(), sim.step(zeros(family, N))
-    ended = family.has_ended(sim.readings, sim.task_values)
-    if np.shape(ended) != (N,) or np.asarray(ended).dtype != bool:
-        return f"terminated must give ({N},) bool, not {np.shape(ended)} {np.asarray(ended).dtype}"
     model, task = family.model, sim.tasks[0]
     data = mujoco.MjData(model)
     data.qpos[:], data.qvel[:] = sim.readings.qpos[0], sim.readings.qvel[0]

@@ -116,6 +116,11 @@ SPOILED = {
         "    def error(self, r, task):\n        return r.qpos[:, 0] * np.nan\n\n    def reward(",
         "error is not finite as an episode begins",
     ),
+    "a failure a coordinate": (
+        "    def reward(",
+        "    def terminated(self, r):\n        return np.abs(np.tile(r.qpos, 3)) > 9\n\n    def reward(",
+        "terminated gives shape (64, 3): it must be (64,)",
+    ),
     "a marker alone": (
         "    def reward(",
         "    def markers(self, task, data):\n        return None\n\n    def reward(",

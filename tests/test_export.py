@@ -61,11 +61,24 @@ def gradient() -> MAML:
     return MAML("PointGoal", TINY, n_threads=1).learn(TINY_STEPS)
 
 
-def steps(rng: np.random.Generator, n: int, agent: MetaLSTM):
+def steps(rng: np.random.Generator, n: int, agent: MetaLSTM | MetaModel):
     """What a robot may see, some of it beyond all bounds; an episode begins at every seventh step."""
     for t in range(n):
         obs = rng.standard_normal(agent.family.obs_dim, dtype=np.float32) * (100 if t % 5 == 4 else 1)
         yield t, obs, float(rng.standard_normal()), t % 7 == 0
+
+
+def side_by_side(agent: MetaLSTM | MetaModel, path: Path, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Controls and actions of a file's runner and actions of predict, (80, m) each, of two trials."""
+    runner, found = Runner(path), []
+    for _ in range(2):
+        runner.begin()
+        state = None
+        for _, obs, reward, first in steps(rng, 40, agent):
+            start = None if state is None else np.array([first])
+            action, state = agent.predict(obs, state, start, reward=reward)
+            found.append((runner.act(obs, reward, first), runner.action, action))
+    return tuple(map(np.array, zip(*found, strict=True)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,15 +86,8 @@ def test_a_graph_acts_as_predict_does_over_episodes_and_trials(kind, tmp_path):
     agent, rng = remembering(kind), np.random.default_rng(0)
     done = agent.export(tmp_path / "policy.onnx")
     assert done.difference <= TOLERANCE and done.size == done.path.stat().st_size
-    runner, moved = Runner(done.path), []
-    for _ in range(2):
-        runner.begin()
-        state = None
-        for _, obs, reward, first in steps(rng, 40, agent):
-            start = None if state is None else np.array([first])
-            action, state = agent.predict(obs, state, start, reward=reward)
-            np.testing.assert_allclose(runner.act(obs, reward, first), action, atol=TOLERANCE)
-            moved.append(action)
+    controls, _, moved = side_by_side(agent, done.path, rng)
+    np.testing.assert_allclose(controls, moved, atol=TOLERANCE)
     assert np.std(moved, axis=0).min() > 0.1  # there was something to get wrong
 
 
@@ -241,16 +247,8 @@ def test_a_policy_that_a_model_tells_acts_as_predict_does(name, changed, tmp_pat
     done = agent.export(tmp_path / "policy.onnx")
     assert done.difference <= TOLERANCE
     assert done.metadata["reward_input"] == (changed.get("adapt") != "none")
-    runner, moved = Runner(done.path), []
-    for _ in range(2):
-        runner.begin()
-        state = None
-        for _, obs, reward, first in steps(rng, 40, agent):
-            start = None if state is None else np.array([first])
-            action, state = agent.predict(obs, state, start, reward=reward)
-            runner.act(obs, reward, first)
-            np.testing.assert_allclose(runner.action, action, atol=10 * TOLERANCE)
-            moved.append(action)
+    _, actions, moved = side_by_side(agent, done.path, rng)
+    np.testing.assert_allclose(actions, moved, atol=10 * TOLERANCE)
     assert np.std(moved, axis=0).min() > 0.02
 
 

@@ -142,11 +142,10 @@ class Train(Command):
         agent.check_processes(self.processes or ranks.count())
         default = Path("runs") / f"{agent.family.name}-{self.learner}-{self.seed}"
         folder = RunFolder(self.out or default)
-        with folder.made(
-            lambda new: new.begin(RunConfig.of(agent, steps, self.eval_every, self.target), agent), self.force
-        ):
+        asked = RunConfig.of(agent, steps, self.eval_every, self.target)
+        with folder.made(lambda new: new.begin(asked, agent), self.force):
             say(_plan(agent, steps))
-            return self._train(agent, folder, steps)
+            return self._train(agent, folder, asked)
 
     def _resume(self, path: Path) -> int:
         if self.family is not None or self.out is not None or self.force:
@@ -183,16 +182,16 @@ class Train(Command):
                 say("MuJoCo Warp's last bits can differ: it goes on, and not as if it had never stopped")
             if agent.iterations and not agent.fits(steps):
                 say(f"nothing is left to do of {steps} steps; give more with --steps")
-            self.eval_every = asked.eval_every if self.eval_every is None else self.eval_every
-            if self.target is None and asked.target is not None:
+            target = self.target
+            if target is None and asked.target is not None:
                 (judged,) = logged(path, agent.num_timesteps, RETURN)
-                self.target = None if judged and judged[-1] >= asked.target else asked.target
+                target = None if judged and judged[-1] >= asked.target else asked.target
             config = replace(
                 asked,
                 steps=steps,
                 family=agent.family_name,
-                eval_every=self.eval_every,
-                target=self.target,
+                eval_every=asked.eval_every if self.eval_every is None else self.eval_every,
+                target=target,
             )
             agent.check_budget(steps)
             agent.check_processes(self.processes or ranks.count())
@@ -203,7 +202,7 @@ class Train(Command):
             if agent.family_name != asked.family:
                 folder.save(agent)  # so that the checkpoint's family is the config's
             folder.write_config(config)
-            return self._train(agent, folder, steps)
+            return self._train(agent, folder, config)
 
     def _follow(self) -> int:
         """Train with process 0, which has the run folder: it need not be on this machine."""
@@ -226,15 +225,15 @@ class Train(Command):
         )
         return 0 if follow(agent, lead.steps) else 130
 
-    def _train(self, agent: Agent, folder: RunFolder, steps: int) -> int:
+    def _train(self, agent: Agent, folder: RunFolder, asked: RunConfig) -> int:
         n_here = 1 if ranks.count() > 1 else self.processes or 1  # a launcher has started the others
         with resumable(folder), helped(n_here, ["train", *self.words]):
-            lead = Lead(agent.header(), steps, agent.device, agent.n_threads, agent.physics, versions())
+            lead = Lead(agent.header(), asked.steps, agent.device, agent.n_threads, agent.physics, versions())
             ranks.from_first(lead)
-            finished = go_on(agent, folder, steps, self.tables, self.eval_every, self.target)
+            finished = go_on(agent, folder, asked.steps, self.tables, asked.eval_every, asked.target)
         say(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
         if finished:
-            if agent.fits(steps):
+            if agent.fits(asked.steps):
                 say(f"{agent.note} has reached the target")
             say(f"next: metarl evaluate {folder.path}")
             return 0
