@@ -25,6 +25,17 @@ def real(name: str, given: Any, *sizes: int | None) -> np.ndarray:
     return array
 
 
+def finite(name: str, array: np.ndarray) -> np.ndarray:
+    """The same array.
+
+    Raises:
+        InputError: some number is not finite.
+    """
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} gives what is not a finite number; metarl check shows when")
+    return array
+
+
 def truth(name: str, given: Any, n: int) -> np.ndarray:
     """An array (n,) of bool.
 

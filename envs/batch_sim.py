@@ -12,7 +12,7 @@ import numpy as np
 
 from metarl.envs import variation
 from metarl.envs.actions import Direct
-from metarl.envs.answers import real, truth
+from metarl.envs.answers import finite, real, truth
 from metarl.envs.catalogue import as_family
 from metarl.envs.engine import Batch
 from metarl.envs.events import Events
@@ -76,6 +76,7 @@ class BatchSim:
         self.elapsed = np.zeros(n_sims, int)  # steps since each simulation's reset
         self.failures: list[Failure] = []
         self._begun = np.zeros(n_sims, bool)  # whether a simulation has a state that somebody gave it
+        self._lost = np.zeros(n_sims, bool)  # whether its last step was one that it did not survive
         self._task_values: dict[str, np.ndarray] = {}
         # Where each simulation's last step has ended, at the goal or not; None if the family has none.
         defined = type(self.family).success is not TaskFamily.success
@@ -169,6 +170,7 @@ class BatchSim:
         if (more := self.family.privileged(self._readings)) is None:
             return features
         more = real("privileged", more, self.n_sims, None)
+        more = finite("privileged", np.where(self._lost[:, None], 0, more))
         return np.concatenate([features, more], axis=1, dtype=np.float32)
 
     def shown(self) -> np.ndarray | None:
@@ -176,9 +178,7 @@ class BatchSim:
         if not self.family.has_expert:
             return None
         given = self.family.expert(self._readings, self._task_values)
-        action = real("expert", given, self.n_sims, self.family.action_dim)
-        if not np.isfinite(action).all():
-            raise InputError("expert gives what is not a finite number; metarl check shows when")
+        action = finite("expert", real("expert", given, self.n_sims, self.family.action_dim))
         return np.clip(action, -1, 1).astype(np.float32)
 
     def model_of(self, i: int) -> mujoco.MjModel:
@@ -264,7 +264,7 @@ class BatchSim:
             self._change({name: (ids, numbers) for name, numbers in self._nominal(ids).items()})
         if self._sensing is not None:
             self._sensing.restart(rng)
-        self.elapsed[ids] = 0
+        self.elapsed[ids], self._lost[ids] = 0, False
         if self.succeeded is not None:
             self.succeeded[ids] = False
         return self.refresh(ids)
@@ -286,7 +286,11 @@ class BatchSim:
             )
         for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
             mine[:] = theirs[ids]
-        self.elapsed[:], self._begun[:] = other.elapsed[ids], other._begun[ids]
+        self.elapsed[:], self._begun[:], self._lost[:] = (
+            other.elapsed[ids],
+            other._begun[ids],
+            other._lost[ids],
+        )
         if self.succeeded is not None and other.succeeded is not None:
             self.succeeded[:] = other.succeeded[ids]
 
@@ -300,11 +304,11 @@ class BatchSim:
             self.batch.forward(ids, stage=self._stage)
         for name, value in r.before.items():
             value[ids] = r.field(name)[ids]
-        truth = self.family.see(r)
+        seen = self.family.see(r)
         if self._sensing is not None:
-            truth = truth.copy()
-            truth[ids] = self._sensing.begin(truth, ids)
-        self._seen[ids] = self._with_commands(truth)[ids]
+            clean, seen = seen, seen.copy()
+            seen[ids] = self._sensing.begin(clean, ids)
+        self._seen[ids] = self._with_commands(seen)[ids]
         return self._seen.copy()
 
     def _with_commands(self, seen: np.ndarray) -> np.ndarray:
@@ -383,8 +387,8 @@ class BatchSim:
         self.batch.step(mask, nstep=family.frame_skip, stage=self._stage)
         self.elapsed += 1 if mask is None else mask
         self.n_steps += self.n_sims if mask is None else int(np.count_nonzero(mask))
-        truth = family.see(r)
-        seen = truth if self._sensing is None else self._sensing.step(truth, mask)
+        clean = family.see(r)
+        seen = clean if self._sensing is None else self._sensing.step(clean, mask)
         obs = self._with_commands(seen)
         with np.errstate(all="ignore"):  # the numbers of a simulation that blew up are anything
             terms = family.reward(r, action, self._task_values)
@@ -405,7 +409,8 @@ class BatchSim:
             for array in (obs, reward, *terms.values()):
                 array[failed] = 0.0
         np.copyto(self._seen, obs, where=where)
-        terminated = family.has_ended(r, self._task_values) | failed
+        np.copyto(self._lost, failed)
+        terminated = truth("terminated", family.has_ended(r, self._task_values), self.n_sims) | failed
         truncated = (self.elapsed >= family.horizon) & ~terminated
         return Step(obs, reward, terms, terminated, truncated, failed)
 

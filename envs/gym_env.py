@@ -42,7 +42,7 @@ def register_envs() -> None:
 class FamilyEnv(gymnasium.Env):
     """One simulation of a family.
 
-    `info` holds the `task` (a dict), after a step also the named `reward_terms` and, where the family
+    `info` holds the `task` as it is now (a dict), after a step also the named `reward_terms` and, where the family
     defines it, `success`. Observations and actions are float32, actions in [-1, 1].
 
     Args:
@@ -93,13 +93,13 @@ class FamilyEnv(gymnasium.Env):
             self._task = None if options["task"] is None else self.family.task(options["task"])
         tasks = self.family.sample(self.np_random, 1) if self._task is None else [self._task]
         self.sim.set_tasks(tasks)
-        return self.sim.reset(self.np_random)[0], self._told({"task": dict(self.sim.tasks[0])})
+        return self.sim.reset(self.np_random)[0], self._told({"task": dict(self.sim.task_now(0))})
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Advance by one step; action (action_dim,)."""
         step = self.sim.step(np.asarray(action)[None])
         info: dict[str, Any] = {
-            "task": dict(self.sim.tasks[0]),
+            "task": dict(self.sim.task_now(0)),
             "reward_terms": {name: float(term[0]) for name, term in step.terms.items()},
         }
         success = self.sim.succeeded
@@ -113,7 +113,7 @@ class FamilyEnv(gymnasium.Env):
         if self.render_mode is None:
             return None
         self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
-        return self._renderer.frame(self.sim.state[0], self.sim.tasks[0])
+        return self._renderer.frame(self.sim.state[0], self.sim.task_now(0))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_renderer": None}  # a copy draws with one of its own
@@ -252,7 +252,8 @@ class FamilyVectorEnv(gymnasium.vector.VectorEnv):
         if self.render_mode is None:
             return None
         self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
-        return tuple(map(self._renderer.frame, self.sim.state, self.sim.tasks))
+        now = map(self.sim.task_now, range(self.num_envs))
+        return tuple(map(self._renderer.frame, self.sim.state, now))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_renderer": None}  # a copy draws with one of its own

@@ -8,6 +8,7 @@ import numpy as np
 
 from metarl.envs.family import TaskFamily
 from metarl.envs.task import Task
+from metarl.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ def assigned(
     """What `World.set_tasks` is given, checked: simulations, their tasks, and the tasks' numbers.
 
     Raises:
-        InputError: the family knows no such task, or no split has such numbers.
+        InputError: there are not as many tasks as simulations, the family knows no such task, or no split has
+            such numbers.
     """
     ids, tasks = np.arange(n_sims) if ids is None else np.asarray(ids), family.given(tasks)
     if len(tasks) != len(ids):
-        raise ValueError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
+        raise InputError(f"{len(ids)} simulations need as many tasks, got {len(tasks)}")
     values = family.stack(tasks)
     for param in family.params:
         family.check_numbers(param, values[param.name].reshape(len(ids), -1))

@@ -195,6 +195,14 @@ REFUSED = {
         lambda: started(family(error=lambda self, r, task: r.qpos[:, :2])).error(),
         r"error gives shape \(3, 2\): it must be \(3,\), a row a simulation",
     ),
+    "an end in numbers": (
+        lambda: family(terminated=lambda self, r: r.qpos[:, 0]),
+        "terminated gives no array of bool, but a ndarray of float64",
+    ),
+    "an end in a column": (
+        lambda: family(terminated=lambda self, r: r.qpos[:, :1] > 9),
+        r"terminated gives shape \(3, 1\): it must be \(3,\)",
+    ),
     "features in a row": (
         lambda: started(family(features=lambda self, task: next(iter(task.values())))).told(),
         r"features gives shape \(3,\): it must be \(3, numbers\)",
@@ -240,6 +248,10 @@ REFUSED = {
         lambda: family(expert=lambda self, r, task: np.full((3, 3), np.nan)),
         "expert gives what is not a finite number",
     ),
+    "privileged numbers that are none": (
+        lambda: family(privileged=lambda self, r: np.full((3, 1), np.nan)),
+        "privileged gives what is not a finite number",
+    ),
     "privileged numbers in a row": (
         lambda: family(privileged=lambda self, r: r.qpos[:, 0]),
         "privileged gives",
@@ -255,6 +267,18 @@ def test_what_cannot_be_is_refused_in_one_line(what):
         sim.told()
         sim.shown()
     assert "\n" not in str(error.value)
+
+
+def test_what_is_privileged_of_a_robot_that_did_not_survive_is_nothing():
+    wild = {"observe": lambda self, r: np.where(np.abs(r.qvel) > 50, np.nan, r.qvel)}
+    sim = started(family(privileged=lambda self, r: self.observe(r), **wild))
+    sim.readings.qvel[1] = 100.0
+    assert moved(sim).failed.tolist() == [False, True, False]
+    assert not sim.told()[1, -sim.family.model.nv :].any()
+    sim.reset(np.random.default_rng(0))
+    sim.readings.qvel[1] = 100.0
+    with pytest.raises(InputError, match="privileged gives what is not a finite number"):
+        sim.told()
 
 
 def test_the_kp_of_all_servos_is_that_of_those_that_have_one():
@@ -487,9 +511,13 @@ def test_what_goes_wrong_in_a_users_own_file_is_said_with_its_line_and_no_traceb
 def test_a_base_class_asks_for_the_end_of_an_episode_as_its_subclass_says_it():
     class Low(X2Hover):
         def terminated(self, r, task):
-            return r.qpos[:, 2] < task["load"]
+            return r.qpos[:, 2] < 10 * task["load"]
 
-    moved(started(Low()))
+    sim = BatchSim(Low(), 2, 1)
+    low, high = (dict(sim.family.task({"load": load})) for load in (0.0, 0.3))
+    sim.set_tasks([low, high])
+    sim.reset(np.random.default_rng(0))
+    assert moved(sim).terminated.tolist() == [False, True]
 
 
 # What `metarl check` remarks.

@@ -128,6 +128,35 @@ def test_without_a_task_every_episode_draws_a_training_task():
     assert seen == [env.reset(seed=3 if i == 0 else None)[1]["task"]["velocity"] for i in range(20)]
 
 
+class NoRenderer:
+    """Says of which task a frame would be."""
+
+    def __init__(self, family, width, height):
+        pass
+
+    def frame(self, state, task):
+        return dict(task)
+
+    def close(self):
+        pass
+
+
+def test_a_task_that_changes_within_an_episode_is_shown_as_it_is_now(monkeypatch):
+    monkeypatch.setattr("metarl.envs.gym_env.FrameRenderer", NoRenderer)
+    broken = held_out(load_family("HalfCheetahBreaks"))
+    one = FamilyEnv("HalfCheetahBreaks", broken, render_mode="rgb_array")
+    two = FamilyVectorEnv("HalfCheetahBreaks", 2, task=broken, render_mode="rgb_array")
+    whole = {"strength": (1.0,) * 6}
+    assert one.reset(seed=0)[1]["task"] == one.render() == whole
+    two.reset(seed=0)
+    assert two.render() == (whole, whole)
+    for _ in range(one.family.horizon - 1):
+        info = one.step(np.zeros(6))[-1]
+        two.step(np.zeros((2, 6)))
+    assert info["task"] == one.render() == broken
+    assert two.render() == (broken, broken)
+
+
 def test_a_task_given_at_reset_stays_until_another_is_given():
     env = FamilyEnv("HalfCheetahVel", task={"velocity": 1.0})
     asked = [None, {}, {"task": {"velocity": 2.5}}, None, {"task": {"velocity": 0.5}}]

@@ -80,14 +80,13 @@ class OthersWorld:
             InputError: the family knows no such task.
         """
         ids, tasks, _ = assigned(self.family, self.n_sims, tasks, ids)
-        if not self.tasks:
+        first = not self.tasks
+        if first:
             self.tasks = [tasks[0]] * self.n_sims
-            ids = ids if len(ids) == self.n_sims else np.arange(self.n_sims)
-            tasks = tasks if len(tasks) == self.n_sims else self.tasks
         for i, task in zip(ids, tasks, strict=True):
             self.tasks[i] = task
         self._task_values = self.family.stack(self.tasks)
-        self._place(ids)
+        self._place(np.arange(self.n_sims) if first else ids)
 
     def reset(self, rng: np.random.Generator, mask: np.ndarray | None = None) -> np.ndarray:
         """Start new episodes where the mask is true; the others are left as they are.

@@ -92,7 +92,7 @@ def play(
             feel(out.action[t], step.reward, going)
         out.reward[t] = step.reward * live
         out.terminated[t], out.truncated[t] = step.terminated & live, step.truncated & live
-        obs, live = step.obs, live & ~step.terminated
+        obs, live = step.obs, live & ~(step.terminated | step.truncated)
         if not live.any():
             break
 
