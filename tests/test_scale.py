@@ -87,6 +87,18 @@ def test_a_sweep_trains_all_goes_on_with_what_was_interrupted_and_shows_the_tabl
 
 
 @pytest.mark.slow
+def test_a_sweep_leaves_alone_what_has_reached_its_target(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    easy = [*SWEEP, "--seeds", "0", "--eval-every", str(TINY_STEPS), "--target", "-1000"]
+    for _ in range(2):
+        assert main(easy) == 0
+        assert RunFolder("o/PointGoal-maml-0").load()[1].num_timesteps == TINY_STEPS
+    said = capfd.readouterr().out
+    assert "1 of 1 have reached the target already" in said
+    assert "done" in said and "stopped" not in said
+
+
+@pytest.mark.slow
 def test_a_sweep_goes_through_submitit(tmp_path, monkeypatch, capfd):
     pytest.importorskip("submitit")
     monkeypatch.chdir(tmp_path)

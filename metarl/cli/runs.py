@@ -19,7 +19,7 @@ from metarl.errors import InputError, plain
 from metarl.learners import LEARNERS
 from metarl.runs.logs import SECONDS, STEP, logged
 from metarl.runs.run_folder import CONFIG, RunConfig, RunFolder
-from metarl.runs.validation import RETURN, SCORE
+from metarl.runs.validation import RETURN, SCORE, has_reached
 
 DEEPEST = 4  # folders below the given one
 COLUMNS: dict[str, Literal["left", "right"]] = {  # and how each is set
@@ -88,7 +88,8 @@ def _row(path: Path) -> list[str]:
     share = (steps or 0) / asked.steps
     taken = logs[0]
     largest = max((b - a for a, b in pairwise([0.0, *taken])), default=0.0)  # of the iterations
-    state = "done" if taken and taken[-1] + largest > asked.steps else "stopped"
+    enough = bool(taken) and taken[-1] + largest > asked.steps
+    state = "done" if enough or has_reached(asked.target, path) else "stopped"
     return [
         str(path),
         asked.family,

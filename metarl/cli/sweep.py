@@ -17,6 +17,7 @@ from metarl.errors import InputError
 from metarl.learners import LEARNERS
 from metarl.progress import progress
 from metarl.runs.sweep import Outcome, Training, side_by_side
+from metarl.runs.validation import has_reached
 
 OWN = ("--seeds", "--processes", "--out", "--submit", "--submit-with")  # flags that `metarl train` has not so
 MOST_SEEDS = 10_000
@@ -67,18 +68,21 @@ class Sweep(Command):
             raise InputError(f"--processes {self.processes} is out of range; use 1 to 1024")
         steps = int(self.steps or LEARNERS[self.learner].usual(load_family(self.family))[0])
         trainings = [self._training(seed) for seed in parse_seeds(self.seeds)]
+        missing = [one for one in trainings if not has_reached(self.target, one.path)]
+        if len(missing) < len(trainings):
+            say(f"{len(trainings) - len(missing)} of {len(trainings)} have reached the target already")
         if self.submit is not None:
-            return self._submit(trainings)
+            return self._submit(trainings, missing)
         n = self.processes or os.cpu_count() or 1
-        say(f"{len(trainings)} trainings of {steps:,} steps, {n} at a time, in {self.out}")
-        with progress("training", steps * len(trainings)) as bar:
+        say(f"{len(missing)} trainings of {steps:,} steps, {n} at a time, in {self.out}")
+        with progress("training", steps * len(missing)) as bar:
 
             def shown(ended: Sequence[Outcome]) -> None:
                 failed = sum(one.status not in (0, 130) for one in ended)
-                words = f"{len(ended)} of {len(trainings)} have ended" + f", {failed} failed" * bool(failed)
-                bar.update(sum(one.done() for one in trainings), words)
+                words = f"{len(ended)} of {len(missing)} have ended" + f", {failed} failed" * bool(failed)
+                bar.update(sum(one.done() for one in missing), words)
 
-            ended, interrupted = side_by_side(trainings, n, shown)
+            ended, interrupted = side_by_side(missing, n, shown)
         return self._told(trainings, ended, interrupted)
 
     def _told(self, trainings: Sequence[Training], ended: Sequence[Outcome], interrupted: bool) -> int:
@@ -106,17 +110,17 @@ class Sweep(Command):
         new = [self.family, *rest, "--seed", str(seed), "--out", str(path)]
         return Training(path, tuple(new), ("--resume", str(path), *named, *rest))
 
-    def _submit(self, trainings: Sequence[Training]) -> int:
+    def _submit(self, trainings: Sequence[Training], missing: Sequence[Training]) -> int:
         from metarl.runs.submit import submit  # brings submitit
 
-        jobs = submit(trainings, self.submit or "local", self.processes, self.submit_with or "")
+        jobs = submit(missing, self.submit or "local", self.processes, self.submit_with or "")
         say(f"submitted {len(jobs)} trainings: {', '.join(str(job.job_id) for job in jobs)}")
         if self.submit == "slurm":
             say(f"next: metarl runs {self.out}; the same command goes on with what was interrupted")
             return 0
         ended = [
             Outcome(one, job.result() if job.exception() is None else 1, str(job.exception() or ""))
-            for one, job in zip(trainings, jobs, strict=True)
+            for one, job in zip(missing, jobs, strict=True)
         ]
         return self._told(trainings, ended, False)
 

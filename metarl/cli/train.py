@@ -22,11 +22,10 @@ from metarl.errors import InputError, LostError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
 from metarl.runs.helpers import end_with_parent, helped
-from metarl.runs.logs import logged
 from metarl.runs.run_folder import RunConfig, RunFolder, versions
 from metarl.runs.sources import write_sources
 from metarl.runs.train import follow, go_on, resumable
-from metarl.runs.validation import RETURN
+from metarl.runs.validation import has_reached
 
 DEFAULT_LEARNER = "maml"
 
@@ -183,9 +182,8 @@ class Train(Command):
             if agent.iterations and not agent.fits(steps):
                 say(f"nothing is left to do of {steps} steps; give more with --steps")
             target = self.target
-            if target is None and asked.target is not None:
-                (judged,) = logged(path, agent.num_timesteps, RETURN)
-                target = None if judged and judged[-1] >= asked.target else asked.target
+            if target is None and not has_reached(asked.target, path, agent.num_timesteps):
+                target = asked.target
             config = replace(
                 asked,
                 steps=steps,

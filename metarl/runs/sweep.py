@@ -16,6 +16,7 @@ from metarl.runs.run_folder import RunFolder
 from metarl.runs.train import asked_to_stop
 
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_COUNTS = 5.0  # of the steps that are done, for which logs have to be read
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def side_by_side(
     Returns:
         How they have ended, and whether they were interrupted.
     """
-    waiting, told = list(trainings), False
+    waiting, told, due = list(trainings), False, 0.0
     running: list[_Running] = []
     ended: list[Outcome] = []
     with asked_to_stop() as stop:
@@ -88,9 +89,12 @@ def side_by_side(
                     told = True
                     for one in running:
                         one.process.terminate()
-                ended += [one.outcome() for one in running if one.process.poll() is not None]
+                now = [one.outcome() for one in running if one.process.poll() is not None]
                 running = [one for one in running if one.process.poll() is None]
-                shown(ended)
+                ended += now
+                if now or time.monotonic() > due:
+                    shown(ended)
+                    due = time.monotonic() + SECONDS_BETWEEN_COUNTS
                 time.sleep(SECONDS_BETWEEN_LOOKS)
         finally:
             for one in running:

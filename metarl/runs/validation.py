@@ -1,12 +1,15 @@
 """Training that looks where it is going: a quick judgement now and then, and the best policy kept."""
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.references import references_on
 from metarl.learners.agent import Agent
+from metarl.runs.logs import logged
 
 RETURN, SCORE = "eval/return", "eval/score"  # as they are logged, of all learners
 N_TRIALS = 2  # of each task, of a policy that needs no episodes to adapt
@@ -29,6 +32,12 @@ class Judgement:
     def to_log(self) -> dict[str, float]:
         """Numbers to log."""
         return {RETURN: self.mean, **({} if self.score is None else {SCORE: self.score})}
+
+
+def has_reached(target: float | None, run: Path, until: int = sys.maxsize) -> bool:
+    """Whether a run's last judgement up to a step got to a target; to none nobody gets."""
+    (judged,) = logged(run, until, RETURN)
+    return target is not None and bool(judged) and judged[-1] >= target
 
 
 def judge(agent: Agent) -> Judgement:
