@@ -79,8 +79,7 @@ class BatchSim:
         self._lost = np.zeros(n_sims, bool)  # whether its last step was one that it did not survive
         self._task_values: dict[str, np.ndarray] = {}
         # Where each simulation's last step has ended, at the goal or not; None if the family has none.
-        defined = type(self.family).success is not TaskFamily.success
-        self.succeeded = np.zeros(n_sims, bool) if defined else None
+        self.succeeded = np.zeros(n_sims, bool) if self.family.defines("success") else None
         family = self.family
         self._controls, self._rest = family.controls, _late_controls(family)
         self._events = Events(family.params, family.pushes, n_sims, family.dt, family.horizon)

@@ -160,9 +160,8 @@ def _whole(kind: type[TaskFamily], path: Path) -> TaskFamily:
         return kind()
     said = {
         "params": hasattr(kind, "params"),
-        "mjcf": hasattr(kind, "mjcf")
-        or any(getattr(kind, name) is not getattr(TaskFamily, name) for name in ROBOT),
-        "reward": kind.reward is not TaskFamily.reward,
+        "mjcf": hasattr(kind, "mjcf") or any(map(kind.defines, ROBOT)),
+        "reward": kind.defines("reward"),
     }
     if not all(said.values()):
         lacking = ", ".join(name for name in said if not said[name])

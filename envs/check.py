@@ -24,6 +24,7 @@ from metarl.errors import InputError
 
 N, STEPS = 64, 40  # simulations and steps of a check
 SAME = 1e-12
+FULL = [int(mujoco.mjtWarning.mjWARN_CONTACTFULL), int(mujoco.mjtWarning.mjWARN_CNSTRFULL)]
 HERE = str(Path(__file__).parent)
 
 
@@ -82,25 +83,22 @@ def check(family: TaskFamily) -> Iterator[Finding]:
         yield Finding(TRACED, remark=remark)
 
 
-def try_agent(family: TaskFamily, agent: str, n: int = 64, seed: int = 0) -> Trial:
-    """Let an agent play an episode on each of n training tasks.
+def try_agent(family: TaskFamily, agent: str) -> Trial:
+    """Let an agent play an episode on each of some training tasks.
 
     Args:
         family: the family.
         agent: "zero", "random" for uniform actions, or "expert" for the family's own.
-        n: simulations.
-        seed: of everything.
     """
-    rng = np.random.default_rng(seed)
-    sim = BatchSim(family, n)
+    rng, sim = np.random.default_rng(0), BatchSim(family, N)
     sim.start(rng)
-    live, returns, lengths = np.ones(n, bool), np.zeros(n), np.zeros(n, int)
+    live, returns, lengths = np.ones(N, bool), np.zeros(N), np.zeros(N, int)
     terms: dict[str, float] = {}
     begun = time.perf_counter()
     while live.any():
-        action: np.ndarray | None = zeros(family, n)
+        action: np.ndarray | None = zeros(family, N)
         if agent != "zero":
-            action = sim.shown() if agent == "expert" else rng.uniform(-1, 1, (n, family.action_dim))
+            action = sim.shown() if agent == "expert" else rng.uniform(-1, 1, (N, family.action_dim))
         assert action is not None
         step = sim.step(action, live)
         returns += np.where(live, step.reward, 0)
@@ -124,7 +122,7 @@ def _compiles(family: TaskFamily) -> str | None:
     if robot is not None and Path(robot).is_file():
         robot_files(Path(robot))  # which a run folder keeps
     _ = family.variations  # finds the bodies, joints, geoms and actuators that are named
-    if family.home_key is not None and type(family).build_model is TaskFamily.build_model:
+    if family.home_key is not None and not family.defines("build_model"):
         key = family.edited_spec().keys[family.home_key]
         if len(key.qpos) not in (0, family.model.nq):
             return (
@@ -168,6 +166,11 @@ def _finite(family: TaskFamily) -> str | None:
                 "damping or narrower ranges help; look at observe and reward for divisions by zero and "
                 "logarithms"
             )
+    if sim.batch.warning[:, FULL, 1].any():
+        return (
+            "MuJoCo has no room for all contacts of random actions, and drops some: "
+            '<size memory="10M"/> in the MJCF gives it more'
+        )
     return None
 
 

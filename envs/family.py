@@ -279,17 +279,20 @@ class TaskFamily:
         """The parameters that it is not told."""
         return tuple(p for p in self.params if not p.told)
 
+    @classmethod
+    def defines(cls, name: str) -> bool:
+        """Whether it brings a function of its own for one that a family may leave out."""
+        return getattr(cls, name) is not getattr(TaskFamily, name)
+
     @property
     def moves(self) -> bool:
         """Whether what is true of a task changes within an episode, or is read from the robot."""
-        return (
-            any(p.changes for p in self.hidden_params) or type(self).privileged is not TaskFamily.privileged
-        )
+        return any(p.changes for p in self.hidden_params) or self.defines("privileged")
 
     @property
     def has_expert(self) -> bool:
         """Whether it brings a controller to be imitated."""
-        return type(self).expert is not TaskFamily.expert
+        return self.defines("expert")
 
     def quiet(self) -> "TaskFamily":
         """The same family, whose robot senses perfectly and is not pushed."""

@@ -42,8 +42,8 @@ def register_envs() -> None:
 class FamilyEnv(gymnasium.Env):
     """One simulation of a family.
 
-    `info` holds the `task` as it is now (a dict), after a step also the named `reward_terms` and, where the family
-    defines it, `success`. Observations and actions are float32, actions in [-1, 1].
+    `info` holds the `task` as it is now (a dict), after a step also the named `reward_terms` and, where the
+    family defines it, `success`. Observations and actions are float32, actions in [-1, 1].
 
     Args:
         family: a family, its name in the catalogue, or `file.py:ClassName`.

@@ -157,10 +157,13 @@ class Param:
         return f"{self.name} {low if low == high else f'{low} to {high}'} {self.unit}".rstrip()
 
     def __str__(self) -> str:
-        return f"{self.name} {self.sign}{self.train} {self.unit}".rstrip() + self._manner()
+        return f"{self.name} {self.sign}{self.train} {self.unit}".rstrip() + (
+            f" ({self.manner})" if self.manner else ""
+        )
 
-    def _manner(self) -> str:
-        """How the policy meets it, where that is out of the ordinary."""
+    @property
+    def manner(self) -> str:
+        """How the policy meets it, in words, where that is out of the ordinary."""
         words = ["told"] if self.told else []
         if self.every:
             words.append("anew every {:g} to {:g} s".format(*self.every))
@@ -168,7 +171,7 @@ class Param:
             words.append(
                 "from {:g} to {:g} s on".format(*self.when) if self.when else "in the midst of an episode"
             )
-        return f" ({', '.join(words)})" if words else ""
+        return ", ".join(words)
 
 
 def check_span(of: str, name: str, span: object) -> None:

@@ -53,7 +53,7 @@ def _idle_remarks(family: TaskFamily) -> Iterator[str]:
             f"{lengths.mean() * seconds:.2g} s: if the robot should stand or hover, {_cure(family)}"
         )
         return
-    if type(family).terminated is TaskFamily.terminated and (root := _root(model)) is not None:
+    if not family.defines("terminated") and (root := _root(model)) is not None:
         height = sim.readings.qpos[:, model.jnt_qposadr[root] + 2].mean()
         begun = family.home[model.jnt_qposadr[root] + 2]
         if height < OFTEN * begun:

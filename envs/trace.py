@@ -187,7 +187,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         out = kwargs.pop("out", None)
-        if method == "reduce" and ufunc in REDUCTIONS:
+        if method == "reduce" and ufunc in REDUCTIONS and out is None:
             return REDUCTIONS[ufunc](*args, **{"axis": 0, **kwargs})
         if method != "__call__" or ufunc not in UFUNCS or kwargs:
             raise TraceError(f"np.{ufunc.__name__}{'' if method == '__call__' else f'.{method}'} {UNKNOWN}")
@@ -205,6 +205,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     ) -> Any:
         if func not in FUNCTIONS:
             raise TraceError(f"{func.__module__.replace('numpy', 'np')}.{func.__name__} {UNKNOWN}")
+        if kwargs.get("out") is not None:
+            raise TraceError(f"np.{func.__name__} with out {UNKNOWN}")
         try:
             return FUNCTIONS[func](self.graph, *args, **kwargs)
         except TypeError as error:

@@ -159,6 +159,11 @@ class Variation:
         self.neutral = self._neutral()
         self.targets = self._targets(model)
 
+    @property
+    def load_column(self) -> int:
+        """Which number of a load it is, mass or coordinates: of a payload, or of its place."""
+        return 0 if self.field == PAYLOAD else 1 + int(self.axis or 0)
+
     def _value(self, model: mujoco.MjModel) -> np.ndarray:
         """What is varied, over all objects: the field, or a factor or a sum for what stands for several."""
         if self.field not in TOGETHER:
@@ -449,9 +454,8 @@ def add_payloads(
     loads: dict[int, np.ndarray] = {}  # body: (N, 4), kg and m
     for variation, number in zip(variations, numbers, strict=True):
         if variation.field in (PAYLOAD, PLACE):
-            column = 0 if variation.field == PAYLOAD else 1 + int(variation.axis or 0)
             for body, k in zip(variation.index, variation.number, strict=True):
-                loads.setdefault(int(body), np.zeros((len(ids), 4)))[:, column] += number[:, k]
+                loads.setdefault(int(body), np.zeros((len(ids), 4)))[:, variation.load_column] += number[:, k]
     for body, load in loads.items():
         mass, offset = load[:, :1], load[:, 1:]
         own = batch.expand("body_mass")[ids, body][:, None]

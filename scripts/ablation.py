@@ -70,7 +70,7 @@ def returns_of(options: Options, variant: str, seed: int) -> np.ndarray:
         if found.header() != agent.header():
             raise InputError(f"{saved} was trained with other settings; give another --out")
         agent = found
-    if agent.num_timesteps + agent.steps_per_iteration <= options.steps:
+    if agent.fits(int(options.steps)):
         agent.learn(int(options.steps), progress_bar=True)
         if saved:
             agent.save(saved)

@@ -36,8 +36,8 @@ from metarl.learners.meta_model.planner.icem import ICEM
 from metarl.learners.pupil import LESSON
 from metarl.learners.teacher.learner import Teacher
 from metarl.progress import progress
-from metarl.runs.run_folder import versions
 from metarl.sampling.lessons import collect_lessons
+from metarl.versions import versions
 
 N_EPISODES = 10  # of each task in an evaluation
 # 64 plans of 20 steps, in three rounds.

@@ -11,7 +11,8 @@ from metarl import MAML, MetaLSTM, MetaModel, evaluate
 from metarl.box import FOLDER, contents, unboxed
 from metarl.cli import main
 from metarl.envs import FAMILIES, InputError, Task
-from metarl.runs.run_folder import RunFolder, load_agent, versions
+from metarl.runs.run_folder import RunFolder, load_agent
+from metarl.versions import versions
 
 MADE = {name: json.loads((FOLDER / name / "made.json").read_text()) for name in contents()}
 

@@ -230,6 +230,24 @@ class Masking(PointGoal):
         return {"distance": r.qpos[r.qpos > 0].sum() * task["goal_x"] + task["goal_y"]}
 
 
+class Buffering(PointGoal):
+    """Sums into an array of its own."""
+
+    def reward(self, r, action, task):
+        out = np.zeros(len(r.qpos))
+        np.sum(r.qpos, axis=1, out=out)
+        return {"distance": out * task["goal_x"] + task["goal_y"]}
+
+
+class Reducing(Buffering):
+    """Says it as a ufunc."""
+
+    def reward(self, r, action, task):
+        out = np.zeros(len(r.qpos))
+        np.maximum.reduce(r.qpos, axis=1, out=out)
+        return {"distance": out * task["goal_x"] + task["goal_y"]}
+
+
 class Slicing(PointGoal):
     """Takes a column that nobody knows before."""
 
@@ -244,6 +262,8 @@ class Slicing(PointGoal):
         (Slicing, "use np.take_along_axis"),
         (Branching, "use np.where"),
         (Filling, "use np.stack"),
+        (Buffering, "np.sum with out cannot be"),
+        (Reducing, "np.maximum.reduce cannot be"),
         (Multiplying, "np.cumprod cannot be"),
     ],
 )

@@ -17,7 +17,7 @@ from helpers import SMALL_MAML, SMALL_RECURRENT, TINY_STEPS
 
 from metarl import MAML
 from metarl.cli import main
-from metarl.envs import InputError, Param, Uniform, load_family
+from metarl.envs import Increment, InputError, Param, Uniform, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.envs.trust import code_files
 from metarl.runs import sources
@@ -501,6 +501,21 @@ def test_a_run_folder_that_is_compared_says_what_it_knows(made):
     assert folder.changed is None
     folder.load("cpu", 1)
     assert folder.changed == []
+
+
+def test_how_tasks_and_actions_are_met_is_part_of_what_a_run_was_trained_on(tmp_path):
+    def family(action=None, **goal):
+        params = (replace(PointGoal.params[0], **goal), *PointGoal.params[1:])
+        return type("PointGoal", (PointGoal,), {"params": params, "action": action or PointGoal.action})()
+
+    sources.write_sources(tmp_path, family())
+    assert sources.changes(tmp_path, family()) == []
+    assert sources.changes(tmp_path, family(told=True)) == ["goal_x is told (was hidden throughout)"]
+    assert sources.changes(tmp_path, family(Increment(0.1))) == ["action Increment(scale=0.1) (was Direct())"]
+    known = json.loads((tmp_path / "sources.json").read_text())
+    del known["manner"]  # as of an earlier version, which did not look
+    (tmp_path / "sources.json").write_text(json.dumps(known))
+    assert sources.changes(tmp_path, family(told=True)) == []
 
 
 def test_a_robot_is_the_same_wherever_its_files_lie(tmp_path):

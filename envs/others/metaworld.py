@@ -7,6 +7,7 @@ import pickle
 import re
 from collections.abc import Hashable, Mapping
 from functools import cache
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 import gymnasium
@@ -137,8 +138,6 @@ class MetaWorld(GymFamily):
     @property
     def made_by(self) -> str:
         """The benchmark, with the version of who made it."""
-        from importlib.metadata import version
-
         return f"{self.benchmark_name} {self.world} of metaworld {version('metaworld')}, goals {SEED}"
 
 

@@ -43,7 +43,8 @@ class Check(Command):
 
 
 def _trials(trials: Sequence[Trial]) -> Table:
-    table = Table(title="an episode each on 64 training tasks, of what needs no training", box=SIMPLE_HEAD)
+    title = f"an episode each on {len(trials[0].returns)} training tasks, of what needs no training"
+    table = Table(title=title, box=SIMPLE_HEAD)
     for name in ("actions", "return", "steps", "reward terms a step", "blew up", "steps/s"):
         table.add_column(name, justify="left" if name == "reward terms a step" else "right", no_wrap=True)
     for t in trials:

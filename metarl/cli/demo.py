@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -20,11 +20,9 @@ from metarl.extras import cure
 from metarl.learners.agent import Agent
 from metarl.runs.run_folder import load_agent
 
-if TYPE_CHECKING:
-    from metarl.render import Rollout
-
 N_EPISODES = 2  # of each task, where they teach nothing to each other
 SIZE = 480, 360  # pixels, of one picture in the clip
+Rollouts = list[list[Any]]  # as `metarl.render` records them
 
 
 @dataclass
@@ -70,20 +68,20 @@ def _picture(result: Evaluation, family: TaskFamily, path: Path) -> None:
     plot_adaptation(result, family, path)
 
 
-def _rollouts(agent: Agent) -> "list[list[Rollout]]":
+def _rollouts(agent: Agent) -> Rollouts:
     from metarl import render
 
     tasks = render.telling_tasks(agent.family, agent.family.tasks("test"))
     return render.record_rollouts(agent, tasks, agent.shown_columns)
 
 
-def _page(rollouts: "list[list[Rollout]]", family: TaskFamily, path: Path) -> None:
+def _page(rollouts: Rollouts, family: TaskFamily, path: Path) -> None:
     from metarl import render
 
     render.write_page(rollouts, family, path)
 
 
-def _clip(rollouts: "list[list[Rollout]]", family: TaskFamily, path: Path) -> None:
+def _clip(rollouts: Rollouts, family: TaskFamily, path: Path) -> None:
     from metarl import render
 
     use_opengl()

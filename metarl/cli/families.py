@@ -71,7 +71,7 @@ def _describe(family: TaskFamily) -> dict[str, Any]:
         "action_dim": family.action_dim,
         "horizon": family.horizon,
         "dt": family.dt,
-        "success": type(family).success is not TaskFamily.success,
+        "success": family.defines("success"),
         "tasks": {
             "train": family.n_train or "fresh",
             "test": family.n_test,

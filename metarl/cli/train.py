@@ -22,10 +22,11 @@ from metarl.errors import InputError, LostError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
 from metarl.runs.helpers import end_with_parent, helped
-from metarl.runs.run_folder import RunConfig, RunFolder, versions
+from metarl.runs.run_folder import RunConfig, RunFolder
 from metarl.runs.sources import write_sources
 from metarl.runs.train import follow, go_on, resumable
 from metarl.runs.validation import has_reached
+from metarl.versions import versions
 
 DEFAULT_LEARNER = "maml"
 

@@ -1,6 +1,7 @@
 """Pictures of what adaptation did."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,9 +14,10 @@ from metarl.evaluation.probe import Probe
 from metarl.learners.adapter import first_number
 
 BEFORE, AFTER, LATER = "#E69F00", "#0072B2", "#009E73"  # Okabe and Ito: told apart by everyone
-matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+STYLE: dict[Any, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
+@matplotlib.rc_context(STYLE)
 def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
     """Draw return against experience and, for a family of one parameter, against the task.
 
@@ -57,6 +59,7 @@ def plot_adaptation(result: Evaluation, family: TaskFamily, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+@matplotlib.rc_context(STYLE)
 def plot_probe(result: Probe, title: str, path: Path) -> None:
     """Draw what the memory holds as a trial goes on: readout of the task, attention, and what slots do.
 
@@ -101,6 +104,7 @@ def plot_probe(result: Probe, title: str, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+@matplotlib.rc_context(STYLE)
 def plot_predictions(result: Predictions, title: str, path: Path) -> None:
     """Draw how wrong a model's predictions are, along a trial and as a histogram, by what it was told.
 

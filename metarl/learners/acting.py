@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
+import gymnasium
 import numpy as np
 
 from metarl.envs import Task, TaskFamily
@@ -99,6 +100,31 @@ class Living(Protocol):
 
     def feel(self, action: np.ndarray, reward: np.ndarray) -> Any:
         """Take in what was done, (1, action_dim), and what came of it, (1,)."""
+
+
+def live(
+    env: gymnasium.Env,
+    horizon: int,
+    rng: np.random.Generator,
+    act: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    feel: Callable[[np.ndarray, np.ndarray], Any],
+) -> None:
+    """The next episode of a trial in somebody's environment, cut at a horizon.
+
+    Args:
+        env: that is stepped.
+        horizon: steps at most.
+        rng: draws the seed of its reset.
+        act: obs (1, obs_dim) and whether it is an episode's first, (1,) bool, to an action (1, action_dim).
+        feel: told what was done, (1, action_dim), and what came of it, (1,).
+    """
+    obs, _ = env.reset(seed=int(rng.integers(2**31)))
+    for t in range(horizon):
+        action = act(np.asarray(obs, np.float32)[None], np.array([t == 0]))
+        obs, reward, terminated, truncated, _ = env.step(np.clip(action[0], -1, 1))
+        feel(action, np.array([reward], np.float32))
+        if terminated or truncated:
+            break
 
 
 def relive(player: Living, recordings: Sequence[Trajectories]) -> dict[str, int]:

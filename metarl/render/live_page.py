@@ -252,9 +252,8 @@ def _dynamics(family: TaskFamily) -> dict[str, Any]:
     variations, written = [], dict[str, None]()
     for name, variation in chosen.items():
         if variation.field in (PAYLOAD, PLACE):
-            column = 0 if variation.field == PAYLOAD else 1 + int(variation.axis or 0)
             for body, number in zip(variation.index, variation.number, strict=True):
-                part = {"param": name, "number": int(number), "column": column}
+                part = {"param": name, "number": int(number), "column": variation.load_column}
                 loads.setdefault(int(body), []).append(part)
             written |= INERTIAL
         along, follows = follower(variation, chosen.values()), None

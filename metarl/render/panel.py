@@ -44,13 +44,13 @@ class Panel(plugin.ViewerPlugin):
         imgui.SetNextWindowPos(imgui.Vec2(*PLACE), imgui.Cond.FirstUseEver.value)
         imgui.SetNextWindowSize(imgui.Vec2(*SIZE), imgui.Cond.FirstUseEver.value)
         if imgui.Begin("metarl"):
-            known = f", {session.steps_learned} gradient steps" if not session.remembers else ""
+            known = f", {session.steps_learned} gradient steps" if not session.agent.remembers else ""
             imgui.TextUnformatted(f"episode {session.episode}{known}, return {session.earned:.1f}")
             for param in family.params:
                 self._slider(param)
             if imgui.Button("forget"):
                 self.asked.put(session.forget)
-            if not session.remembers and imgui.Button("take a gradient step"):
+            if not session.agent.remembers and imgui.Button("take a gradient step"):
                 self.asked.put(session.learn)
         imgui.End()
 

@@ -6,8 +6,6 @@ import numpy as np
 
 from metarl.envs import BatchSim, Task
 from metarl.learners.agent import Agent
-from metarl.learners.meta_lstm.agent import MetaLSTM
-from metarl.learners.meta_model.agent import MetaModel
 
 
 class Session:
@@ -34,7 +32,6 @@ class Session:
         self.rng = np.random.default_rng(seed)
         self.sim = BatchSim(agent.family, 1, n_threads=1)
         self.sim.set_tasks([task])
-        self.remembers = isinstance(agent, MetaLSTM | MetaModel)
         self.forget()
 
     def forget(self) -> None:
@@ -60,10 +57,11 @@ class Session:
 
     def step(self) -> None:
         """Act once; the next episode begins where one has ended."""
-        if isinstance(self.agent, MetaLSTM | MetaModel):
+        if self.agent.remembers:
             first = None if self.state is None else np.array([self.sim.elapsed[0] == 0])
             reward = None if self.state is None else self.reward
-            action, self.state = self.agent.predict(self.obs, self.state, first, reward=reward)
+            predict: Any = self.agent.predict
+            action, self.state = predict(self.obs, self.state, first, reward=reward)
         else:
             action, _ = self.policy.predict(self.obs)
         step = self.sim.step(action[None])

@@ -220,7 +220,7 @@ def evaluate_run(run: Run, family: TaskFamily, n_threads: int, seed: int) -> Non
         run.miss(f"not evaluated: {error}")
         return
     run.steps, run.trained_column = agent.num_timesteps, agent.trained_column
-    if agent.num_timesteps + agent.steps_per_iteration <= run.config.steps:
+    if agent.fits(run.config.steps):
         run.miss(f"training is not finished: {run.steps:,} of {run.config.steps:,} environment steps")
 
 

@@ -90,7 +90,10 @@ def _changed_files(then: dict[str, str], now: dict[str, str]) -> list[str]:
 
 
 def _changed_world(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    before, after = ({**world["numbers"], **world["params"]} for world in (then, now))
+    before, after = (
+        {**world["numbers"], **world["params"], **(world["manner"] if "manner" in then else {})}  # not of old
+        for world in (then, now)
+    )
     words = [
         f"{name} {after.get(name, 'nothing')} (was {before.get(name, 'nothing')})"
         for name in dict.fromkeys([*before, *after])
@@ -110,6 +113,7 @@ def _known_of(family: TaskFamily, files: dict[str, Path]) -> dict[str, Any]:
         "files": {name: sha256(file) for name, file in files.items()},
         "numbers": {name: None if number is None else int(number) for name, number in numbers.items()},
         "params": {p.name: _range(p) for p in family.params},
+        "manner": _manner(family),
         "robot": foreign or _hash_of_model(family.model, "_|nbuffer|.*path"),
         "model": foreign or _hash_of_model(family.model, "_|.*path"),
         "compiler": f"MuJoCo {mujoco.__version__}, {platform.machine()}",  # others give other bits
@@ -135,7 +139,24 @@ def _range(param: Param) -> str:
         words += [param.field, *(param.objects or ())]
         words += ["each"] * param.each + ["alone"] * param.alone
         words += [f"axis {param.axis}"] * (param.axis is not None)
-    return re.sub(" at 0x[0-9a-f]+", "", " ".join([*words, param.unit])).rstrip()  # the same in all processes
+    return _of_any_process(" ".join([*words, param.unit])).rstrip()
+
+
+def _manner(family: TaskFamily) -> dict[str, str]:
+    """How tasks, actions and observations are met, where that is out of the ordinary, by what to call it."""
+    words = {
+        "action": family.action,
+        "sensors": family.sensors,
+        "pushes": family.pushes,
+        **{f"{p.name} is": p.manner or "hidden throughout" for p in family.params},
+        **{f"{p.name} of": p.groups for p in family.params if p.groups},
+    }
+    return {name: _of_any_process(str(value)) for name, value in words.items()}
+
+
+def _of_any_process(words: str) -> str:
+    """Words without where things lie in memory."""
+    return re.sub(" at 0x[0-9a-f]+", "", words)
 
 
 def _files(family: TaskFamily) -> dict[str, Path]:

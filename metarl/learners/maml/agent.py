@@ -14,7 +14,8 @@ from metarl.envs import InputError, Task, World, simulate
 from metarl.export.graph import MemorylessGraph
 from metarl.learners.acting import NOTHING, PREDICTION_SEED, Acting
 from metarl.learners.adapter import column_title
-from metarl.learners.agent import Agent, as_rows, is_env
+from metarl.learners.agent import Agent
+from metarl.learners.given import as_rows, is_env
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.learner import MAMLLearner
 from metarl.policies.gaussian import Params, act, log_prob

@@ -219,12 +219,12 @@ class MAMLLearner:
             out.append(params if graph else {k: p.detach() for k, p in params.items()})
         return out
 
-    def _surrogate(self, params: Params, batch: Batch, clip: float | None = None) -> Tensor:
-        """Importance-weighted advantage of each task, (K,); clipped as in PPO if asked."""
-        return self._gain(self.policy.mean_std(params, batch.obs), batch, clip)
+    def _surrogate(self, params: Params, batch: Batch) -> Tensor:
+        """Importance-weighted advantage of each task, (K,)."""
+        return self._gain(self.policy.mean_std(params, batch.obs), batch)
 
     def _gain(self, new: Dist, batch: Batch, clip: float | None = None) -> Tensor:
-        """The surrogate of a policy whose distributions on the batch are at hand, (K,)."""
+        """The surrogate of a policy whose distributions on the batch are at hand, (K,), maybe clipped."""
         ratio = torch.exp(log_prob(*new, batch.action) - batch.log_prob)
         gain = ratio * batch.advantage
         if clip is not None:

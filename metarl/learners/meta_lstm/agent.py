@@ -1,6 +1,7 @@
 """The Meta-LSTM at work: the training loop, a policy in the midst of a trial, and its evaluation."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import log
 from typing import Any
 
@@ -11,9 +12,9 @@ import torch
 from metarl import ranks
 from metarl.envs import InputError, Task, World, simulate
 from metarl.export.graph import RememberingGraph
-from metarl.learners.acting import PREDICTION_SEED, Remembering, relive
+from metarl.learners.acting import PREDICTION_SEED, Remembering, live, relive
 from metarl.learners.adapter import EPISODES, column_title
-from metarl.learners.agent import as_rewards, as_rows, as_starts, check_state, is_env
+from metarl.learners.given import as_rewards, as_rows, as_starts, check_state, is_env
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
 from metarl.learners.pupil import Pupil
@@ -38,7 +39,7 @@ class MetaLSTM(Pupil):
 
     name = "meta-lstm"
     config_class = MetaLSTMConfig
-    in_many = True
+    remembers = in_many = True
     learner: MetaLSTMLearner
 
     @classmethod
@@ -171,8 +172,9 @@ class MetaLSTM(Pupil):
             raise InputError(f"{n_episodes} episodes cannot be played; use 0 or more")
         rng, player = np.random.default_rng(checked_seed(seed)), self.player(1)
         if is_env(task_or_env, self.family):
-            for _ in range(n_episodes):
-                self._play(task_or_env, player, int(rng.integers(2**31)))
+            with torch.inference_mode():
+                for _ in range(n_episodes):
+                    live(task_or_env, self.family.horizon, rng, partial(_mean, player), player.feel)
             task = None
         else:
             sim, task = simulate(self.family, 1, self.n_threads), self.family.task(task_or_env)
@@ -209,17 +211,10 @@ class MetaLSTM(Pupil):
         """The policy at the start of a trial, to act with."""
         return MetaLSTMPolicy(self)
 
-    def _play(self, env: gymnasium.Env, player: Player, seed: int) -> None:
-        """An episode in somebody's environment, cut at the family's horizon."""
-        obs, _ = env.reset(seed=seed)
-        with torch.inference_mode():
-            for t in range(self.family.horizon):
-                decision = player.decide(np.asarray(obs, np.float32)[None], np.array([t == 0]))
-                action = decision.mean.numpy()
-                obs, reward, terminated, truncated, _ = env.step(np.clip(action[0], -1, 1))
-                player.feel(action, np.array([reward], np.float32))
-                if terminated or truncated:
-                    break
+
+def _mean(player: Player, obs: np.ndarray, episode_start: np.ndarray) -> np.ndarray:
+    """What a policy does without noise, (N, action_dim)."""
+    return player.decide(obs, episode_start).mean.numpy()
 
 
 class MetaLSTMPolicy(Remembering):

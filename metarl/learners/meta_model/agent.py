@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from metarl.envs import InputError, Task, World, simulate
-from metarl.learners.acting import PREDICTION_SEED, Remembering, relive
+from metarl.learners.acting import PREDICTION_SEED, Remembering, live, relive
 from metarl.learners.adapter import ADAPTING, column_title
-from metarl.learners.agent import Agent, as_rewards, as_rows, as_starts, check_state, is_env
+from metarl.learners.agent import Agent
+from metarl.learners.given import as_rewards, as_rows, as_starts, check_state, is_env
 from metarl.learners.meta_model.config import MetaModelConfig
 from metarl.learners.meta_model.graph import ModelGraph
 from metarl.learners.meta_model.learner import MetaModelLearner
@@ -40,6 +41,7 @@ class MetaModel(Agent):
 
     name = "meta-model"
     config_class = MetaModelConfig
+    remembers = True
     usual_steps = 200_000  # it learns from each of them many times
     learner: MetaModelLearner
 
@@ -165,7 +167,7 @@ class MetaModel(Agent):
         player = ModelPlayer(self.learner, 1, rng)
         if is_env(task_or_env, self.family):
             for _ in range(n_episodes):
-                self._play(task_or_env, player, int(rng.integers(2**31)))
+                live(task_or_env, self.family.horizon, rng, player.decide, player.feel)
             task = None
         else:
             sim, task = simulate(self.family, 1, self.n_threads), self.family.task(task_or_env)
@@ -200,16 +202,6 @@ class MetaModel(Agent):
         """Actions, from the start of a trial; see `MetaModelPolicy.predict`."""
         policy = MetaModelPolicy(self, rng=self.prediction_rng)
         return policy.predict(obs, state, episode_start, deterministic, reward)
-
-    def _play(self, env: gymnasium.Env, player: ModelPlayer, seed: int) -> None:
-        """An episode in somebody's environment, cut at the family's horizon."""
-        obs, _ = env.reset(seed=seed)
-        for t in range(self.family.horizon):
-            action = player.decide(np.asarray(obs, np.float32)[None], np.array([t == 0]))
-            obs, reward, terminated, truncated, _ = env.step(action[0])
-            player.feel(action, np.array([reward], np.float32))
-            if terminated or truncated:
-                break
 
 
 def collect_planned(

@@ -149,9 +149,9 @@ class MetaModelLearner:
         parts = scales.features(raw["obs"]), raw["action"], outcome, known
         return Seen(*(x.expand(members, *x.shape) for x in parts))
 
-    def loss(self, params: Params, windows: Windows, graph: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, params: Params, windows: Windows) -> tuple[Tensor, dict[str, Tensor]]:
         """How badly one member, (1, ...), predicts after it has adapted; and numbers to log."""
-        state = adapt(self.model, params, self.seen(windows), self.config.adapt, graph)
+        state = adapt(self.model, params, self.seen(windows), self.config.adapt, graph=True)
         return self.open_loop(state, windows)
 
     def open_loop(self, state: Adapted, windows: Windows) -> tuple[Tensor, dict[str, Tensor]]:

@@ -67,7 +67,7 @@ class Robot:
                 columns = [at.get(start + k, -1) for k in range(QUATERNION)]
                 if columns[0] >= 0 and np.array_equal(np.diff(columns), [1, 1, 1]):
                     rotations.append(columns[0])
-        fails = type(family).terminated is not TaskFamily.terminated
+        fails = family.defines("terminated")
         failed = None
         if fails and not family.sensors and "terminated" not in family.asks_task:
             told = _Failed(family, at, _places(obs, qvel))

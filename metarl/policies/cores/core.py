@@ -13,7 +13,7 @@ State = dict[str, Tensor]  # (N, ...) each
 
 @dataclass(frozen=True)
 class Core:
-    """A core by its sizes; see `metarl.cores` for what a subclass defines."""
+    """A core by its sizes; see `metarl.policies.cores` for what a subclass defines."""
 
     n_in: int
     width: int

@@ -1,0 +1,83 @@
+"""What `predict` and `adapt` are given, held to what they take."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import TypeIs
+
+from metarl.envs import TaskFamily
+from metarl.errors import InputError
+
+
+def is_env(given: Any, family: TaskFamily) -> TypeIs[gymnasium.Env]:
+    """Whether somebody gave an environment, instead of a task.
+
+    Raises:
+        InputError: it is of another robot than the family's, or several at once.
+    """
+    if isinstance(given, gymnasium.vector.VectorEnv):
+        raise InputError("adapt takes one environment, as gymnasium.make makes it, not a vector of them")
+    if not isinstance(given, gymnasium.Env):
+        return False
+    shapes = given.observation_space.shape, given.action_space.shape
+    if shapes != ((family.obs_dim,), (family.action_dim,)):
+        raise InputError(
+            f"the environment is of another robot: it shows {shapes[0]} and takes {shapes[1]}, "
+            f"{family.name} shows ({family.obs_dim},) and takes ({family.action_dim},)"
+        )
+    return True
+
+
+def as_rows(obs: Any, obs_dim: int) -> np.ndarray:
+    """Observations (obs_dim,) or (N, obs_dim) as rows, (N, obs_dim) float32.
+
+    Raises:
+        InputError: they are none of this robot, or not numbers.
+    """
+    try:
+        rows = np.asarray(obs, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"an observation is {obs_dim} numbers, not {type(obs).__name__}") from None
+    if rows.ndim not in (1, 2) or rows.shape[-1] != obs_dim:
+        raise InputError(f"observations here are ({obs_dim},) or (N, {obs_dim}), not {rows.shape}")
+    if np.isnan(rows).any():
+        raise InputError("the observation holds what is not a number")
+    return np.atleast_2d(rows)
+
+
+def as_starts(episode_start: Any, n: int, first: bool) -> np.ndarray:
+    """Which of n observations are the first of their episodes, (n,) bool; all or none where nobody says.
+
+    Raises:
+        InputError: they are not so many.
+    """
+    if episode_start is None:
+        return np.full(n, first)
+    start = np.atleast_1d(np.asarray(episode_start, bool))
+    if start.shape != (n,):
+        raise InputError(f"episode_start is (N,), here N = {n}, and not of shape {start.shape}")
+    return start
+
+
+def check_state(state: Any, kind: type[Any], n: int) -> None:
+    """Raise InputError unless a state, of a kind that says its `n_trials`, goes with n observations."""
+    if not isinstance(state, kind):
+        raise InputError(f"a state is what the last predict gave, not {type(state).__name__}")
+    if state.n_trials != n:
+        raise InputError(f"the state is of {state.n_trials} trials, and there are {n} observations")
+
+
+def as_rewards(reward: float | np.ndarray | None, n: int) -> Tensor:
+    """What the last step gave, as a row's each, (n,) float32.
+
+    Raises:
+        InputError: nobody said it, or it is not a number.
+    """
+    if reward is None or np.isnan(reward).any():
+        raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
+    if np.shape(reward) not in ((), (1,), (n,)):
+        raise InputError(f"rewards are (N,), here N = {n}, and not of shape {np.shape(reward)}")
+    return torch.from_numpy(np.broadcast_to(np.float32(reward), n).copy())
