@@ -157,9 +157,8 @@ class Param:
         return f"{self.name} {low if low == high else f'{low} to {high}'} {self.unit}".rstrip()
 
     def __str__(self) -> str:
-        return f"{self.name} {self.sign}{self.train} {self.unit}".rstrip() + (
-            f" ({self.manner})" if self.manner else ""
-        )
+        words = f"{self.name} {self.sign}{self.train} {self.unit}".rstrip()
+        return f"{words} ({self.manner})" if self.manner else words
 
     @property
     def manner(self) -> str:

@@ -511,7 +511,9 @@ def test_how_tasks_and_actions_are_met_is_part_of_what_a_run_was_trained_on(tmp_
     sources.write_sources(tmp_path, family())
     assert sources.changes(tmp_path, family()) == []
     assert sources.changes(tmp_path, family(told=True)) == ["goal_x is told (was hidden throughout)"]
-    assert sources.changes(tmp_path, family(Increment(0.1))) == ["action Increment(scale=0.1) (was Direct())"]
+    assert sources.changes(tmp_path, family(Increment(0.1))) == [
+        "action Increment(scale=0.1, pose='home') (was Direct())"
+    ]
     known = json.loads((tmp_path / "sources.json").read_text())
     del known["manner"]  # as of an earlier version, which did not look
     (tmp_path / "sources.json").write_text(json.dumps(known))
