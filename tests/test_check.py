@@ -106,6 +106,13 @@ SPOILED = {
         .replace("</body>", '<body><joint name="y"/><geom size=".1" mass="1"/></body></body>', 1),
         "keyframe 'home' gives 1 coordinates, and the robot has 2",
     ),
+    "more contacts than there is room for": (
+        GOOD,
+        GOOD.replace("<mujoco>", '<mujoco><size memory="20K"/>')
+        .replace("<worldbody>", "<worldbody>" + 5 * '<geom type="plane" size="9 9 1"/>')
+        .replace("</body>", 20 * '<geom size=".1"/>' + "</body>"),
+        "no room for all contacts",
+    ),
     "an error that writes": (
         "    def reward(",
         "    def error(self, r, task):\n        return np.abs(r.qpos, out=r.qpos)[:, 0]\n\n    def reward(",
