@@ -230,6 +230,10 @@ class BatchSim:
 
         Returns:
             obs (N, obs_dim) float32 of all simulations.
+
+        Raises:
+            InputError: states depend on the tasks, and there are none yet, or `initial_state` gives others than
+                it should.
         """
         if not self.tasks and "initial_state" in self.family.asks_task:
             raise InputError("this robot's episodes begin by its task: set the tasks before the first reset")
@@ -358,7 +362,8 @@ class BatchSim:
 
         Raises:
             ValueError: an action has the wrong shape.
-            InputError: a simulation that is to move has no task or no state yet.
+            InputError: a simulation that is to move has no task or no state yet, or a function of the family
+                gives what it is not to give.
             NotFiniteError: an action is not a number.
         """
         r, family = self._readings, self.family

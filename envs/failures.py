@@ -35,7 +35,11 @@ def load_failures(path: str | Path, family: TaskFamily) -> list[Failure]:
 
 
 def replay(family: TaskFamily, failure: Failure) -> Step:
-    """Take the step after which a simulation was no longer usable once more, in a simulation of its own."""
+    """Take the step after which a simulation was no longer usable once more, in a simulation of its own.
+
+    Raises:
+        InputError: it is of another robot.
+    """
     sim = BatchSim(family, 1, 1)
     sim.set_tasks([failure.task])
     if sim.state.shape[1:] != failure.state.shape or failure.action.shape != (family.action_dim,):

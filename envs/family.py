@@ -170,7 +170,11 @@ class TaskFamily:
     # What follows from it.
 
     def edited_spec(self) -> mujoco.MjSpec:
-        """The robot's MJCF with what the family changes of it."""
+        """The robot's MJCF with what the family changes of it.
+
+        Raises:
+            InputError: `edit` gives something back.
+        """
         spec = self.build_spec()
         if self.edit(spec) is not None:  # type: ignore[func-returns-value]
             raise InputError(f"{self.name}: edit changes the spec that it is given, and returns nothing")
@@ -251,7 +255,11 @@ class TaskFamily:
     def draw_states(
         self, rng: np.random.Generator, n: int, task: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`initial_state`, which is given the tasks if it wants them."""
+        """`initial_state`, which is given the tasks if it wants them.
+
+        Raises:
+            InputError: it gives other things than states.
+        """
         known = {"task": task} if "initial_state" in self.asks_task else {}
         states = self.initial_state(rng, n, **known)
         wanted = {"qpos": (n, self.model.nq), "qvel": (n, self.model.nv)}
@@ -319,7 +327,11 @@ class TaskFamily:
 
     @cached_property
     def parts(self) -> dict[str, slice]:
-        """Where each named part is in what is observed; "observation" is all of it where none is named."""
+        """Where each named part is in what is observed; "observation" is all of it where none is named.
+
+        Raises:
+            InputError: `observe` gives no array, nor named ones.
+        """
         seen = self.observe(self.readings_of())
         if not isinstance(seen, dict | np.ndarray) or not len(seen):
             raise InputError(f"observe gives {seen!r}: an array (N, numbers), or its parts by name")
@@ -333,7 +345,11 @@ class TaskFamily:
         return max(part.stop for part in self.parts.values()) + sum(map(self.size, self.told_params))
 
     def see(self, r: Readings) -> np.ndarray:
-        """All that is observed, (N, n), one part after the other, without what is told."""
+        """All that is observed, (N, n), one part after the other, without what is told.
+
+        Raises:
+            InputError: a part has not a row a simulation.
+        """
         seen = self.observe(r)
         parts = list(seen.values()) if isinstance(seen, dict) else [seen]
         for part in parts:

@@ -97,6 +97,9 @@ class OthersWorld:
 
         Returns:
             obs (N, obs_dim) float32 of all simulations.
+
+        Raises:
+            InputError: no simulation has a task yet.
         """
         if not self.tasks:
             raise InputError("no simulation has a task yet: set the tasks before the first reset")

@@ -121,6 +121,9 @@ class MAML(Agent):
 
         Returns:
             The adapted policy.
+
+        Raises:
+            InputError: there is no such task, the environment is of another robot, or a number is out of range.
         """
         n_steps = self.config.inner_steps if n_steps is None else whole("n_steps", n_steps)
         n_episodes = self.config.n_episodes if n_episodes is None else whole("n_episodes", n_episodes)

@@ -159,6 +159,9 @@ class MetaModel(Agent):
 
         Returns:
             The policy, whose next step begins the next episode of that trial.
+
+        Raises:
+            InputError: there is no such task, the environment is of another robot, or a number is out of range.
         """
         n_episodes = whole("n_episodes", n_episodes)
         if n_episodes < 0:
