@@ -232,8 +232,8 @@ class BatchSim:
             obs (N, obs_dim) float32 of all simulations.
 
         Raises:
-            InputError: states depend on the tasks, and there are none yet, or `initial_state` gives others than
-                it should.
+            InputError: states depend on the tasks, and there are none yet, or `initial_state` gives others
+                than it should.
         """
         if not self.tasks and "initial_state" in self.family.asks_task:
             raise InputError("this robot's episodes begin by its task: set the tasks before the first reset")

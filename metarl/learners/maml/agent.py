@@ -123,7 +123,7 @@ class MAML(Agent):
             The adapted policy.
 
         Raises:
-            InputError: there is no such task, the environment is of another robot, or a number is out of range.
+            InputError: no such task, an environment of another robot, or a number out of range.
         """
         n_steps = self.config.inner_steps if n_steps is None else whole("n_steps", n_steps)
         n_episodes = self.config.n_episodes if n_episodes is None else whole("n_episodes", n_episodes)

@@ -168,7 +168,7 @@ class MetaLSTM(Pupil):
             The policy, whose next step begins the next episode of that trial.
 
         Raises:
-            InputError: there is no such task, the environment is of another robot, or a number is out of range.
+            InputError: no such task, an environment of another robot, or a number out of range.
         """
         n_episodes = self.config.n_episodes - 1 if n_episodes is None else whole("n_episodes", n_episodes)
         if n_episodes < 0:

@@ -161,7 +161,7 @@ class MetaModel(Agent):
             The policy, whose next step begins the next episode of that trial.
 
         Raises:
-            InputError: there is no such task, the environment is of another robot, or a number is out of range.
+            InputError: no such task, an environment of another robot, or a number out of range.
         """
         n_episodes = whole("n_episodes", n_episodes)
         if n_episodes < 0:
