@@ -115,6 +115,11 @@ class FamilyEnv(gymnasium.Env):
         self._renderer = self._renderer or FrameRenderer(self.family, *self._size)
         return self._renderer.frame(self.sim.state[0], self.sim.task_now(0))
 
+    @property
+    def task(self) -> Task | None:
+        """Which is played in every episode; None if each draws its own."""
+        return self._task
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_renderer": None}  # a copy draws with one of its own
 

@@ -39,7 +39,7 @@ class LostError(InputError):
 
 
 class DamagedError(InputError):
-    """A file that was once good, and is not."""
+    """A file that was once good, and is not, or is gone."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

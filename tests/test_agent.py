@@ -269,6 +269,7 @@ def test_the_callback_sees_every_iteration_and_stops_by_false():
     agent = agent_of()
     assert agent.learn(10 * TINY_STEPS, callback) is agent
     assert [s[:2] for s in seen] == [(k, k * TINY_STEPS) for k in (1, 2, 3)]
+    assert agent.learn(10 * TINY_STEPS, lambda agent, stats: np.False_).iterations == 4
     agent.learn(10 * TINY_STEPS, lambda agent, stats: None)
     assert agent.iterations == 10
 

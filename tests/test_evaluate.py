@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import TINY
+from helpers import TINY, Fragile
 from scipy import stats
 
 from metarl import MAML, MetaLSTM, MetaLSTMConfig, MetaModel, MetaModelConfig
@@ -322,3 +322,15 @@ def test_an_evaluation_is_told_in_words_with_what_is_known():
     assert conclusion(found, again).startswith(
         "In episode 1 (10 s of robot time in all) on 2 training tasks its"
     )
+
+
+def test_robot_time_is_that_of_the_steps_that_were_taken():
+    family = Fragile()
+    family.horizon = 100  # long enough to leave the room
+    result = evaluate(MAML(family, TINY, n_threads=1), family, family.tasks("test")[:4], 2, 2)
+    seconds = result.env_steps_used[1] * family.dt
+    assert 0 < seconds < 2 * family.horizon * family.dt
+    assert f"(2 episodes, {seconds:.3g} s of robot time)" in conclusion(result, family)
+    memory = MetaLSTM(family, MetaLSTMConfig(n_trials=2, width=4), n_threads=1)
+    found = evaluate(memory, family, family.tasks("test")[:4], 1, 1)
+    assert f"(up to {family.horizon * family.dt:.3g} s of robot time in all)" in conclusion(found, family)

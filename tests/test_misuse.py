@@ -1,8 +1,9 @@
 """What newcomers give by mistake in Python: refused in words, before anything is done, or understood."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import gymnasium
 import numpy as np
@@ -54,7 +55,11 @@ WRONG = {
     "several that are too long": (np.zeros((4, 3)), r"not \(4, 3\)"),
     "an axis too many": (np.zeros((1, 1, 2)), r"not \(1, 1, 2\)"),
     "words": ("here", "is 2 numbers, not str"),
-    "no number": (np.array([0.0, np.nan]), "not a number"),
+    "no number": (np.array([0.0, np.nan]), "not a finite number"),
+    "endless": ([0.0, np.inf], "not a finite number"),
+    "complex numbers": (np.array([0.0, 1j]), "is 2 numbers, not ndarray"),
+    "none at all": (np.zeros((0, 2)), "no observation to act at"),
+    "numbers with a gradient": (torch.zeros(2, requires_grad=True), "is 2 numbers, not Tensor"),
     "rows of all lengths": ([[0.0, 1.0], [0.0]], "is 2 numbers, not list"),
 }
 
@@ -73,7 +78,7 @@ def test_an_observation_may_come_as_plain_numbers(agent, obs):
     assert agent.predict(obs)[0].shape == np.shape(obs)
 
 
-@pytest.mark.parametrize("reward", [None, np.nan, np.array([np.nan])])
+@pytest.mark.parametrize("reward", [None, np.nan, np.inf, "one", np.array([np.nan])])
 def test_a_reward_that_is_none_is_refused(reward):
     agent = MetaLSTM("PointGoal", RECURRENT)
     _, state = agent.predict(np.zeros(2))
@@ -194,6 +199,24 @@ def test_settings_are_plain_values_whatever_was_given(tmp_path):
     assert MAML.load(tmp_path / "agent.pt").config == config
 
 
+@dataclass(frozen=True)
+class Nested:
+    """Settings in lists of lists."""
+
+    sizes: tuple[tuple[int, int], ...] = ((1, 2), (3, 4))
+
+
+def test_lists_in_lists_of_settings_come_back_as_they_were():
+    kind = type("Own", (Agent,), {"config_class": Nested, "name": "own"})
+    assert kind.make_config(json.loads(json.dumps(asdict(Nested())))) == Nested()
+
+
+def test_what_a_learner_of_ones_own_does_not_define_is_said(agent):
+    for name, given in (("predict", np.zeros(2)), ("adapt", {"goal_x": 0.5})):
+        with pytest.raises(InputError, match=f"defines no `{name}`"):
+            getattr(Agent, name)(agent, given)
+
+
 # Another robot, another time.
 
 
@@ -205,6 +228,41 @@ def test_another_robot_is_refused(agent):
         agent.adapt(FamilyEnv(cheetah))
     with pytest.raises(InputError, match="not a vector of them"):
         agent.adapt(FamilyVectorEnv("PointGoal", 2))
+
+
+def test_what_draws_another_task_for_every_episode_is_none_to_adapt_to(agent):
+    with pytest.raises(InputError, match="draws another task for every episode"):
+        agent.adapt(FamilyEnv("PointGoal"))
+
+
+class Off(gymnasium.Env):
+    """Shows or pays what is no number."""
+
+    observation_space = action_space = gymnasium.spaces.Box(-1, 1, (2,))
+
+    def __init__(self, obs, reward):
+        self.obs, self.reward = np.array(obs), reward
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2), {}
+
+    def step(self, action):
+        return self.obs, self.reward, False, False, {}
+
+
+@pytest.mark.parametrize("learner", [MAML, MetaLSTM, MetaModel])
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        (Off([0.0, np.nan], 1.0), "the observation holds what is not a finite number"),
+        (Off([0.0, 0.0], np.nan), "the environment pays nan, which is not a finite number"),
+        (Off([0.0, 0.0], None), "the environment pays None"),
+        (Off([[0.0], [0.0]], 1.0), r"not \(2, 1\)"),
+    ],
+)
+def test_nobody_adapts_to_what_is_no_number(learner, env, words):
+    with pytest.raises(InputError, match=words):
+        learner("PointGoal").adapt(env, 1)
 
 
 @pytest.mark.parametrize(

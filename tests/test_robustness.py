@@ -226,6 +226,15 @@ def test_a_folder_that_only_killed_writes_were_begun_in_has_room(tmp_path):
     assert train(*BEGIN, "--out", str(run)) == 0 and not unfinished_in(run)
 
 
+def test_where_the_checkpoint_is_gone_the_one_before_is_taken(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(*BEGIN, "--out", str(run)) == 0
+    shutil.copy(run / "checkpoint.pt", run / PREVIOUS)
+    (run / "checkpoint.pt").unlink()
+    assert main(["evaluate", str(run), "--columns", "1", "--episodes", "1"]) == 0
+    assert f"taking {run / PREVIOUS}" in capsys.readouterr().err
+
+
 def test_links_in_a_run_that_has_not_begun_are_not_written_through(tmp_path, capsys):
     run, kept = tmp_path / "run", tmp_path / "kept"
     assert train(*BEGIN, "--out", str(run)) == 0

@@ -2,8 +2,11 @@
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from metarl.cli import main
 from metarl.cli.sweep import Sweep, parse_seeds
 from metarl.cli.train import Train
 from metarl.envs import InputError
+from metarl.runs.logs import STEP, logged
 from metarl.runs.run_folder import RunFolder
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -21,6 +25,13 @@ PAGES = "".join((DOCS / name).read_text() for name in ("scale.md", "gpu.md", "wo
 SCRIPTS = re.findall(r"```sh\n(.*?)```", PAGES, re.DOTALL)
 (YAML,) = re.findall(r"```yaml\n(.*?)```", PAGES, re.DOTALL)
 SWEEP = ["sweep", "PointGoal", *SMALL_MAML, "--steps", str(2 * TINY_STEPS), "--processes", "2", "--out", "o"]
+
+
+def wait_until(there: Callable[[], object]) -> None:
+    until = time.monotonic() + 120
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def commands(script: str, kind: str) -> list[list[str]]:
@@ -96,6 +107,34 @@ def test_a_sweep_leaves_alone_what_has_reached_its_target(tmp_path, monkeypatch,
     said = capfd.readouterr().out
     assert "1 of 1 have reached the target already" in said
     assert "done" in said and "stopped" not in said
+
+
+def test_a_sweep_does_not_go_on_with_the_run_of_another_family(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    own = "from metarl.envs.families.point import PointGoal\n\n\nclass Own(PointGoal):\n    n_test = {}\n"
+    Path("mine.py").write_text(own.format(5))
+    run = ["--out", "o/Own-maml-0", "--steps", str(TINY_STEPS)]
+    assert main(["train", "mine.py:Own", *SMALL_MAML, *run]) == 0
+    before = Path("o/Own-maml-0/config.json").read_text()
+    Path("mine.py").write_text(own.format(6))
+    capsys.readouterr()
+    assert main([SWEEP[0], "mine.py:Own", *SWEEP[2:], "--seeds", "0"]) == 2
+    assert "was trained on another mine.py:Own (mine.py, n_test 6 (was 5)): give" in capsys.readouterr().err
+    assert Path("o/Own-maml-0/config.json").read_text() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_trainings_of_a_sweep_end_with_it_however_that_ends(tmp_path, number):
+    command = [sys.executable, "-m", "metarl", *SWEEP, "--seeds", "0", "--steps", "9e6"]
+    sweep = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = tmp_path / "o" / "PointGoal-maml-0"
+    wait_until(lambda: logged(run, sys.maxsize, STEP)[0])
+    for _ in range(2):  # the second one leaves no time to tell the trainings
+        sweep.send_signal(number)
+    assert sweep.wait(60)
+    wait_until(lambda: not RunFolder(run).in_training)
+    assert RunFolder(run).load()[1].iterations
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import csv
 from dataclasses import asdict, fields
 
+import numpy as np
 import pytest
 import torch
 from helpers import SMALL_MAML, SMALL_MODEL, SMALL_RECURRENT, TINY, TINY_STEPS
@@ -21,6 +22,15 @@ from metarl.runs.validation import Judgement, judge
 
 COMMANDS = {"maml": SMALL_MAML, "meta-lstm": SMALL_RECURRENT, "meta-model": SMALL_MODEL}
 commands = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+
+
+OWN = """
+from metarl.envs.families.point import PointGoal
+
+
+class Own(PointGoal):
+    horizon = 20
+"""
 
 
 def train(*words: str, steps: int = 4 * TINY_STEPS, status: int = 0) -> None:
@@ -117,6 +127,46 @@ def test_a_training_ends_when_its_target_is_reached(judged, capsys):
     train(*SMALL_MAML, "--out", "run", "--eval-every", "1", "--target", "-5")
     assert column("eval/return") == [-9.0, -4.5]
     assert "validation -4.5 has reached the target" in capsys.readouterr().out
+
+
+def test_in_a_changed_world_the_best_begins_anew(judged, tmp_path):
+    judged(3.0, 2.0, -100.0, -90.0)
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    command = [*SMALL_MAML, "--eval-every", "1", "--steps"]
+    assert main(["train", f"{file}:Own", *command, str(2 * TINY_STEPS), "--out", "run"]) == 0
+    file.write_text(OWN.replace("horizon = 20", "horizon = 20\n    n_test = 7"))
+    resumed = ["train", "--resume", "run", "--family", f"{file}:Own", *command, str(4 * TINY_STEPS)]
+    assert main(resumed) == 0
+    assert read_checkpoint(RunFolder("run").best)["state"]["iterations"] == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"total_timesteps": 1.5}, "total_timesteps is a whole number"),
+        ({"eval_every": -1}, "eval_every -1 is out of range"),
+        ({"target": float("nan")}, "target nan is no return"),
+    ],
+)
+def test_what_no_folder_can_hold_is_refused_before_anything_is_written(asked, says, tmp_path):
+    with pytest.raises(InputError, match=says):
+        train_in_python(MAML("PointGoal", TINY), "run", **{"total_timesteps": TINY_STEPS, **asked})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_may_be_any_whole_number():
+    assert train_in_python(MAML("PointGoal", TINY), "run", np.float64(TINY_STEPS))
+    assert RunFolder("run").load()[0].steps == TINY_STEPS
+
+
+def test_runs_that_have_ended_are_done_though_episodes_end_early(capsys):
+    flags = [*SMALL_MAML, "--n-tasks", "2", "--out", "x2"]
+    assert main(["train", "X2Hover", *flags, "--steps", "3000"]) == 0
+    assert RunFolder("x2").load()[1].num_timesteps < 2500
+    assert main(["runs", "."]) == 0
+    said = capsys.readouterr().out
+    assert "done" in said and "stopped" not in said
 
 
 def test_a_resumed_run_goes_on_judging_as_often_and_towards_its_target_until_that_is_reached(judged):

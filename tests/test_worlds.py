@@ -351,6 +351,65 @@ def test_attributes_further_in_methods_and_options_are_set():
     assert Deep.inner.gains == [1.0, 5.0] and heard == {"size": 6.0, "options": {"wind": 7.0}}
 
 
+class Odd(Counting):
+    """Of a world that does something else at its third step."""
+
+    odd = None
+
+    def make(self, kind=None):
+        env, count = Count(), Count.step
+
+        def step(action):
+            found = count(env, action)
+            return self.odd(found) if env.n == 3 else found
+
+        env.step = step
+        return env
+
+
+def world_of(odd):
+    family = type("OddWorld", (Odd,), {"odd": lambda self, found: odd(found)})()
+    world = simulate(family, 2, 1)
+    world.set_tasks(family.sample(np.random.default_rng(0), 2))
+    world.reset(np.random.default_rng(0))
+    return world
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (lambda found: found[:4], "does not take a step as Gymnasium's worlds do: ValueError: not enough"),
+        (lambda found: (found[0], None, *found[2:]), "TypeError: float"),
+        (lambda found: (found[0][:1], *found[1:]), "shows 1 numbers, where its space says 2"),
+        (lambda found: found[9], r"IndexError: .*test_worlds\.py, line"),
+    ],
+)
+def test_a_world_that_does_not_keep_to_what_was_agreed_is_refused_in_one_line(odd, words):
+    world = world_of(odd)
+    with pytest.raises(InputError, match=words):
+        for _ in range(3):
+            world.step(np.ones((2, 1)))
+
+
+def test_a_number_that_is_none_reaches_neither_the_others_nor_the_next_steps():
+    left = [np.nan, 1.0]
+    world = world_of(lambda found: (found[0] * left.pop(0), *found[1:]))
+    for _ in range(3):
+        step = world.step(np.ones((2, 1)))
+    assert step.failed.tolist() == [True, False] and np.isfinite(step.obs).all()
+    step = world.step(np.array([[np.nan], [1.0]]), np.array([False, True]))  # nobody acts in the first one
+    assert np.isfinite(step.obs[0]).all()
+
+
+def test_numbers_of_a_box_are_kept_within_whatever_bounds_they_have():
+    low, high = [0, -np.inf, -np.inf, 0], [10, np.inf, 0.5, np.inf]
+    box = spaces.Box(np.array(low, np.float32), np.array(high, np.float32))
+    done = Done(box)
+    np.testing.assert_allclose(done(np.array([[-1.0] * 4, [1.0] * 4])), [[0, -1, -1, 0], [10, 1, 0.5, 1]])
+    few = Done(spaces.Box(-2, 2, (1,), int))
+    assert few(np.array([[-1.0], [-0.9], [0.1], [0.2], [0.3]]))[:, 0].tolist() == [-2, -2, 0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -37,8 +37,15 @@ class Seen:
             )
 
     def __call__(self, obs: Any, n: int = 1) -> np.ndarray:
-        """Observations of n simulations, or of one, as rows (n, size) float32."""
-        return np.concatenate(self._rows(self.space, obs, n), axis=1)
+        """Observations of n simulations, or of one, as rows (n, size) float32.
+
+        Raises:
+            InputError: they are not as many numbers as the space says.
+        """
+        rows = np.concatenate(self._rows(self.space, obs, n), axis=1)
+        if rows.shape[1] != self.size:
+            raise InputError(f"{self.name} shows {rows.shape[1]} numbers, where its space says {self.size}")
+        return rows
 
     def _size(self, space: spaces.Space) -> int:
         if isinstance(space, spaces.Dict):
@@ -74,8 +81,8 @@ def _keys(space: spaces.Space) -> list[str]:
 class Done:
     """What actions of numbers in [-1, 1] do in an action space.
 
-    A `Box` is mapped onto its bounds, where it has some; of what is one of a few there is a number for each,
-    and the largest is chosen.
+    Numbers of a `Box` are mapped onto their two bounds, or kept within the one that they have; of what is one
+    of a few there is a number for each, and the largest is chosen.
 
     Args:
         space: of one simulation.
@@ -89,10 +96,9 @@ class Done:
         self.space = space
         if isinstance(space, spaces.Box):
             self.size = int(np.prod(space.shape))
-            bounded = space.is_bounded()
-            low, high = (np.asarray(x, float) for x in (space.low, space.high))
-            self._centre = (low + high) / 2 if bounded else np.zeros(space.shape)
-            self._half = (high - low) / 2 if bounded else np.ones(space.shape)
+            bounded = space.bounded_below & space.bounded_above
+            low, high = (np.where(bounded, np.asarray(x, float), 0) for x in (space.low, space.high))
+            self._centre, self._half = (low + high) / 2, np.where(bounded, (high - low) / 2, 1)
         elif isinstance(space, spaces.Discrete):
             self.size = int(space.n)
         elif isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
@@ -110,7 +116,8 @@ class Done:
         space, n = self.space, len(action)
         if isinstance(space, spaces.Box):
             clipped = np.clip(action, -1, 1).reshape(n, *space.shape)
-            return (self._centre + self._half * clipped).astype(space.dtype)
+            wanted = np.clip(self._centre + self._half * clipped, space.low, space.high)
+            return (np.rint(wanted) if np.issubdtype(space.dtype, np.integer) else wanted).astype(space.dtype)
         if isinstance(space, spaces.Discrete):
             return (action.argmax(axis=1) + space.start).astype(space.dtype)
         if isinstance(space, spaces.MultiDiscrete):

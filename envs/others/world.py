@@ -1,6 +1,9 @@
 """N simulations of a world that somebody else wrote: one by one, or in a VectorEnv of theirs."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import gymnasium
@@ -15,6 +18,7 @@ from metarl.errors import InputError, NotFiniteError
 from metarl.ranges import whole
 
 SUCCESS = ("success", "is_success")  # what infos call it
+HERE = str(Path(__file__).parent)
 
 
 class OthersWorld:
@@ -106,7 +110,8 @@ class OthersWorld:
         seeds = rng.integers(2**31, size=self.n_sims)
         mask = np.ones(self.n_sims, bool) if mask is None else mask
         if mask.any():
-            self._begin(mask, seeds)
+            with as_agreed(self.family, "begin an episode"):
+                self._begin(mask, seeds)
         self.elapsed[mask], self._going[mask] = 0, True
         if self.succeeded is not None:
             self.succeeded[mask] = False
@@ -131,12 +136,14 @@ class OthersWorld:
             )
         if not self._going[live].all():
             raise InputError("no episode is going on in some simulations: reset them before they step")
-        if np.isnan(action).any():
-            i = np.isnan(action).any(axis=1).argmax()
+        lost = live & np.isnan(action).any(axis=1)
+        if lost.any():
+            i = lost.argmax()
             raise NotFiniteError(
                 f"action of simulation {i} is not a number; the policy is damaged or has diverged"
             )
-        reward, terminated, truncated = self._advance(np.asarray(action), live)
+        with as_agreed(self.family, "take a step"):
+            reward, terminated, truncated = self._advance(np.asarray(action), live)
         self.elapsed += live
         self.n_steps += int(live.sum())
         obs, reward = self._with_commands(), reward.astype(np.float32)
@@ -144,6 +151,7 @@ class OthersWorld:
         if failed.any():
             self.n_failures += int(failed.sum())
             obs[failed], reward[failed] = 0.0, 0.0
+            self._obs[failed] = 0.0  # which those that wait are shown again
         terminated = terminated | failed
         truncated = (truncated | (self.elapsed >= self.family.horizon)) & ~terminated
         self._going &= live & ~(terminated | truncated)
@@ -169,6 +177,25 @@ class OthersWorld:
                     self.succeeded = np.zeros(self.n_sims, bool)
                 self.succeeded[i] = np.asarray(info[name], float) > 0.5
                 return
+
+
+@contextmanager
+def as_agreed(family: GymFamily, doing: str) -> Iterator[None]:
+    """Say in one line, and where, that a world does not do something as Gymnasium's worlds do.
+
+    Raises:
+        InputError: it has failed within.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # somebody else's can fail in any way
+        frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith(HERE)]
+        place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+        raise InputError(
+            f"{family.name} does not {doing} as Gymnasium's worlds do: {type(error).__name__}: {error}{place}"
+        ) from error
 
 
 class GymWorld(OthersWorld):
@@ -203,8 +230,8 @@ class GymWorld(OthersWorld):
         reward, terminated, truncated = np.zeros(self.n_sims), np.zeros_like(live), np.zeros_like(live)
         done = self.family.done(action)
         for i in np.flatnonzero(live):
-            obs, reward[i], terminated[i], truncated[i], info = self._envs[i].step(done[i])
-            self._obs[i] = self.family.seen(obs)[0]
+            obs, earned, terminated[i], truncated[i], info = self._envs[i].step(done[i])
+            self._obs[i], reward[i] = self.family.seen(obs)[0], float(earned)
             self._note(i, info)
         return reward, terminated, truncated
 

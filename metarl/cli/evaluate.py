@@ -191,7 +191,8 @@ def _beside(runs: Sequence[Path], found: Sequence[tuple[Agent, Evaluation]]) -> 
                 "learner": result.learner,
                 "": result.title(k),
                 "episodes used": str(result.episodes_used[k]),
-                "return [95 % CI]": f"{result.mean[k]:.1f} [{low:.1f}, {high:.1f}]",
+                "return [95 % CI]": f"{result.mean[k]:.1f}"
+                + f" [{low:.1f}, {high:.1f}]" * (len(result.tasks) > 1),
                 "gain": f"{result.gain[k]:+.1f}",
                 "score": "" if (score := result.score[k]) is None else f"{score:.2f}",
             }
@@ -210,6 +211,9 @@ def _compared(runs: Sequence[Path], found: Sequence[tuple[Agent, Evaluation]]) -
         best, *others = sorted(same, key=lambda path: -same[path].mean())
         for other in others:
             gap = same[best] - same[other]
+            if len(gap) == 1:
+                yield f"{best} gets {gap[0]:.1f} more than {other} on that one task"
+                continue
             (low, high), *_ = bootstrap(gap[:, None])
             sure = "is better than" if low > 0 else "may be no better than"
             by = f"{gap.mean():+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -17,7 +17,7 @@ from metarl.cli.words import Command, say, show
 from metarl.envs import FAMILIES
 from metarl.errors import InputError, plain
 from metarl.learners import LEARNERS
-from metarl.runs.logs import SECONDS, STEP, logged
+from metarl.runs.logs import LONGEST, SECONDS, STEP, logged
 from metarl.runs.run_folder import CONFIG, RunConfig, RunFolder
 from metarl.runs.validation import RETURN, SCORE, has_reached
 
@@ -83,12 +83,12 @@ def find_runs(folder: Path) -> Iterator[Path]:
 
 def _row(path: Path) -> list[str]:
     asked = RunFolder(path).read_config()
-    logs = logged(path, sys.maxsize, STEP, SECONDS, RETURN, SCORE)
-    steps, seconds, value, score = (column[-1] if column else None for column in logs)
+    logs = logged(path, sys.maxsize, STEP, SECONDS, RETURN, SCORE, LONGEST)
+    steps, seconds, value, score, longest = (column[-1] if column else None for column in logs)
     share = (steps or 0) / asked.steps
-    taken = logs[0]
-    largest = max((b - a for a, b in pairwise([0.0, *taken])), default=0.0)  # of the iterations
-    enough = bool(taken) and taken[-1] + largest > asked.steps
+    if longest is None:  # a run of an earlier version
+        longest = max((b - a for a, b in pairwise([0.0, *logs[0]])), default=0.0)
+    enough = (steps or 0) + longest > asked.steps
     state = "done" if enough or has_reached(asked.target, path) else "stopped"
     return [
         str(path),

@@ -16,6 +16,8 @@ from metarl.envs.simulate import MUJOCO, Physics
 from metarl.errors import InputError
 from metarl.learners import LEARNERS
 from metarl.progress import progress
+from metarl.runs.run_folder import CONFIG
+from metarl.runs.sources import changes
 from metarl.runs.sweep import Outcome, Training, side_by_side
 from metarl.runs.validation import has_reached
 
@@ -68,6 +70,8 @@ class Sweep(Command):
             raise InputError(f"--processes {self.processes} is out of range; use 1 to 1024")
         steps = int(self.steps or LEARNERS[self.learner].usual(load_family(self.family))[0])
         trainings = [self._training(seed) for seed in parse_seeds(self.seeds)]
+        for one in trainings:
+            self._check_family(one.path)
         missing = [one for one in trainings if not has_reached(self.target, one.path)]
         if len(missing) < len(trainings):
             say(f"{len(trainings) - len(missing)} of {len(trainings)} have reached the target already")
@@ -98,6 +102,14 @@ class Sweep(Command):
         for one in failed:
             say(f"{one.training.path}: {one.said or f'exit status {one.status}'}")
         return 1 if failed else 0
+
+    def _check_family(self, path: Path) -> None:
+        """Raise InputError if a run that is there was trained on another family than is asked for."""
+        changed = changes(path, load_family(self.family)) if (path / CONFIG).is_file() else None
+        if changed:
+            raise InputError(
+                f"{path} was trained on another {self.family} ({', '.join(changed)}): give another --out"
+            )
 
     def _training(self, seed: int) -> Training:
         family = load_family(self.family)

@@ -182,6 +182,9 @@ class Train(Command):
                 say("MuJoCo Warp's last bits can differ: it goes on, and not as if it had never stopped")
             if agent.iterations and not agent.fits(steps):
                 say(f"nothing is left to do of {steps} steps; give more with --steps")
+            if has_reached(self.target, path, agent.num_timesteps):
+                say(f"{path} has reached the target already")
+                return 0
             target = self.target
             if target is None and not has_reached(asked.target, path, agent.num_timesteps):
                 target = asked.target

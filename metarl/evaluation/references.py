@@ -18,7 +18,7 @@ from torch import Tensor
 
 from metarl.envs import FAMILIES, BatchSim, InputError, Task, TaskFamily, World
 from metarl.files import write_json
-from metarl.learners.adapter import EPISODES
+from metarl.learners.adapter import EPISODES, column_title
 from metarl.learners.meta_model.planner.icem import ICEM
 from metarl.sampling.episodes import play
 from metarl.sampling.trajectories import Trajectories
@@ -165,6 +165,7 @@ class ModelPolicy:
 
     column = EPISODES
     shares_episodes = False
+    deterministic = True  # there is no noise to act by
 
     def __init__(self, act: Callable[[np.ndarray], np.ndarray], told: bool = False):
         self.act, self.told = act, told
@@ -180,6 +181,10 @@ class ModelPolicy:
 
     def adapt(self, episodes: Trajectories) -> None:
         """Nothing is learned."""
+
+    def title(self, column: int) -> str:
+        """When a column's episodes are played, in words."""
+        return column_title(self.column, column)
 
 
 class PlannedPolicy:

@@ -5,7 +5,7 @@ import numpy as np
 from metarl.envs import Task, TaskFamily
 from metarl.evaluation.evaluate import Evaluation
 from metarl.evaluation.references import References, references_on, steps_to
-from metarl.learners.adapter import is_episode
+from metarl.learners.adapter import is_episode, n_forgotten
 
 SPLITS = {
     "test": "held-out task",
@@ -38,9 +38,11 @@ def conclusion(result: Evaluation, family: TaskFamily, column: int | None = None
 def _what(result: Evaluation, family: TaskFamily, column: int, known: References | None) -> str:
     n, kind = len(result.tasks), SPLITS.get(result.split if family.disjoint else "train", "task")
     of_memory = is_episode(result.column, column)
-    seconds = (result.episodes_used[column] + of_memory) * family.horizon * family.dt
+    used, kept = result.env_steps_used, n_forgotten(result.column)
+    steps = used[column] - used[min(kept, column)] + of_memory * family.horizon
     when = result.title(column)
-    paid = f"{seconds:.3g} s of robot time"
+    shorter = family.defines("terminated") or steps < result.episodes_used[column] * family.horizon
+    paid = f"{'up to ' * (of_memory and shorter)}{steps * family.dt:.3g} s of robot time"
     if of_memory:
         start = f"In {when} ({paid} in all)"
     elif column:

@@ -11,6 +11,7 @@ import numpy as np
 from metarl.envs import Task, TaskFamily
 from metarl.export.graph import Graph
 from metarl.export.write import Exported, export
+from metarl.learners.given import as_paid, as_rows
 from metarl.sampling.trajectories import Trajectories
 
 PREDICTION_SEED = 0
@@ -104,25 +105,28 @@ class Living(Protocol):
 
 def live(
     env: gymnasium.Env,
-    horizon: int,
+    family: TaskFamily,
     rng: np.random.Generator,
     act: Callable[[np.ndarray, np.ndarray], np.ndarray],
     feel: Callable[[np.ndarray, np.ndarray], Any],
 ) -> None:
-    """The next episode of a trial in somebody's environment, cut at a horizon.
+    """The next episode of a trial in somebody's environment, cut at the family's horizon.
 
     Args:
         env: that is stepped.
-        horizon: steps at most.
+        family: of the same robot.
         rng: draws the seed of its reset.
         act: obs (1, obs_dim) and whether it is an episode's first, (1,) bool, to an action (1, action_dim).
         feel: told what was done, (1, action_dim), and what came of it, (1,).
+
+    Raises:
+        InputError: it shows or pays what is not a finite number.
     """
     obs, _ = env.reset(seed=int(rng.integers(2**31)))
-    for t in range(horizon):
-        action = act(np.asarray(obs, np.float32)[None], np.array([t == 0]))
+    for t in range(family.horizon):
+        action = act(as_rows(obs, family.obs_dim), np.array([t == 0]))
         obs, reward, terminated, truncated, _ = env.step(np.clip(action[0], -1, 1))
-        feel(action, np.array([reward], np.float32))
+        feel(action, np.array([as_paid(reward)], np.float32))
         if terminated or truncated:
             break
 

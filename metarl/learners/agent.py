@@ -158,7 +158,7 @@ class Agent:
 
     def adapt(self, task_or_env: Mapping[str, Any] | gymnasium.Env, *args: Any, **kwargs: Any) -> Any:
         """The policy, adapted to a task by its values or to the one of a Gymnasium environment."""
-        raise NotImplementedError
+        raise InputError(f"a {self.name} defines no `adapt`: evaluate its adapter instead")
 
     def adapt_to_recorded(self, recordings: Sequence[Trajectories]) -> Acting:
         """The policy, adapted to episodes that somebody has recorded (see `read_recording`).
@@ -184,7 +184,7 @@ class Agent:
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Any]:
         """Actions before adaptation, and the state for the next call, as in Stable-Baselines3."""
-        raise NotImplementedError
+        raise InputError(f"a {self.name} defines no `predict`: evaluate its adapter instead")
 
     @property
     def evaluation_size(self) -> tuple[int, int]:
@@ -266,7 +266,7 @@ class Agent:
                     self.num_timesteps,
                     "" if self.skipped_in_a_row else f"{self.headline(stats)}  {self.note}",
                 )
-                if ranks.any_of(callback is not None and callback(self, stats) is False):
+                if ranks.any_of(says_stop(callback, self, stats)):
                     break
         return self
 
@@ -500,8 +500,7 @@ class Agent:
                 "(versions.json in the run folder names it), or train again"
             )
         try:
-            lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            return cls.config_class(**lists)
+            return cls.config_class(**{k: plain_value(v) for k, v in values.items()})
         except (AttributeError, TypeError) as error:
             raise InputError(f"the config does not fit {cls.name} of this version: {error}") from None
 
@@ -538,6 +537,12 @@ class Agent:
                 f"{path} does not fit {self.family.name} and its own settings ({reason}); the family is not "
                 "what it was trained on, or the file is damaged"
             ) from None
+
+
+def says_stop(callback: Callback | None, agent: Agent, stats: dict[str, float]) -> bool:
+    """Whether a callback says that it is enough: False, whoever's; to say nothing is to go on."""
+    said = None if callback is None else callback(agent, stats)
+    return isinstance(said, bool | np.bool_) and not said
 
 
 def _device(name: str) -> str:

@@ -24,7 +24,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: the file is missing, unreadable or something else.
     """
     if not path.is_file():
-        raise InputError(f"no checkpoint {path}; give a run folder that `metarl train` has written")
+        raise DamagedError(f"no checkpoint {path}; give a run folder that `metarl train` has written")
     try:
         if not is_whole(path):  # torch itself compares no checksums
             raise ValueError

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypeIs
 
-from metarl.envs import TaskFamily
+from metarl.envs import FamilyEnv, TaskFamily
 from metarl.errors import InputError
 
 
@@ -16,7 +16,7 @@ def is_env(given: Any, family: TaskFamily) -> TypeIs[gymnasium.Env]:
     """Whether somebody gave an environment, instead of a task.
 
     Raises:
-        InputError: it is of another robot than the family's, or several at once.
+        InputError: it is of another robot than the family's, several at once, or another task every episode.
     """
     if isinstance(given, gymnasium.vector.VectorEnv):
         raise InputError("adapt takes one environment, as gymnasium.make makes it, not a vector of them")
@@ -28,6 +28,11 @@ def is_env(given: Any, family: TaskFamily) -> TypeIs[gymnasium.Env]:
             f"the environment is of another robot: it shows {shapes[0]} and takes {shapes[1]}, "
             f"{family.name} shows ({family.obs_dim},) and takes ({family.action_dim},)"
         )
+    if isinstance(given.unwrapped, FamilyEnv) and given.unwrapped.task is None:
+        raise InputError(
+            "the environment draws another task for every episode, and one adapts to one: give it task={...} "
+            "as it is made"
+        )
     return True
 
 
@@ -35,17 +40,35 @@ def as_rows(obs: Any, obs_dim: int) -> np.ndarray:
     """Observations (obs_dim,) or (N, obs_dim) as rows, (N, obs_dim) float32.
 
     Raises:
-        InputError: they are none of this robot, or not numbers.
+        InputError: they are none of this robot, or not finite numbers.
     """
     try:
-        rows = np.asarray(obs, np.float32)
-    except (TypeError, ValueError):
+        rows = np.asarray(obs)
+        rows = rows.astype(np.float32, casting="same_kind" if rows.dtype.kind in "cf" else "unsafe")
+    except (TypeError, ValueError, RuntimeError):
         raise InputError(f"an observation is {obs_dim} numbers, not {type(obs).__name__}") from None
     if rows.ndim not in (1, 2) or rows.shape[-1] != obs_dim:
         raise InputError(f"observations here are ({obs_dim},) or (N, {obs_dim}), not {rows.shape}")
-    if np.isnan(rows).any():
-        raise InputError("the observation holds what is not a number")
+    if not len(np.atleast_2d(rows)):
+        raise InputError("there is no observation to act at")
+    if not np.isfinite(rows).all():
+        raise InputError("the observation holds what is not a finite number")
     return np.atleast_2d(rows)
+
+
+def as_paid(reward: Any) -> float:
+    """The reward of a step in somebody's environment.
+
+    Raises:
+        InputError: it is not a finite number.
+    """
+    try:
+        paid = float(np.asarray(reward, float).item())
+    except (TypeError, ValueError):
+        paid = np.nan
+    if not np.isfinite(paid):
+        raise InputError(f"the environment pays {reward!r}, which is not a finite number")
+    return paid
 
 
 def as_starts(episode_start: Any, n: int, first: bool) -> np.ndarray:
@@ -74,10 +97,14 @@ def as_rewards(reward: float | np.ndarray | None, n: int) -> Tensor:
     """What the last step gave, as a row's each, (n,) float32.
 
     Raises:
-        InputError: nobody said it, or it is not a number.
+        InputError: nobody said it, or it is not a finite number.
     """
-    if reward is None or np.isnan(reward).any():
+    try:
+        given = np.asarray(reward, np.float32)
+    except (TypeError, ValueError, RuntimeError):
+        given = np.array(np.nan)
+    if not np.isfinite(given).all():
         raise InputError("predict(obs, state) needs reward=..., the number that the last step gave")
-    if np.shape(reward) not in ((), (1,), (n,)):
-        raise InputError(f"rewards are (N,), here N = {n}, and not of shape {np.shape(reward)}")
-    return torch.from_numpy(np.broadcast_to(np.float32(reward), n).copy())
+    if given.shape not in ((), (1,), (n,)):
+        raise InputError(f"rewards are (N,), here N = {n}, and not of shape {given.shape}")
+    return torch.from_numpy(np.broadcast_to(given, n).copy())

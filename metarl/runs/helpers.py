@@ -6,8 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ from metarl import ranks
 from metarl.errors import LostError
 
 SECONDS_TO_END = 10.0  # for those that have been told to, or have lost the first one
+WATCHES = "METARL_WATCHES"  # is set where stdin is a pipe of the process to end with
 OWN_GROUP: dict[str, Any] = (  # a terminal's signals are for the process that was started there
     {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
 )
@@ -52,16 +54,22 @@ def helped(n: int, words: Sequence[str]) -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """In a process that `helped` has started: end when the first one does, however that ends."""
+    """In a process that others have started: end when the first one does, however that ends.
+
+    At once in one that `helped` has started; in a training of a sweep as it does when it is asked to stop.
+    """
     if ranks.STORE in os.environ:
-        threading.Thread(target=_watch_parent, daemon=True).start()
+        threading.Thread(target=_watch_parent, args=(partial(os._exit, 1),), daemon=True).start()
+    elif os.environ.pop(WATCHES, None):
+        stop = partial(os.kill, os.getpid(), signal.SIGTERM)
+        threading.Thread(target=_watch_parent, args=(stop,), daemon=True).start()
 
 
-def _watch_parent() -> None:
+def _watch_parent(end: Callable[[], object]) -> None:
     with suppress(OSError):
         while os.read(sys.__stdin__.fileno() if sys.__stdin__ else 0, 1):
             pass
-    os._exit(1)
+    end()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from metarl.files import read_text, write_atomically
 PROGRESS = "progress.csv"
 MOST_COLUMNS = 1000  # of a progress.csv
 STEP, SECONDS = "time/timesteps", "time/seconds"
+LONGEST = "time/steps_per_iteration"  # environment steps of an iteration at most
 
 
 class _ResumedCSV(KVWriter):
@@ -75,10 +76,19 @@ def make_logger(folder: Path, until: int, stdout: bool) -> Logger:
     return Logger(str(folder), formats)
 
 
-def logged(folder: Path, until: int, *columns: str) -> list[list[float]]:
-    """The numbers of each column that a run folder has logged up to a step, where there are any."""
+def logged(folder: Path, until: int, *columns: str, since: int = 0) -> list[list[float]]:
+    """The numbers of each column that a run folder has logged up to a step, where there are any.
+
+    Args:
+        folder: of the run.
+        until: the last step that counts.
+        columns: by their names.
+        since: a step after which those that count begin.
+    """
     found: list[list[float]] = [[] for _ in columns]
     for row in _rows_until(folder / PROGRESS, until):
+        if _step(row) <= since:
+            continue
         for column, numbers in zip(columns, found, strict=True):
             with suppress(KeyError, TypeError, ValueError):
                 numbers.append(float(row[column]))

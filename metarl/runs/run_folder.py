@@ -20,7 +20,7 @@ from metarl.files import UNFINISHED, keep, read_json, remove, swap, sweep, unfin
 from metarl.learners import LEARNERS
 from metarl.learners.agent import Agent, Family
 from metarl.learners.checkpoint import CHECKPOINT, is_whole, read_checkpoint
-from metarl.runs.sources import COPIES, SOURCES, changes, write_sources
+from metarl.runs.sources import COPIES, SOURCES, changed_at, changes, write_sources
 from metarl.versions import versions
 
 CONFIG, TASKS, VERSIONS = "config.json", "tasks.json", "versions.json"
@@ -49,7 +49,15 @@ class RunConfig:
     def of(
         cls, agent: Agent, steps: int, eval_every: float | None = None, target: float | None = None
     ) -> "RunConfig":
-        """What has to be asked for to get this agent, and to train it for so many environment steps."""
+        """What has to be asked for to get this agent, and to train it for so many environment steps.
+
+        Raises:
+            InputError: nobody judges so often, or has such a target.
+        """
+        if eval_every is not None and not 0 < eval_every < sys.maxsize:
+            raise InputError(f"eval_every {eval_every} is out of range; give e.g. 5e5")
+        if target is not None and not isfinite(target):
+            raise InputError(f"target {target} is no return; give e.g. -40")
         settings = asdict(agent.config)
         return cls(
             agent.family_name,
@@ -86,6 +94,10 @@ class RunFolder:
     def best(self) -> Path:
         """The file of the agent that did best on the validation tasks."""
         return self.path / BEST
+
+    def changed_at(self) -> int:
+        """After how many steps its family was changed last; 0 if never."""
+        return changed_at(self.path)
 
     @property
     def previous(self) -> Path:

@@ -56,6 +56,12 @@ def write_sources(folder: Path, family: TaskFamily, until: int | None = None) ->
         made.rename(folder / COPIES)
 
 
+def changed_at(folder: Path) -> int:
+    """After how many steps of a run its family was changed last; 0 if never."""
+    found = (re.fullmatch(rf"{Path(SOURCES).stem}\.until-(\d+)\.json", p.name) for p in folder.iterdir())
+    return max((int(match[1]) for match in found if match), default=0)
+
+
 def _keep_aside(folder: Path, until: int) -> None:
     for name in (SOURCES, COPIES):
         stem, dot, suffix = name.partition(".")

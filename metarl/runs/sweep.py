@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from metarl.errors import InputError
-from metarl.runs.helpers import OWN_GROUP
+from metarl.runs.helpers import OWN_GROUP, WATCHES
 from metarl.runs.logs import STEP, logged
 from metarl.runs.run_folder import RunFolder
 from metarl.runs.train import asked_to_stop
@@ -110,9 +110,14 @@ class _Running:
         self.training = training
         self._said = TemporaryFile()  # noqa: SIM115 - closed when it has been read
         command = [sys.executable, "-m", "metarl", *training.words()]
-        env, nowhere = {**os.environ, "OMP_NUM_THREADS": "1"}, subprocess.DEVNULL
+        env = {**os.environ, "OMP_NUM_THREADS": "1", WATCHES: "1"}
         self.process = subprocess.Popen(
-            command, stdin=nowhere, stdout=nowhere, stderr=self._said, env=env, **OWN_GROUP
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+            env=env,
+            **OWN_GROUP,
         )
 
     def outcome(self) -> Outcome:
@@ -120,4 +125,6 @@ class _Running:
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").strip().splitlines()
         self._said.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         return Outcome(self.training, self.process.returncode, lines[-1] if lines else "")

@@ -17,8 +17,9 @@ from metarl.envs import InputError
 from metarl.envs.failures import load_failures, to_json
 from metarl.errors import LostError
 from metarl.files import write_json
-from metarl.learners.agent import TEACHER, Agent, Callback
-from metarl.runs.logs import SECONDS, STEP, logged, make_logger
+from metarl.learners.agent import TEACHER, Agent, Callback, says_stop
+from metarl.ranges import whole
+from metarl.runs.logs import LONGEST, SECONDS, STEP, logged, make_logger
 from metarl.runs.run_folder import FAILURES, RunConfig, RunFolder
 from metarl.runs.validation import RETURN, judge
 
@@ -60,8 +61,10 @@ def train(
         False if it was interrupted.
 
     Raises:
-        InputError: the budget is none, or there is something in the folder already.
+        InputError: the budget is none, nobody judges so often or has such a target, or there is something in
+            the folder already.
     """
+    total_timesteps = whole("total_timesteps", total_timesteps)
     agent.check_budget(total_timesteps)
     folder, asked = RunFolder(out), RunConfig.of(agent, total_timesteps, eval_every, target)
     with ranks.invited():
@@ -121,7 +124,8 @@ def _train(
     target: float | None,
     callback: Callback | None,
 ) -> bool:
-    seconds, returns = logged(folder.path, agent.num_timesteps, SECONDS, RETURN)
+    (seconds,) = logged(folder.path, agent.num_timesteps, SECONDS)
+    (returns,) = logged(folder.path, agent.num_timesteps, RETURN, since=folder.changed_at())
     before, best = max(seconds, default=0.0), max(returns, default=-inf)
     judged = agent.num_timesteps // every  # how often it should have been
     logger = make_logger(folder.path, agent.num_timesteps, tables)
@@ -149,6 +153,7 @@ def _train(
         logger.record(SECONDS, round(before + seconds, 3))
         logger.record("time/fps", round((agent.num_timesteps - begun_at) / seconds, 1))
         logger.record("simulation/failures", agent.n_failures)
+        logger.record(LONGEST, agent.steps_per_iteration)
         if ranks.count() > 1:
             logger.record("time/averages", round(ranks.waited(), 3))
         for key, value in stats.items():
@@ -160,13 +165,13 @@ def _train(
         if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
             folder.save(agent)
             saved = time.monotonic()
-        return not (stop.asked or reached or (callback is not None and callback(agent, stats) is False))
+        return not (stop.asked or reached or says_stop(callback, agent, stats))
 
     try:
         with asked_to_stop() as stop:
             agent.learn(total_timesteps, after_iteration, progress_bar=not tables)
             folder.save(agent)
-            return not ranks.any_of(stop.asked)
+            return not (ranks.any_of(stop.asked) and agent.fits(total_timesteps))
     finally:
         with suppress(OSError):
             logger.close()

@@ -15,7 +15,7 @@ from metarl.export.graph import MemorylessGraph
 from metarl.learners.acting import NOTHING, PREDICTION_SEED, Acting
 from metarl.learners.adapter import column_title
 from metarl.learners.agent import Agent
-from metarl.learners.given import as_rows, is_env
+from metarl.learners.given import as_paid, as_rows, is_env
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.learner import MAMLLearner
 from metarl.policies.gaussian import Params, act, log_prob
@@ -207,10 +207,10 @@ class MAML(Agent):
         for e in range(n_episodes):
             obs, _ = env.reset(seed=int(rng.integers(2**31)))
             for t in range(horizon):
-                out.obs[t, e], out.valid[t, e] = obs, True
+                out.obs[t, e], out.valid[t, e] = as_rows(obs, self.family.obs_dim)[0], True
                 out.action[t, e], out.log_prob[t, e] = policy.sample(out.obs[t, e])
                 obs, reward, terminated, truncated, _ = env.step(np.clip(out.action[t, e], -1, 1))
-                out.reward[t, e], out.terminated[t, e] = reward, terminated
+                out.reward[t, e], out.terminated[t, e] = as_paid(reward), terminated
                 out.truncated[t, e] = (truncated or t == horizon - 1) and not terminated
                 if terminated or truncated:
                     break

@@ -177,7 +177,7 @@ class MetaLSTM(Pupil):
         if is_env(task_or_env, self.family):
             with torch.inference_mode():
                 for _ in range(n_episodes):
-                    live(task_or_env, self.family.horizon, rng, partial(_mean, player), player.feel)
+                    live(task_or_env, self.family, rng, partial(_mean, player), player.feel)
             task = None
         else:
             sim, task = simulate(self.family, 1, self.n_threads), self.family.task(task_or_env)

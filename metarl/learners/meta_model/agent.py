@@ -170,7 +170,7 @@ class MetaModel(Agent):
         player = ModelPlayer(self.learner, 1, rng)
         if is_env(task_or_env, self.family):
             for _ in range(n_episodes):
-                live(task_or_env, self.family.horizon, rng, player.decide, player.feel)
+                live(task_or_env, self.family, rng, player.decide, player.feel)
             task = None
         else:
             sim, task = simulate(self.family, 1, self.n_threads), self.family.task(task_or_env)
