@@ -29,6 +29,7 @@ from metarl.runs.validation import has_reached
 from metarl.versions import versions
 
 DEFAULT_LEARNER = "maml"
+MANY_FAILURES = 0.01  # of all steps
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,11 @@ class Train(Command):
             ranks.from_first(lead)
             finished = go_on(agent, folder, asked.steps, self.tables, asked.eval_every, asked.target)
         say(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
+        if agent.n_failures > MANY_FAILURES * agent.num_timesteps:
+            say(
+                f"{agent.n_failures} of the steps ended an episode in numbers that are not finite: what was "
+                f"learned is worth little; {agent.family.name} has to be mended first (metarl check)"
+            )
         if finished:
             if agent.fits(asked.steps):
                 say(f"{agent.note} has reached the target")

@@ -28,7 +28,7 @@ class Whose(Protocol):
 
 
 class Acting:
-    """The shared half of every learner's policy.
+    """The shared half of every learner's policy, which acts by its agent: train that on, and it is another one.
 
     Args:
         agent: whose policy.
