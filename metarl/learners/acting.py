@@ -28,7 +28,9 @@ class Whose(Protocol):
 
 
 class Acting:
-    """The shared half of every learner's policy, which acts by its agent: train that on, and it is another one.
+    """The shared half of every learner's policy.
+
+    It acts by its agent: where that is trained on, it is another policy.
 
     Args:
         agent: whose policy.
