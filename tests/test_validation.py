@@ -169,13 +169,15 @@ def test_runs_that_have_ended_are_done_though_episodes_end_early(capsys):
     assert "done" in said and "stopped" not in said
 
 
-def test_a_resumed_run_goes_on_judging_as_often_and_towards_its_target_until_that_is_reached(judged):
+def test_a_resumed_run_goes_on_judging_as_often_and_towards_its_target_until_that_is_reached(judged, capsys):
     judged(-9.0, -8.0, -4.5, -3.0, -2.0, *[0.0] * 5)
     often = ["--eval-every", str(TINY_STEPS), "--target", "-5"]
     train(*SMALL_MAML, "--out", "run", *often, steps=TINY_STEPS)
     longer = ["train", "--resume", "run", "--steps", str(10 * TINY_STEPS)]
     assert main(longer) == 0
     assert column("eval/return") == [-9.0, -8.0, -4.5] and RunFolder("run").read_config().target == -5
+    assert main([*longer, "--target", "-5"]) == 2
+    assert "has reached --target -5 already" in capsys.readouterr().err
     assert main(longer) == 0
     assert column("eval/return")[3:] == [-3.0, -2.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert RunFolder("run").read_config().target is None

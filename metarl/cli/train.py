@@ -184,8 +184,9 @@ class Train(Command):
             if agent.iterations and not agent.fits(steps):
                 say(f"nothing is left to do of {steps} steps; give more with --steps")
             if has_reached(self.target, path, agent.num_timesteps):
-                say(f"{path} has reached the target already")
-                return 0
+                raise InputError(
+                    f"{path} has reached --target {self.target:g} already: give a higher one, or none"
+                )
             target = self.target
             if target is None and not has_reached(asked.target, path, agent.num_timesteps):
                 target = asked.target
