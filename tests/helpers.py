@@ -51,7 +51,7 @@ needs_moviepy = pytest.mark.skipif(
 
 
 def are_held_out(written: Sequence[Mapping[str, Any]], family: TaskFamily) -> bool:
-    """Whether tasks are the family's held-out ones, but for the last bits, in which processors differ (exp)."""
+    """Whether tasks are the family's held-out ones, but for last bits, in which processors differ (exp)."""
     tasks = family.tasks("test")
     return len(written) == len(tasks) and all(
         one.keys() == task.keys()
