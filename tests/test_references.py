@@ -9,7 +9,7 @@ import pytest
 
 import metarl.evaluation.references
 from metarl import MetaLSTM, MetaLSTMConfig
-from metarl.envs import BatchSim, InputError, load_family
+from metarl.envs import BatchSim, InputError, Task, load_family
 from metarl.envs.families.point import PointGoal
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.references import (
@@ -87,6 +87,12 @@ def test_an_evaluation_is_scored_on_the_tasks_it_met(family, known):
 def test_a_task_that_was_not_measured_has_no_score(family, known):
     tasks = [*family.tasks("test")[:2], family.task({"goal_x": 0.123, "goal_y": 0.0})]
     assert evaluate(RandomPolicy(), family, tasks, 2, 1).score == [None, None]
+
+
+def test_a_task_is_known_though_another_processor_drew_its_last_bit(family, known):
+    (task,) = family.tasks("test")[:1]
+    other = {name: float(np.nextafter(value, 9.0)) for name, value in task.items()}
+    assert Task(other) != task and known.on([Task(other)]).oracle == known.on([task]).oracle
 
 
 def test_a_family_that_only_shares_the_name_has_no_score(known):
