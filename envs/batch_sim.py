@@ -289,11 +289,8 @@ class BatchSim:
             )
         for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
             mine[:] = theirs[ids]
-        self.elapsed[:], self._begun[:], self._lost[:] = (
-            other.elapsed[ids],
-            other._begun[ids],
-            other._lost[ids],
-        )
+        self.elapsed[:], self._begun[:] = other.elapsed[ids], other._begun[ids]
+        self._lost[:] = other._lost[ids]
         if self.succeeded is not None and other.succeeded is not None:
             self.succeeded[:] = other.succeeded[ids]
 

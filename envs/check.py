@@ -1,7 +1,6 @@
 """What can be wrong with a family, found and said in plain words before anybody trains on it for hours."""
 
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -10,7 +9,6 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from metarl.envs.answers import truth
 from metarl.envs.batch_sim import BatchSim
 from metarl.envs.declared import check_declared
 from metarl.envs.family import TaskFamily
@@ -20,7 +18,7 @@ from metarl.envs.readings import Readings
 from metarl.envs.sensing import marker_graph, sensing_graph
 from metarl.envs.task import Task
 from metarl.envs.trace import TraceError
-from metarl.errors import InputError
+from metarl.errors import InputError, with_place
 
 N, STEPS = 64, 40  # simulations and steps of a check
 SAME = 1e-12
@@ -74,7 +72,7 @@ def check(family: TaskFamily) -> Iterator[Finding]:
         except InputError as error:
             problem = str(error)
         except Exception as error:  # a family of somebody's own can fail in any way
-            problem = _in_words(error)
+            problem = with_place(error, HERE)
         sound = sound and problem is None
         yield Finding(law, problem)
         if problem is not None and law in FIRST:
@@ -144,7 +142,6 @@ def _shapes(family: TaskFamily) -> str | None:
     for name, numbers in (("what may be told", sim.told()), ("error", sim.error())):
         if numbers is not None and not np.isfinite(numbers).all():
             return f"{name} is not finite as an episode begins: look at features, privileged and error"
-    truth("terminated", family.has_ended(sim.readings, sim.task_values), N)
     sim.shown(), sim.success(), sim.step(zeros(family, N))
     model, task = family.model, sim.tasks[0]
     data = mujoco.MjData(model)
@@ -210,7 +207,7 @@ def _pure(family: TaskFamily) -> str | None:
         family.privileged(r), family.features(task)
     except ValueError as error:
         if "read-only" in str(error):
-            return f"{_in_words(error)}: copy an array before changing it"
+            return f"{with_place(error, HERE)}: copy an array before changing it"
         raise
     return None
 
@@ -445,10 +442,3 @@ def _decides(
 def name_of(model: mujoco.MjModel, kind: mujoco.mjtObj, i: int) -> str:
     """What an object is called, or its number."""
     return mujoco.mj_id2name(model, kind, i) or f"#{i}"
-
-
-def _in_words(error: Exception) -> str:
-    """An exception, and where in somebody's code it was raised."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(HERE)]
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{place}"

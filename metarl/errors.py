@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from traceback import extract_tb
 from typing import ClassVar
 
 LONGEST = 2000  # characters of an error; the middle of a longer one is left out
@@ -40,6 +41,13 @@ class LostError(InputError):
 
 class DamagedError(InputError):
     """A file that was once good, and is not, or is gone."""
+
+
+def with_place(error: Exception, ours: str) -> str:
+    """An exception in words, and where in code that is not of the folder `ours` it was raised."""
+    frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{place}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import gymnasium
@@ -14,7 +13,7 @@ from metarl.envs.others.family import SEED, GymFamily
 from metarl.envs.task import Task
 from metarl.envs.told import commands, task_features
 from metarl.envs.world import Failure, Step, assigned
-from metarl.errors import InputError, NotFiniteError
+from metarl.errors import InputError, NotFiniteError, with_place
 from metarl.ranges import whole
 
 SUCCESS = ("success", "is_success")  # what infos call it
@@ -191,10 +190,8 @@ def as_agreed(family: GymFamily, doing: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # somebody else's can fail in any way
-        frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith(HERE)]
-        place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
         raise InputError(
-            f"{family.name} does not {doing} as Gymnasium's worlds do: {type(error).__name__}: {error}{place}"
+            f"{family.name} does not {doing} as Gymnasium's worlds do: {with_place(error, HERE)}"
         ) from error
 
 

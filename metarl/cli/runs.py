@@ -19,7 +19,7 @@ from metarl.errors import InputError, plain
 from metarl.learners import LEARNERS
 from metarl.runs.logs import LONGEST, SECONDS, STEP, logged
 from metarl.runs.run_folder import CONFIG, RunConfig, RunFolder
-from metarl.runs.validation import RETURN, SCORE, has_reached
+from metarl.runs.validation import RETURN, SCORE, is_there
 
 DEEPEST = 4  # folders below the given one
 COLUMNS: dict[str, Literal["left", "right"]] = {  # and how each is set
@@ -89,7 +89,7 @@ def _row(path: Path) -> list[str]:
     if longest is None:  # a run of an earlier version
         longest = max((b - a for a, b in pairwise([0.0, *logs[0]])), default=0.0)
     enough = (steps or 0) + longest > asked.steps
-    state = "done" if enough or has_reached(asked.target, path) else "stopped"
+    state = "done" if enough or is_there(asked.target, logs[2]) else "stopped"
     return [
         str(path),
         asked.family,

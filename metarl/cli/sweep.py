@@ -11,6 +11,7 @@ import tyro
 from metarl.cli.runs import table_of
 from metarl.cli.train import DEFAULT_LEARNER, learner_of, settings_of, value_of
 from metarl.cli.words import Command, check_common, say, show
+from metarl.envs import TaskFamily
 from metarl.envs.catalogue import load_family
 from metarl.envs.simulate import MUJOCO, Physics
 from metarl.errors import InputError
@@ -68,10 +69,11 @@ class Sweep(Command):
         check_common(0, self.n_threads)
         if self.processes is not None and not 1 <= self.processes <= 1024:
             raise InputError(f"--processes {self.processes} is out of range; use 1 to 1024")
-        steps = int(self.steps or LEARNERS[self.learner].usual(load_family(self.family))[0])
-        trainings = [self._training(seed) for seed in parse_seeds(self.seeds)]
+        family = load_family(self.family)
+        steps = int(self.steps or LEARNERS[self.learner].usual(family)[0])
+        trainings = [self._training(seed, family) for seed in parse_seeds(self.seeds)]
         for one in trainings:
-            self._check_family(one.path)
+            self._check_family(one.path, family)
         missing = [one for one in trainings if not has_reached(self.target, one.path)]
         if len(missing) < len(trainings):
             say(f"{len(trainings) - len(missing)} of {len(trainings)} have reached the target already")
@@ -103,16 +105,15 @@ class Sweep(Command):
             say(f"{one.training.path}: {one.said or f'exit status {one.status}'}")
         return 1 if failed else 0
 
-    def _check_family(self, path: Path) -> None:
+    def _check_family(self, path: Path, family: TaskFamily) -> None:
         """Raise InputError if a run that is there was trained on another family than is asked for."""
-        changed = changes(path, load_family(self.family)) if (path / CONFIG).is_file() else None
+        changed = changes(path, family) if (path / CONFIG).is_file() else None
         if changed:
             raise InputError(
                 f"{path} was trained on another {self.family} ({', '.join(changed)}): give another --out"
             )
 
-    def _training(self, seed: int) -> Training:
-        family = load_family(self.family)
+    def _training(self, seed: int, family: TaskFamily) -> Training:
         path = self.out / f"{family.name}-{self.learner}-{seed}"
         rest = _without(self.words, OWN)
         if value_of(rest, "--n-threads") is None:

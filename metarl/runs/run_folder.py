@@ -20,7 +20,7 @@ from metarl.files import UNFINISHED, keep, read_json, remove, swap, sweep, unfin
 from metarl.learners import LEARNERS
 from metarl.learners.agent import Agent, Family
 from metarl.learners.checkpoint import CHECKPOINT, is_whole, read_checkpoint
-from metarl.runs.sources import COPIES, SOURCES, changed_at, changes, write_sources
+from metarl.runs.sources import COPIES, SOURCES, changes, write_sources
 from metarl.versions import versions
 
 CONFIG, TASKS, VERSIONS = "config.json", "tasks.json", "versions.json"
@@ -94,10 +94,6 @@ class RunFolder:
     def best(self) -> Path:
         """The file of the agent that did best on the validation tasks."""
         return self.path / BEST
-
-    def changed_at(self) -> int:
-        """After how many steps its family was changed last; 0 if never."""
-        return changed_at(self.path)
 
     @property
     def previous(self) -> Path:

@@ -21,6 +21,7 @@ from metarl.learners.agent import TEACHER, Agent, Callback, says_stop
 from metarl.ranges import whole
 from metarl.runs.logs import LONGEST, SECONDS, STEP, logged, make_logger
 from metarl.runs.run_folder import FAILURES, RunConfig, RunFolder
+from metarl.runs.sources import changed_at
 from metarl.runs.validation import RETURN, judge
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -125,7 +126,7 @@ def _train(
     callback: Callback | None,
 ) -> bool:
     (seconds,) = logged(folder.path, agent.num_timesteps, SECONDS)
-    (returns,) = logged(folder.path, agent.num_timesteps, RETURN, since=folder.changed_at())
+    (returns,) = logged(folder.path, agent.num_timesteps, RETURN, since=changed_at(folder.path))
     before, best = max(seconds, default=0.0), max(returns, default=-inf)
     judged = agent.num_timesteps // every  # how often it should have been
     logger = make_logger(folder.path, agent.num_timesteps, tables)

@@ -1,6 +1,7 @@
 """Training that looks where it is going: a quick judgement now and then, and the best policy kept."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,11 @@ class Judgement:
 
 def has_reached(target: float | None, run: Path, until: int = sys.maxsize) -> bool:
     """Whether a run's last judgement up to a step got to a target; to none nobody gets."""
-    (judged,) = logged(run, until, RETURN)
+    return is_there(target, logged(run, until, RETURN)[0])
+
+
+def is_there(target: float | None, judged: Sequence[float]) -> bool:
+    """Whether the last of a run's judgements got to a target; to none nobody gets."""
     return target is not None and bool(judged) and judged[-1] >= target
 
 
