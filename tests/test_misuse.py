@@ -235,6 +235,14 @@ def test_what_draws_another_task_for_every_episode_is_none_to_adapt_to(agent):
         agent.adapt(FamilyEnv("PointGoal"))
 
 
+def test_an_environment_that_takes_other_actions_is_refused_until_it_is_rescaled(agent):
+    env, bound = FamilyEnv("PointGoal", task={"goal_x": 0.5, "goal_y": 0.5}), np.full(2, 5, np.float32)
+    wide = gymnasium.wrappers.RescaleAction(env, -bound, bound)
+    with pytest.raises(InputError, match=r"in \[-1, 1\], and the environment takes Box\(-5.0, 5.0.*Rescale"):
+        agent.adapt(wide)
+    agent.adapt(gymnasium.wrappers.RescaleAction(wide, -bound / 5, bound / 5), 1)
+
+
 class Off(gymnasium.Env):
     """Shows or pays what is no number."""
 
@@ -370,6 +378,8 @@ def test_a_state_that_is_none_of_these_trials_is_refused_in_a_line(make):
         ("a state is what the last predict gave, not dict", {"obs": np.zeros(2), "state": {}, "reward": 0}),
         ("rewards are .N,., here N = 1", {"obs": np.zeros(2), "state": state, "reward": [1, 2, 3]}),
         ("episode_start is .N,.", {"obs": np.zeros((2, 2)), "episode_start": [True, False, True]}),
+        ("episode_start is true or false for each", {"obs": np.zeros(2), "episode_start": "x"}),
+        ("episode_start is true or false for each", {"obs": np.zeros(2), "episode_start": [0.5]}),
     ):
         with pytest.raises(InputError, match=says):
             agent.predict(**given)

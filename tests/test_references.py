@@ -89,10 +89,14 @@ def test_a_task_that_was_not_measured_has_no_score(family, known):
     assert evaluate(RandomPolicy(), family, tasks, 2, 1).score == [None, None]
 
 
-def test_a_task_is_known_though_another_processor_drew_its_last_bit(family, known):
-    (task,) = family.tasks("test")[:1]
-    other = {name: float(np.nextafter(value, 9.0)) for name, value in task.items()}
-    assert Task(other) != task and known.on([Task(other)]).oracle == known.on([task]).oracle
+def test_a_task_is_known_though_another_processor_drew_its_last_bit(family):
+    known = load_references("PointGoal")
+    task, *_ = family.tasks("test")
+    other = Task({name: float(np.nextafter(value, 9.0)) for name, value in task.items()})
+    there, here = known.on([task]), known.on([other])
+    assert other != task and here.oracle == there.oracle
+    assert here.tasks == [dict(other)]
+    assert [one["task"] for one in (*here.planned, *here.scratch)] == 2 * [dict(other)]
 
 
 def test_a_family_that_only_shares_the_name_has_no_score(known):

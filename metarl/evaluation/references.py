@@ -6,7 +6,7 @@ evaluation can say how far between a random policy and one that is told the task
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -65,18 +65,20 @@ class References:
         return path
 
     def on(self, tasks: Sequence[Task]) -> "References | None":
-        """Those of some of the tasks, in that order; None if one of them was not measured."""
+        """Those of some of the tasks, in that order and with these numbers; None if one is unknown."""
         known = [Task(values) for values in self.tasks]
         place = {task: k for k, task in enumerate(known)}
         found = [place[t] if t in place else _nearly(known, t) for t in tasks]
         index = [k for k in found if k is not None]
         if len(index) < len(tasks):
             return None
-        chosen = {name: [getattr(self, name)[k] for k in index] for name in ("tasks", *POLICIES)}
+        here = {known[k]: dict(task) for k, task in zip(index, tasks, strict=True)}
+        changed: dict[str, Any] = {name: [getattr(self, name)[k] for k in index] for name in POLICIES}
+        for name in ("scratch", "planned"):
+            of = [(one, here.get(Task(one["task"]))) for one in getattr(self, name)]
+            changed[name] = [{**one, "task": task} for one, task in of if task]
         errors = {name: [values[k] for k in index] for name, values in self.errors.items()}
-        wanted = {known[k] for k in index}
-        planned = [one for one in self.planned if Task(one["task"]) in wanted]
-        return References(**{**vars(self), **chosen, "errors": errors, "planned": planned})
+        return replace(self, tasks=[dict(t) for t in tasks], errors=errors, **changed)
 
     def beside_planned(self) -> tuple[float, float] | None:
         """Mean returns of the planner and of the oracle on the tasks it planned in, if there are any."""

@@ -72,15 +72,10 @@ def _worth(result: Evaluation, known: References, column: int) -> str:
 
 
 def _scratch(result: Evaluation, known: References, column: int) -> str:
-    place = {Task(values): k for k, values in enumerate(result.tasks)}
     needed = [
-        steps_to(curve, result.returns[place[Task(curve["task"])]][column])
-        for curve in known.scratch
-        if Task(curve["task"]) in place
+        steps_to(curve, result.returns[known.tasks.index(curve["task"])][column]) for curve in known.scratch
     ]
     there = [steps for steps in needed if steps is not None]
-    if not needed:
-        return ""
     most = max(curve["env_steps"][-1] for curve in known.scratch)
     if len(there) <= len(needed) / 2:
         return f"PPO from scratch on one such task does not get as much in {most / 1e6:.2g} million steps."

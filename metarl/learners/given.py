@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor
 from typing_extensions import TypeIs
 
@@ -16,7 +17,8 @@ def is_env(given: Any, family: TaskFamily) -> TypeIs[gymnasium.Env]:
     """Whether somebody gave an environment, instead of a task.
 
     Raises:
-        InputError: it is of another robot than the family's, several at once, or another task every episode.
+        InputError: it is of another robot than the family's, several at once, takes other actions than those
+            in [-1, 1], or is another task every episode.
     """
     if isinstance(given, gymnasium.vector.VectorEnv):
         raise InputError("adapt takes one environment, as gymnasium.make makes it, not a vector of them")
@@ -27,6 +29,12 @@ def is_env(given: Any, family: TaskFamily) -> TypeIs[gymnasium.Env]:
         raise InputError(
             f"the environment is of another robot: it shows {shapes[0]} and takes {shapes[1]}, "
             f"{family.name} shows ({family.obs_dim},) and takes ({family.action_dim},)"
+        )
+    takes = given.action_space
+    if not isinstance(takes, Box) or not (np.allclose(takes.low, -1) and np.allclose(takes.high, 1)):
+        raise InputError(
+            f"actions are in [-1, 1], and the environment takes {takes}: give "
+            "gymnasium.wrappers.RescaleAction(env, -1.0, 1.0)"
         )
     if isinstance(given.unwrapped, FamilyEnv) and given.unwrapped.task is None:
         raise InputError(
@@ -75,11 +83,14 @@ def as_starts(episode_start: Any, n: int, first: bool) -> np.ndarray:
     """Which of n observations are the first of their episodes, (n,) bool; all or none where nobody says.
 
     Raises:
-        InputError: they are not so many.
+        InputError: they are not so many, or something else than true and false.
     """
     if episode_start is None:
         return np.full(n, first)
-    start = np.atleast_1d(np.asarray(episode_start, bool))
+    given = np.atleast_1d(np.asarray(episode_start))
+    start = given.astype(bool)
+    if given.dtype.kind not in "biuf" or (start != given).any():
+        raise InputError(f"episode_start is true or false for each observation, not {episode_start!r}")
     if start.shape != (n,):
         raise InputError(f"episode_start is (N,), here N = {n}, and not of shape {start.shape}")
     return start

@@ -207,10 +207,10 @@ def _scratch(groups: Sequence[Group], references: References, family: TaskFamily
     digits = _digits([x for _, result, k in results for x in np.array(result.returns)[:, k]])
     blocks: dict[str, list[list[str]]] = {}
     for curve in references.scratch:
-        task = Task(curve["task"])
-        rows = blocks[family.words(task)] = []
+        rows = blocks[family.words(Task(curve["task"]))] = []
+        place = references.tasks.index(curve["task"])
         for group, result, k in results:
-            value = result.returns[[Task(values) for values in result.tasks].index(task)][k]
+            value = result.returns[place][k]
             steps = steps_to(curve, value)
             most = f"more than {curve['env_steps'][-1]:,}"
             took = f"{result.env_steps_used[k]:,.0f}"
