@@ -109,6 +109,13 @@ def test_a_sweep_leaves_alone_what_has_reached_its_target(tmp_path, monkeypatch,
     assert "done" in said and "stopped" not in said
 
 
+def test_a_sweep_that_nobody_can_judge_trains_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*SWEEP, "--seeds", "0", "--eval-every", "0"]) == 2
+    assert "nobody is judged every 0 steps" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_sweep_does_not_go_on_with_the_run_of_another_family(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     own = "from metarl.envs.families.point import PointGoal\n\n\nclass Own(PointGoal):\n    n_test = {}\n"

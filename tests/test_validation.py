@@ -145,8 +145,8 @@ def test_in_a_changed_world_the_best_begins_anew(judged, tmp_path):
     ("asked", "says"),
     [
         ({"total_timesteps": 1.5}, "total_timesteps is a whole number"),
-        ({"eval_every": -1}, "eval_every -1 is out of range"),
-        ({"target": float("nan")}, "target nan is no return"),
+        ({"eval_every": -1}, "nobody is judged every -1 steps"),
+        ({"target": float("nan")}, "a target of nan is no return"),
     ],
 )
 def test_what_no_folder_can_hold_is_refused_before_anything_is_written(asked, says, tmp_path):
@@ -186,8 +186,8 @@ def test_a_resumed_run_goes_on_judging_as_often_and_towards_its_target_until_tha
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--eval-every", "0"], "--eval-every 0 is out of range"),
-        (["--target", "nan"], "--target nan is no return"),
+        (["--eval-every", "0"], "nobody is judged every 0 steps"),
+        (["--target", "nan"], "a target of nan is no return"),
     ],
 )
 def test_what_is_no_interval_or_target_is_refused(words, says, capsys):

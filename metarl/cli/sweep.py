@@ -17,7 +17,7 @@ from metarl.envs.simulate import MUJOCO, Physics
 from metarl.errors import InputError
 from metarl.learners import LEARNERS
 from metarl.progress import progress
-from metarl.runs.run_folder import CONFIG
+from metarl.runs.run_folder import CONFIG, check_judging
 from metarl.runs.sources import changes
 from metarl.runs.sweep import Outcome, Training, side_by_side
 from metarl.runs.validation import has_reached
@@ -67,6 +67,7 @@ class Sweep(Command):
     def run(self) -> int:
         """Train."""
         check_common(0, self.n_threads)
+        check_judging(self.eval_every, self.target)
         if self.processes is not None and not 1 <= self.processes <= 1024:
             raise InputError(f"--processes {self.processes} is out of range; use 1 to 1024")
         family = load_family(self.family)

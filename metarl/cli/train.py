@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from itertools import pairwise
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
@@ -22,7 +21,7 @@ from metarl.errors import InputError, LostError, unknown
 from metarl.files import sweep
 from metarl.learners import LEARNERS, Agent
 from metarl.runs.helpers import end_with_parent, helped
-from metarl.runs.run_folder import RunConfig, RunFolder
+from metarl.runs.run_folder import RunConfig, RunFolder, check_judging
 from metarl.runs.sources import write_sources
 from metarl.runs.train import follow, go_on, resumable
 from metarl.runs.validation import has_reached
@@ -100,10 +99,7 @@ class Train(Command):
         if self.steps is not None and not 0 < self.steps < 1e15:
             raise InputError(f"--steps {self.steps:g} is out of range; give e.g. --steps 2e6")
         check_common(self.seed, self.n_threads)
-        if self.eval_every is not None and not 0 < self.eval_every < 1e15:
-            raise InputError(f"--eval-every {self.eval_every:g} is out of range; give e.g. --eval-every 5e5")
-        if self.target is not None and not isfinite(self.target):
-            raise InputError(f"--target {self.target} is no return; give e.g. --target -40")
+        check_judging(self.eval_every, self.target)
         launched = ranks.launched()
         if self.processes is not None and not 1 <= self.processes <= 1024:
             raise InputError(f"--processes {self.processes} is out of range; use 1 to 1024")

@@ -54,10 +54,7 @@ class RunConfig:
         Raises:
             InputError: nobody judges so often, or has such a target.
         """
-        if eval_every is not None and not 0 < eval_every < sys.maxsize:
-            raise InputError(f"eval_every {eval_every} is out of range; give e.g. 5e5")
-        if target is not None and not isfinite(target):
-            raise InputError(f"target {target} is no return; give e.g. -40")
+        check_judging(eval_every, target)
         settings = asdict(agent.config)
         return cls(
             agent.family_name,
@@ -70,6 +67,14 @@ class RunConfig:
             agent.physics,
             *(None if number is None else float(number) for number in (eval_every, target)),
         )
+
+
+def check_judging(eval_every: float | None, target: float | None) -> None:
+    """Raise InputError unless a training can be judged so often, and reach such a return."""
+    if eval_every is not None and not 0 < eval_every < sys.maxsize:
+        raise InputError(f"nobody is judged every {eval_every:g} steps; give e.g. 5e5")
+    if target is not None and not isfinite(target):
+        raise InputError(f"a target of {target} is no return; give e.g. -40")
 
 
 class RunFolder:
@@ -247,8 +252,10 @@ class RunFolder:
                 raise InputError(f"{path} is damaged: {name} is {getattr(config, name)!r}")
         if not 0 < config.steps < sys.maxsize:
             raise InputError(f"{path} is damaged: nobody asks for so many steps")
-        if not 0 < (config.eval_every or 1) < sys.maxsize or not isfinite(config.target or 0):
-            raise InputError(f"{path} is damaged: nobody judges so often, or has such a target")
+        try:
+            check_judging(config.eval_every, config.target)
+        except InputError as error:
+            raise InputError(f"{path} is damaged: {error}") from None
         if config.learner not in LEARNERS:
             raise unknown("learner", config.learner, LEARNERS)
         if config.physics not in PHYSICS:
