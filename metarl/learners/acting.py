@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Protocol
 import gymnasium
 import numpy as np
 
-from metarl.envs import Task, TaskFamily
+from metarl.envs import InputError, Task, TaskFamily, World, simulate
 from metarl.export.graph import Graph
 from metarl.export.write import Exported, export
-from metarl.learners.given import as_paid, as_rows
+from metarl.learners.given import as_paid, as_rows, is_env
 from metarl.sampling.trajectories import Trajectories
 
 PREDICTION_SEED = 0
@@ -25,6 +25,7 @@ class Whose(Protocol):
     name: ClassVar[str]
     seed: int
     num_timesteps: int
+    n_threads: int
 
 
 class Acting:
@@ -131,6 +132,45 @@ def live(
         feel(action, np.array([as_paid(reward)], np.float32))
         if terminated or truncated:
             break
+
+
+def first_episodes(
+    agent: Whose,
+    task_or_env: Mapping[str, Any] | gymnasium.Env,
+    n: int,
+    rng: np.random.Generator,
+    act: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    feel: Callable[[np.ndarray, np.ndarray], Any],
+    collect: Callable[[World], Any],
+) -> Task | None:
+    """Play the first n episodes of a trial.
+
+    Args:
+        agent: whose family it is.
+        task_or_env: task values by name, simulated here, or somebody's environment.
+        n: how many.
+        rng: of resets there.
+        act: as in `live`.
+        feel: as in `live`.
+        collect: plays an episode in one simulation here.
+
+    Returns:
+        The task; None in an environment, where nobody says it.
+
+    Raises:
+        InputError: no such task, an environment of another robot, or a number out of range.
+    """
+    if n < 0:
+        raise InputError(f"{n} episodes cannot be played; use 0 or more")
+    if is_env(task_or_env, agent.family):
+        for _ in range(n):
+            live(task_or_env, agent.family, rng, act, feel)
+        return None
+    sim, task = simulate(agent.family, 1, agent.n_threads), agent.family.task(task_or_env)
+    sim.set_tasks([task])
+    for _ in range(n):
+        collect(sim)
+    return task
 
 
 def relive(player: Living, recordings: Sequence[Trajectories]) -> dict[str, int]:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from metarl import ranks
-from metarl.envs import InputError, Task, World, simulate
+from metarl.envs import Task, World
 from metarl.export.graph import RememberingGraph
-from metarl.learners.acting import PREDICTION_SEED, Remembering, live, relive
+from metarl.learners.acting import PREDICTION_SEED, Remembering, first_episodes, relive
 from metarl.learners.adapter import EPISODES, column_title
-from metarl.learners.given import as_rewards, as_rows, as_starts, check_state, is_env
+from metarl.learners.given import as_rewards, as_rows, as_starts, check_state
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
 from metarl.learners.pupil import Pupil
@@ -171,19 +171,11 @@ class MetaLSTM(Pupil):
             InputError: no such task, an environment of another robot, or a number out of range.
         """
         n_episodes = self.config.n_episodes - 1 if n_episodes is None else whole("n_episodes", n_episodes)
-        if n_episodes < 0:
-            raise InputError(f"{n_episodes} episodes cannot be played; use 0 or more")
         rng, player = np.random.default_rng(checked_seed(seed)), self.player(1)
-        if is_env(task_or_env, self.family):
-            with torch.inference_mode():
-                for _ in range(n_episodes):
-                    live(task_or_env, self.family, rng, partial(_mean, player), player.feel)
-            task = None
-        else:
-            sim, task = simulate(self.family, 1, self.n_threads), self.family.task(task_or_env)
-            sim.set_tasks([task])
-            for _ in range(n_episodes):
-                collect_episode(sim, player, rng, deterministic=True)
+        collect = partial(collect_episode, player=player, rng=rng, deterministic=True)
+        act = partial(_mean, player)
+        with torch.inference_mode():
+            task = first_episodes(self, task_or_env, n_episodes, rng, act, player.feel, collect)
         return MetaLSTMPolicy(self, player.state, adapted={"episodes": n_episodes}, task=task)
 
     @plain_torch()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -9,11 +10,11 @@ import gymnasium
 import numpy as np
 import torch
 
-from metarl.envs import InputError, Task, World, simulate
-from metarl.learners.acting import PREDICTION_SEED, Remembering, live, relive
+from metarl.envs import InputError, Task, World
+from metarl.learners.acting import PREDICTION_SEED, Remembering, first_episodes, relive
 from metarl.learners.adapter import ADAPTING, column_title
 from metarl.learners.agent import Agent
-from metarl.learners.given import as_rewards, as_rows, as_starts, check_state, is_env
+from metarl.learners.given import as_rewards, as_rows, as_starts, check_state
 from metarl.learners.meta_model.config import MetaModelConfig
 from metarl.learners.meta_model.graph import ModelGraph
 from metarl.learners.meta_model.learner import MetaModelLearner
@@ -164,19 +165,10 @@ class MetaModel(Agent):
             InputError: no such task, an environment of another robot, or a number out of range.
         """
         n_episodes = whole("n_episodes", n_episodes)
-        if n_episodes < 0:
-            raise InputError(f"{n_episodes} episodes cannot be played; use 0 or more")
         rng = np.random.default_rng(checked_seed(seed))
         player = ModelPlayer(self.learner, 1, rng)
-        if is_env(task_or_env, self.family):
-            for _ in range(n_episodes):
-                live(task_or_env, self.family, rng, player.decide, player.feel)
-            task = None
-        else:
-            sim, task = simulate(self.family, 1, self.n_threads), self.family.task(task_or_env)
-            sim.set_tasks([task])
-            for _ in range(n_episodes):
-                collect_planned(sim, player, rng)
+        collect = partial(collect_planned, player=player, rng=rng)
+        task = first_episodes(self, task_or_env, n_episodes, rng, player.decide, player.feel, collect)
         return MetaModelPolicy(self, TrialState(player.state, 0), adapted={"episodes": n_episodes}, task=task)
 
     @plain_torch()
