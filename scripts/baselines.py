@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from torch import Tensor
 
 from metarl import MetaLSTM
 from metarl.envs import BatchSim, InputError, Task, TaskFamily, load_family
@@ -102,19 +101,11 @@ def train(
     config = teaching(MetaLSTM.usual(family)[1])
     teacher, curve = Teacher(family.obs_dim, n_told, family.action_dim, config, seed), Curve([], [])
 
-    def act(obs: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        return teacher.act(obs, values[:, :n_told])
-
     with progress("training", int(steps), shown=True) as bar:
         for done in range(0, max(1, int(steps) // one) * one, one):
             sim.set_tasks([task] * sim.n_sims if task else family.sample(rng, sim.n_sims))
-            lessons = collect_lessons(sim, act, rng)
-            teacher.update(
-                replace(
-                    lessons, told=lessons.told[..., :n_told], told_after=lessons.told_after[..., :n_told]
-                ),
-                done / steps,
-            )
+            lessons = collect_lessons(sim, teacher.act, rng)
+            teacher.update(lessons, done / steps)
             curve.env_steps.append(done + one)
             curve.returns.append(lessons.mean_return())
             bar.update(done + one, f"return {curve.returns[-1]:.1f}")

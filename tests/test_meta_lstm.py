@@ -10,7 +10,7 @@ from metarl import MetaLSTM, MetaLSTMConfig, evaluate
 from metarl.envs import Param, Uniform
 from metarl.envs.families.point import PointGoal
 from metarl.learners.meta_lstm.learner import MetaLSTMLearner
-from metarl.learners.ppo import release
+from metarl.learners.ppo import braked
 from metarl.policies.gaussian import log_prob
 from metarl.sampling.trajectories import Trials
 from metarl.threads import torch_threads
@@ -243,7 +243,9 @@ def test_one_step_in_a_strange_state_neither_pushes_nor_brakes():
 
 
 def test_the_brake_is_released_the_sooner_the_less_the_policy_moves_and_saved():
-    assert release(0.04, 0.05) == 1.05 and release(0.02, 0.05) == 1.5
+    assert [braked(0.1, kl, 0.05, stopped=False) for kl in (0.04, 0.02)] == pytest.approx([0.105, 0.15])
+    assert braked(0.9, 0.02, 0.05, stopped=False) == 1
+    assert braked(0.3, 0.08, 0.05, stopped=True) == pytest.approx(0.2)
     learner = learner_of(replace(SMALL, target_kl=1e3))
     learner.brake = 0.5
     learner.update(trials_of(), 0.0)

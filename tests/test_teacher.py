@@ -133,6 +133,13 @@ def test_what_a_teacher_shows_is_what_would_be_carried_out():
     assert torch.equal(shown, torch.tensor([1.0, -1.0]).expand(3, 4, 2))
 
 
+@pytest.mark.parametrize(("n", "weight"), [(0, 1.0), (8, 1.0), (32, 0.25)])
+def test_many_numbers_of_a_task_weigh_together_no_more_than_a_few(n, weight):
+    teacher = Teacher(2, n, 2, TeacherConfig(), 0)
+    seen = teacher.seen(torch.zeros(3, 4, 2), torch.ones(4, n))
+    assert torch.equal(seen[..., 2:], torch.full((3, 4, n), weight))
+
+
 def test_ratios_of_strange_steps_neither_push_nor_brake():
     old = torch.zeros(1000)
     new = torch.zeros(1000)
@@ -205,7 +212,9 @@ def test_pupils_come_closer_to_what_they_are_shown():
     assert np.mean(distance[-5:]) < 0.8 * np.mean(distance[:5])
 
 
-def test_a_pupil_begins_with_what_its_teacher_sees_expects_and_dares():
+@pytest.mark.parametrize("few", [1, 8])
+def test_a_pupil_begins_with_what_its_teacher_sees_expects_and_dares(few, monkeypatch):
+    monkeypatch.setattr("metarl.learners.teacher.learner.FEW", few)
     agent = MetaLSTM("PointGoal", MEMORY, n_threads=1)
     agent.learn(BUDGET, lambda agent, stats: agent.iterations < 2)
     learner = agent.learner

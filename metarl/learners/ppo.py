@@ -42,9 +42,11 @@ def surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: f
     return Surrogate(gain, kl, (ratio != clipped).float().mean())
 
 
-def release(kl: float, target: float) -> float:
-    """By how much the learning rate recovers after an iteration that went so far, and not too far."""
-    return 1.05 if kl > target / 2 else BRAKE
+def braked(brake: float, kl: float, target: float, stopped: bool) -> float:
+    """What the learning rate is multiplied by after an iteration that went so far, or was stopped for it."""
+    if stopped:
+        return brake / BRAKE
+    return min(1.0, brake * (1.05 if kl > target / 2 else BRAKE))
 
 
 def minibatches(n: int, epochs: int, count: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from metarl import ranks
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
-from metarl.learners.ppo import BRAKE, TOO_FAR, minibatches, release, remaining, surrogate
+from metarl.learners.ppo import TOO_FAR, braked, minibatches, remaining, surrogate
 from metarl.learners.returns import discounted_past, gae, standardised
 from metarl.learners.shards import Shards, set_gradients
 from metarl.learners.teacher.config import TeacherConfig
@@ -109,11 +109,10 @@ class MetaLSTMLearner:
         self.scale.load_state_dict(deepcopy(self.teacher.scale.state_dict()))
         with torch.no_grad():
             self.params["log_std"].copy_(self.teacher.log_std)
-            for name, p in self.params.items():
-                if name.startswith("critic/"):
-                    told = self.teacher.params[name]
+            for name, taught in self.teacher.critic_params().items():
+                if (p := self.params.get(name)) is not None:  # there is none in a blind critic
                     p.zero_()  # what the memory holds says nothing new so far
-                    p[: len(told)].copy_(told)
+                    p[: len(taught)].copy_(taught)
 
     def update(self, trials: Trials, progress: float) -> dict[str, float]:
         """Learn from trials.
@@ -138,10 +137,8 @@ class MetaLSTMLearner:
             for index in minibatches(n, c.epochs, c.minibatches, self.generator):
                 steps.append(self._step(batch, index.to(self.device), pool))
                 if self._too_far(steps[-1]):
-                    self.brake /= BRAKE
                     break
-            else:
-                self.brake = min(1.0, self.brake * release(steps[-1]["kl"], c.target_kl))
+            self.brake = braked(self.brake, steps[-1]["kl"], c.target_kl, self._too_far(steps[-1]))
             self._take_in(trials)
         self._lead_std(progress)
         stats = {k: float(np.mean([s[k] for s in steps])) for k in steps[0]}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metarl import ranks
 from metarl.learners.checkpoint import copy_parameters
-from metarl.learners.ppo import BRAKE, TOO_FAR, minibatches, release, surrogate
+from metarl.learners.ppo import TOO_FAR, braked, minibatches, surrogate
 from metarl.learners.returns import discounted_past, gae, standardised
 from metarl.learners.shards import Shards, set_gradients
 from metarl.learners.teacher.config import TeacherConfig
@@ -21,13 +21,19 @@ from metarl.policies.told import ToldPolicy
 from metarl.sampling.lessons import Lessons
 from metarl.threads import thread_pool
 
+FEW = 8  # numbers of a task that weigh as they are
 ACTOR, CRITIC = range(ranks.LANES)  # which learn side by side
 
 
 class Teacher:
-    """A policy that is told the task, and its learner. It never sees a simulator.
+    """A policy without a memory that is told the task, and its learner. It never sees a simulator.
+
+    With n_told = 0 it is told nothing, and learns what is best on average.
 
     Attributes:
+        n_told: numbers of a task that it is told.
+        weight: of each of them. Adam moves all parameters by as much, so many numbers together would drown
+            what is seen, and a few tasks be learned by heart by them: they weigh no more than a few.
         policy: sizes of the policy.
         params: its parameters.
         normaliser: of observations; moves at the end of `update` only.
@@ -38,6 +44,7 @@ class Teacher:
 
     def __init__(self, obs_dim: int, n_told: int, action_dim: int, config: TeacherConfig, seed: int):
         c = self.config = config
+        self.n_told, self.weight = n_told, min(1.0, FEW / max(1, n_told))
         self.policy = ToldPolicy(obs_dim + n_told, action_dim, c.width, c.init_std, c.min_std)
         self.normaliser, self.scale, self.brake = Normaliser(obs_dim), Normaliser(1), 1.0
         self.generator = torch.Generator().manual_seed(seed)
@@ -47,8 +54,12 @@ class Teacher:
         self.log_std = torch.full((action_dim,), log(c.init_std))
 
     def seen(self, obs: Tensor, told: Tensor) -> Tensor:
-        """What the policy sees, (..., n_in), of obs (..., obs_dim) and of the task, told (..., n_told)."""
-        return torch.cat([self.normaliser(obs).clamp(-BOUND, BOUND), told.expand(*obs.shape[:-1], -1)], -1)
+        """What the policy sees, (..., n_in), of obs (..., obs_dim) and of the task in numbers.
+
+        Of told, (..., n), the policy sees the first n_told: all or none.
+        """
+        told = self.weight * told[..., : self.n_told].expand(*obs.shape[:-1], -1)
+        return torch.cat([self.normaliser(obs).clamp(-BOUND, BOUND), told], -1)
 
     def act(self, obs: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of its action, (..., action_dim) each."""
@@ -58,6 +69,13 @@ class Teacher:
         """What it would do at (T, N, obs_dim) in tasks (T, N, n_told), as carried out, (T, N, action_dim)."""
         with torch.no_grad():
             return self.act(torch.from_numpy(obs), told)[0].clamp(-1, 1)
+
+    def critic_params(self) -> Params:
+        """The critic's parameters, as one needs them who sees the numbers of the task as they are."""
+        params = {k: p.detach() for k, p in self.params.items() if k.startswith("critic/")}
+        first = params["critic/w0"].clone()
+        first[len(first) - self.n_told :] *= self.weight
+        return {**params, "critic/w0": first}
 
     def update(self, lessons: Lessons, progress: float) -> dict[str, float]:
         """Learn from steps.
@@ -77,10 +95,8 @@ class Teacher:
             actor = pool.submit(self._learn_actor, batch, orders, lr)
             critic = pool.submit(self._learn_critic, batch, orders, lr)
             steps, stats = actor.result(), critic.result()
-        if steps[-1]["kl"] > TOO_FAR * c.target_kl:
-            self.brake /= BRAKE
-        else:
-            self.brake = min(1.0, self.brake * release(steps[-1]["kl"], c.target_kl))
+        kl = steps[-1]["kl"]
+        self.brake = braked(self.brake, kl, c.target_kl, stopped=kl > TOO_FAR * c.target_kl)
         self.normaliser.update(torch.from_numpy(lessons.obs).flatten(0, 1))
         self.log_std = ranks.mean(torch.from_numpy(lessons.log_std).mean((0, 1)), lessons.reward.size)
         return {**stats, **steps[-1], "adam_steps": float(len(steps)), "lr": lr}
