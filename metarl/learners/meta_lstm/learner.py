@@ -109,10 +109,10 @@ class MetaLSTMLearner:
         self.scale.load_state_dict(deepcopy(self.teacher.scale.state_dict()))
         with torch.no_grad():
             self.params["log_std"].copy_(self.teacher.log_std)
-            for name, taught in self.teacher.critic_params().items():
-                if (p := self.params.get(name)) is not None:  # there is none in a blind critic
+            for name, learned in self.teacher.critic_params().items():
+                if (p := self.params.get(name)) is not None:  # a blind critic has none of them
                     p.zero_()  # what the memory holds says nothing new so far
-                    p[: len(taught)].copy_(taught)
+                    p[: len(learned)].copy_(learned)
 
     def update(self, trials: Trials, progress: float) -> dict[str, float]:
         """Learn from trials.

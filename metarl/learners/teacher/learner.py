@@ -58,8 +58,8 @@ class Teacher:
 
         Of told, (..., n), the policy sees the first n_told: all or none.
         """
-        told = self.weight * told[..., : self.n_told].expand(*obs.shape[:-1], -1)
-        return torch.cat([self.normaliser(obs).clamp(-BOUND, BOUND), told], -1)
+        told = self.weight * told[..., : self.n_told]
+        return torch.cat([self.normaliser(obs).clamp(-BOUND, BOUND), told.expand(*obs.shape[:-1], -1)], -1)
 
     def act(self, obs: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of its action, (..., action_dim) each."""
