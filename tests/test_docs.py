@@ -37,7 +37,7 @@ WORDS = [
 COMMANDS = [words for i, words in enumerate(WORDS) if words not in WORDS[:i]]
 CATALOGUE = (ROOT / "docs" / "families.md").read_text().partition("\n## ")[0]
 SHORT = {"2e5": "8000", "8e6": "96000", "16e6": "320000", "2e6": "80000"}  # an iteration or two
-RECIPE = "48000"  # instead of a recipe's steps
+RECIPE, OF_A_MODEL = "48000", "4000"  # instead of a recipe's steps; a model makes much of each
 SHORTER = {
     "2_000_000": "160_000",
     "200_000": "20_000",
@@ -70,7 +70,7 @@ def test_every_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, gl: N
         words = pairwise(["", *arguments])
         short = [SHORT[word] if before == "--steps" else word for before, word in words]
         if arguments[0] == "train" and "--steps" not in arguments:
-            short += ["--steps", RECIPE]
+            short += ["--steps", OF_A_MODEL if "meta-model" in arguments else RECIPE]
         assert main(short) == 0, arguments
 
 

@@ -141,7 +141,7 @@ def test_the_oracle_is_a_teacher_that_was_kept_or_an_expert(tmp_path, monkeypatc
     small = ["--average-steps", "6400", "--scratch-tasks", "0", "--planned-tasks", "0", "--n-threads", "1"]
     monkeypatch.setattr(baselines, "N_EPISODES", 1)
     config = MetaLSTMConfig(n_trials=2, teacher=0.95)
-    agent = MetaLSTM("PointGoal", config, seed=0, n_threads=1).learn(300_000)
+    agent = MetaLSTM("PointGoal", config, seed=0, n_threads=1).learn(200_000)
     agent.save(tmp_path / "kept.pt")
     assert baselines.main(["PointGoal", *small, "--teachers", str(tmp_path / "kept.pt")]) == 0
     found = References(**json.loads((tmp_path / "PointGoal.json").read_text()))
