@@ -9,6 +9,7 @@ import numpy as np
 from metarl.errors import InputError
 
 MOST = 64  # numbers in a list
+MOST_THREADS = 1024
 
 
 def check(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
@@ -72,6 +73,20 @@ def checked_seed(value: Any) -> int:
     if not 0 <= seed < 2**63:
         raise InputError(f"seed {seed} is out of range; use 0 or more, below 2^63")
     return seed
+
+
+def checked_threads(value: Any) -> int:
+    """How many physics threads to use, 0 for one per CPU.
+
+    Raises:
+        InputError: nobody can.
+    """
+    n_threads = whole("n_threads", value)
+    if not 0 <= n_threads <= MOST_THREADS:
+        raise InputError(
+            f"n_threads {n_threads} is out of range; use 0 for one per CPU, at most {MOST_THREADS}"
+        )
+    return n_threads
 
 
 def _check_number(flag: str, value: Any, kind: object, bounds: tuple[float, float]) -> None:

@@ -733,7 +733,14 @@ def test_a_run_of_a_version_with_other_settings_is_refused_by_what_it_lacks(refu
     content = json.loads(path.read_text())
     del content["config"]["gamma"]
     path.write_text(json.dumps(content))
-    assert "of another version of metarl, without gamma" in refused("evaluate", "run")
+    said = refused("evaluate", "run")
+    assert "run/config.json: the settings are of another version of metarl, without gamma; use that" in said
+    content["config"] |= {"gamma": 0.99, "knob": 1}
+    path.write_text(json.dumps(content))
+    assert "of another version of metarl, with knob; use that one" in refused("evaluate", "run")
+    del content["config"]["knob"]
+    path.write_text(json.dumps({**content, "surprise": 1}))
+    assert "of another version of metarl, with surprise; use that one" in refused("evaluate", "run")
 
 
 @pytest.mark.parametrize(
@@ -900,9 +907,19 @@ def test_a_run_cannot_be_resumed_where_its_device_is_not(refused, runs):
     assert main(["train", "--resume", "run", "--device", "cpu"]) == 0
 
 
-def test_damaged_progress_is_no_reason_to_stop(runs):
-    (runs / "run" / "progress.csv").write_bytes(b"\x00\xff,\n\x00,\n" * 3)
+def test_damaged_progress_is_no_reason_to_stop_and_is_kept(runs, capsys):
+    path = runs / "run" / "progress.csv"
+    path.write_bytes(damaged := b"\x00\xff,\n\x00,\n" * 3)
     assert main(["train", "--resume", "run", "--steps", str(2 * TINY_STEPS)]) == 0
+    assert "5 of 5 rows cannot be read; kept as it was in progress.damaged.csv" in capsys.readouterr().err
+    assert path.with_name("progress.damaged.csv").read_bytes() == damaged
+
+
+def test_the_last_words_of_a_killed_training_are_no_damage(runs, capsys):
+    path = runs / "run" / "progress.csv"
+    path.write_text(path.read_text() + "1,2")
+    assert main(["train", "--resume", "run", "--steps", str(2 * TINY_STEPS)]) == 0
+    assert not capsys.readouterr().err and not path.with_name("progress.damaged.csv").exists()
 
 
 # Ctrl-C.

@@ -86,7 +86,7 @@ def test_a_reward_that_is_none_is_refused(reward):
         agent.predict(np.zeros(2), state, reward=reward)
 
 
-@pytest.mark.parametrize("budget", [np.nan, np.inf, -1])
+@pytest.mark.parametrize("budget", [np.nan, np.inf, -1, "5", None])
 def test_a_budget_that_is_none_is_refused(agent, budget):
     with pytest.raises(InputError, match="are no budget"):
         agent.learn(budget)
@@ -96,6 +96,8 @@ def test_a_budget_that_is_none_is_refused(agent, budget):
 def test_negative_counts_are_refused(agent):
     with pytest.raises(InputError, match="use 0 or more"):
         agent.adapt({"goal_x": 0.5, "goal_y": 0.5}, n_episodes=-1)
+    with pytest.raises(InputError, match="n_threads -1 is out of range; use 0 for one per CPU"):
+        MAML("PointGoal", n_threads=-1)
     with pytest.raises(InputError, match="on -1 threads"):
         BatchSim(load_family("PointGoal"), 2, -1)
     with pytest.raises(InputError, match="0 simulations"):

@@ -109,10 +109,20 @@ def test_a_sweep_leaves_alone_what_has_reached_its_target(tmp_path, monkeypatch,
     assert "done" in said and "stopped" not in said
 
 
-def test_a_sweep_that_nobody_can_judge_trains_nothing(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--eval-every", "0"], "nobody is judged every 0 steps"),
+        (["--steps", "nan"], "--steps nan is out of range"),
+        (["--steps", "inf"], "--steps inf is out of range"),
+        (["--steps", "-5"], "--steps -5 is out of range"),
+        (["--submit-with", "timeout_min=600"], "--submit-with goes with --submit slurm"),
+    ],
+)
+def test_a_sweep_that_nobody_can_ask_for_trains_nothing(tmp_path, monkeypatch, capsys, words, says):
     monkeypatch.chdir(tmp_path)
-    assert main([*SWEEP, "--seeds", "0", "--eval-every", "0"]) == 2
-    assert "nobody is judged every 0 steps" in capsys.readouterr().err
+    assert main([*SWEEP, "--seeds", "0", *words]) == 2
+    assert says in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
 
 

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,6 +121,27 @@ def test_a_resumed_run_keeps_a_best_that_is_better(judged):
         assert main(words) == 0
     assert column("eval/return") == [3.0, 1.0, 2.0, 2.5]
     assert read_checkpoint(RunFolder("run").best)["state"]["iterations"] == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda path: path.write_text(path.read_text().replace(",", ";"))]
+)
+def test_where_the_log_is_lost_the_best_is_judged_once_more(judged, damage):
+    judged(3.0, 3.0, 1.0)
+    train(*SMALL_MAML, "--out", "run", "--eval-every", "1", steps=TINY_STEPS)
+    damage(Path("run/progress.csv"))
+    assert main(["train", "--resume", "run", "--steps", str(2 * TINY_STEPS), "--eval-every", "1"]) == 0
+    assert column("eval/return") == [1.0]
+    assert read_checkpoint(RunFolder("run").best)["state"]["iterations"] == 1
+
+
+def test_a_best_that_is_lost_or_damaged_begins_anew(judged):
+    judged(3.0, 1.0)
+    train(*SMALL_MAML, "--out", "run", "--eval-every", "1", steps=TINY_STEPS)
+    Path("run/progress.csv").unlink()
+    RunFolder("run").best.write_bytes(b"nothing")
+    assert main(["train", "--resume", "run", "--steps", str(2 * TINY_STEPS), "--eval-every", "1"]) == 0
+    assert read_checkpoint(RunFolder("run").best)["state"]["iterations"] == 2
 
 
 def test_a_training_ends_when_its_target_is_reached(judged, capsys):

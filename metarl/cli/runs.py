@@ -48,7 +48,8 @@ class Runs(Command):
         """List them."""
         folder = unboxed(self.folder)
         if not folder.is_dir():
-            raise InputError(f"no folder {folder}; give one that holds runs (metarl train makes runs/...)")
+            what = f"{folder} is a file" if folder.is_file() else f"no folder {folder}"
+            raise InputError(f"{what}; give one that holds runs (metarl train makes runs/...)")
         table, left_out = table_of(find_runs(folder))
         for line in left_out:
             say(line)

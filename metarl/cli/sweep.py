@@ -10,7 +10,7 @@ import tyro
 
 from metarl.cli.runs import table_of
 from metarl.cli.train import DEFAULT_LEARNER, learner_of, settings_of, value_of
-from metarl.cli.words import Command, check_common, say, show
+from metarl.cli.words import Command, check_amounts, check_common, say, show
 from metarl.envs import TaskFamily
 from metarl.envs.catalogue import load_family
 from metarl.envs.simulate import MUJOCO, Physics
@@ -66,10 +66,11 @@ class Sweep(Command):
 
     def run(self) -> int:
         """Train."""
+        check_amounts(self.steps, self.processes)
         check_common(0, self.n_threads)
         check_judging(self.eval_every, self.target)
-        if self.processes is not None and not 1 <= self.processes <= 1024:
-            raise InputError(f"--processes {self.processes} is out of range; use 1 to 1024")
+        if self.submit_with is not None and self.submit is None:
+            raise InputError("--submit-with goes with --submit slurm, or with --submit local")
         family = load_family(self.family)
         steps = int(self.steps or LEARNERS[self.learner].usual(family)[0])
         trainings = [self._training(seed, family) for seed in parse_seeds(self.seeds)]

@@ -13,7 +13,7 @@ import tyro
 from metarl import ranks
 from metarl.box import made
 from metarl.cli.unheeded import unheeded_output
-from metarl.cli.words import FILE, Command, check_common, say
+from metarl.cli.words import FILE, Command, check_amounts, check_common, say
 from metarl.envs import FAMILIES
 from metarl.envs.catalogue import load_family, load_recorded
 from metarl.envs.simulate import MUJOCO, Physics
@@ -96,13 +96,10 @@ class Train(Command):
 
     def run(self) -> int:
         """Train."""
-        if self.steps is not None and not 0 < self.steps < 1e15:
-            raise InputError(f"--steps {self.steps:g} is out of range; give e.g. --steps 2e6")
+        check_amounts(self.steps, self.processes)
         check_common(self.seed, self.n_threads)
         check_judging(self.eval_every, self.target)
         launched = ranks.launched()
-        if self.processes is not None and not 1 <= self.processes <= 1024:
-            raise InputError(f"--processes {self.processes} is out of range; use 1 to 1024")
         if launched > 1 and self.processes not in (None, launched):
             raise InputError(
                 f"--processes {self.processes} of {launched} that were started already: leave it out; the "

@@ -11,8 +11,10 @@ from rich.table import Table
 from metarl.envs import Task, TaskFamily
 from metarl.envs.task import Split
 from metarl.errors import InputError, plain
+from metarl.ranges import MOST_THREADS
 
 FILE = "FILE:CLASS"  # a family in a file of somebody's own
+MOST_STEPS, MOST_PROCESSES = 1e15, 1024
 
 
 @dataclass
@@ -62,8 +64,18 @@ def check_common(seed: int, n_threads: int | None) -> None:
     """Raise InputError unless --seed and --n-threads are in range."""
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed} is out of range; use 0 or more, below 2^63")
-    if n_threads is not None and not 0 <= n_threads <= 1024:
-        raise InputError(f"--n-threads {n_threads} is out of range; use 0 for one per CPU, at most 1024")
+    if n_threads is not None and not 0 <= n_threads <= MOST_THREADS:
+        raise InputError(
+            f"--n-threads {n_threads} is out of range; use 0 for one per CPU, at most {MOST_THREADS}"
+        )
+
+
+def check_amounts(steps: float | None, processes: int | None) -> None:
+    """Raise InputError unless --steps and --processes of a training are in range."""
+    if steps is not None and not 0 < steps < MOST_STEPS:
+        raise InputError(f"--steps {steps:g} is out of range; give e.g. --steps 2e6")
+    if processes is not None and not 1 <= processes <= MOST_PROCESSES:
+        raise InputError(f"--processes {processes} is out of range; use 1 to {MOST_PROCESSES}")
 
 
 def say(line: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, fields
 from io import BytesIO
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from metarl.learners.acting import Acting
 from metarl.learners.adapter import AgentAdapter
 from metarl.learners.checkpoint import CHECKPOINT, FORMAT, is_finite, read_checkpoint
 from metarl.progress import progress
-from metarl.ranges import checked_seed, plain_value, whole
+from metarl.ranges import checked_seed, checked_threads, plain_value
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import plain_torch, torch_threads
 
@@ -85,7 +86,7 @@ class Agent:
         self.seed, self.device, self.n_threads = (
             checked_seed(seed),
             _device(device),
-            whole("n_threads", n_threads),
+            checked_threads(n_threads),
         )
         self.physics = physics
         if physics != MUJOCO:
@@ -330,8 +331,8 @@ class Agent:
                 "this policy acts and cannot be trained: its file holds no optimiser; train one of your own: "
                 f"metarl train {self.family.name} --learner {self.name}"
             )
-        if not 0 <= total_timesteps < np.inf:
-            raise InputError(f"{total_timesteps} steps are no budget; give a number, e.g. 2_000_000")
+        if not isinstance(total_timesteps, Real) or not 0 <= total_timesteps < np.inf:
+            raise InputError(f"{total_timesteps!r} steps are no budget; give a number, e.g. 2_000_000")
         if not self.iterations and total_timesteps < self.steps_per_iteration:
             raise InputError(
                 f"{total_timesteps} steps are fewer than one iteration takes: use at least "
@@ -493,11 +494,14 @@ class Agent:
             InputError: one is missing, unknown, or not a value it can have.
         """
         values = {**getattr(cls.config_class, "EARLIER", {}), **values}
-        missing = sorted({f.name for f in fields(cls.config_class)} - set(values))
-        if missing:
+        known = {f.name for f in fields(cls.config_class)}
+        other = known ^ set(values)
+        if other:
+            parts = {"without ": other & known, "with ": other - known}
+            what = " and ".join(word + ", ".join(sorted(names)) for word, names in parts.items() if names)
             raise InputError(
-                f"the config is of another version of metarl, without {', '.join(missing)}; use that one "
-                "(versions.json in the run folder names it), or train again"
+                f"the settings are of another version of metarl, {what}; use that one (versions.json in "
+                "the run folder names it), or train again"
             )
         try:
             return cls.config_class(**{k: plain_value(v) for k, v in values.items()})

@@ -5,15 +5,17 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard import SummaryWriter
 
-from metarl.files import read_text, write_atomically
+from metarl.errors import plain
+from metarl.files import keep, read_text, write_atomically
 
-PROGRESS = "progress.csv"
+PROGRESS, DAMAGED = "progress.csv", "progress.damaged.csv"
 MOST_COLUMNS = 1000  # of a progress.csv
 STEP, SECONDS = "time/timesteps", "time/seconds"
 LONGEST = "time/steps_per_iteration"  # environment steps of an iteration at most
@@ -25,6 +27,8 @@ class _ResumedCSV(KVWriter):
     def __init__(self, path: Path, until: int):
         self.path = path
         rows = _rows_until(path, until)
+        if until and path.is_file():
+            _keep_aside_if_damaged(path)
         self._rewrite(list(rows[0]) if rows else [], rows)
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0):
@@ -120,6 +124,17 @@ def _readable(rows: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
             return
         except csv.Error:
             continue
+
+
+def _keep_aside_if_damaged(path: Path) -> None:
+    """Copy a file in which rows cannot be read, and say so on stderr."""
+    rows, n_rows = read_rows(path)
+    readable = sum(isfinite(_step(row)) and None not in row for row in rows)
+    n_whole = n_rows - (not path.read_bytes().endswith(b"\n"))
+    if readable < n_whole:
+        keep(path, path.with_name(DAMAGED))
+        words = f"{path}: {n_whole - readable} of {n_whole} rows cannot be read; kept as it was in {DAMAGED}"
+        print(plain(words), file=sys.stderr)
 
 
 def _rows_until(path: Path, until: int) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from math import isfinite
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
@@ -239,23 +239,15 @@ class RunFolder:
             InputError: the folder is no run, or its config is damaged.
         """
         if not self.path.is_dir():
-            raise InputError(f"no folder {self.path}; give a run folder that `metarl train` has written")
+            what = f"{self.path} is a file" if self.path.is_file() else f"no folder {self.path}"
+            raise InputError(f"{what}; give a run folder that `metarl train` has written")
         path = self.path / CONFIG
         if not path.is_file():
             raise InputError(f"{self.path} is not a run folder: it has no {CONFIG}")
         try:
-            config = RunConfig(**read_json(path))
-        except TypeError as error:
-            raise InputError(f"{path} is damaged: {error}") from None
-        for name, kind in get_type_hints(RunConfig).items():
-            if not isinstance(getattr(config, name), dict if get_origin(kind) is dict else kind):
-                raise InputError(f"{path} is damaged: {name} is {getattr(config, name)!r}")
-        if not 0 < config.steps < sys.maxsize:
-            raise InputError(f"{path} is damaged: nobody asks for so many steps")
-        try:
-            check_judging(config.eval_every, config.target)
-        except InputError as error:
-            raise InputError(f"{path} is damaged: {error}") from None
+            config = _asked_in(path)
+        except DamagedError as error:
+            raise InputError(f"{error}; put a copy back, or evaluate {self.checkpoint} itself") from None
         if config.learner not in LEARNERS:
             raise unknown("learner", config.learner, LEARNERS)
         if config.physics not in PHYSICS:
@@ -298,9 +290,12 @@ class RunFolder:
     ) -> tuple[RunConfig, Agent]:
         content = read_checkpoint(path)
         kind = LEARNERS[config.learner]
-        asked = config.learner, config.seed, kind.make_config(config.config)
+        asked = config.learner, config.seed, self._settings(config)
         if (content["learner"], content["seed"], kind.make_config(content["config"])) != asked:
-            raise InputError(f"{path} belongs to another run than {self.path / CONFIG}")
+            raise InputError(
+                f"{path} belongs to another run than {self.path / CONFIG}; put back the one that belongs to "
+                f"it, or evaluate {path} itself"
+            )
         if content["family"] != config.family and family is None:
             raise InputError(
                 f"{path} was trained on {content['family']}, not on {config.family} as {CONFIG} says; name "
@@ -320,7 +315,7 @@ class RunFolder:
         kind = LEARNERS[config.learner]
         agent = kind(
             load_recorded(config.family, self.path) if family is None else family,
-            kind.make_config(config.config),
+            self._settings(config),
             config.seed,
             config.device if device is None else device,
             config.n_threads if n_threads is None else n_threads,
@@ -330,6 +325,13 @@ class RunFolder:
             agent.family_name = config.family
         return config, agent
 
+    def _settings(self, config: RunConfig) -> Any:
+        """Of the learner; InputError if they are none."""
+        try:
+            return LEARNERS[config.learner].make_config(config.config)
+        except InputError as error:
+            raise InputError(f"{self.path / CONFIG}: {error}") from None
+
     def compare(self, family: TaskFamily) -> None:
         """Find out, and say on stderr, how a family differs from the one that the run was trained on."""
         try:
@@ -338,6 +340,38 @@ class RunFolder:
             print(error, file=sys.stderr)
         if self.changed:
             print(plain(f"{self.path}: {in_words(self.changed)}"), file=sys.stderr)
+
+
+def _asked_in(path: Path) -> RunConfig:
+    """What was asked for, as a file holds it, but for names that may be unknown.
+
+    Raises:
+        DamagedError: it does not hold that.
+        InputError: it is of another version of metarl.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path} is damaged: it holds no settings")
+    more = sorted(set(content) - {field.name for field in fields(RunConfig)})
+    if more:
+        raise InputError(
+            f"{path} is of another version of metarl, with {', '.join(more)}; use that one ({VERSIONS} "
+            "beside it names it)"
+        )
+    less = [one.name for one in fields(RunConfig) if one.default is MISSING and one.name not in content]
+    if less:
+        raise DamagedError(f"{path} is damaged: it has no {', '.join(less)}")
+    config = RunConfig(**content)
+    for name, kind in get_type_hints(RunConfig).items():
+        if not isinstance(getattr(config, name), dict if get_origin(kind) is dict else kind):
+            raise DamagedError(f"{path} is damaged: {name} is {getattr(config, name)!r}")
+    if not 0 < config.steps < sys.maxsize:
+        raise DamagedError(f"{path} is damaged: nobody asks for so many steps")
+    try:
+        check_judging(config.eval_every, config.target)
+    except InputError as error:
+        raise DamagedError(f"{path} is damaged: {error}") from None
+    return config
 
 
 def load_agent(path: Path, n_threads: int, family: Family | None = None) -> tuple[Agent, list[str] | None]:

@@ -126,8 +126,7 @@ def _train(
     callback: Callback | None,
 ) -> bool:
     (seconds,) = logged(folder.path, agent.num_timesteps, SECONDS)
-    (returns,) = logged(folder.path, agent.num_timesteps, RETURN, since=changed_at(folder.path))
-    before, best = max(seconds, default=0.0), max(returns, default=-inf)
+    before, best = max(seconds, default=0.0), _best_so_far(agent, folder)
     judged = agent.num_timesteps // every  # how often it should have been
     logger = make_logger(folder.path, agent.num_timesteps, tables)
     begun, begun_at, saved = time.monotonic(), agent.num_timesteps, time.monotonic()
@@ -176,6 +175,19 @@ def _train(
     finally:
         with suppress(OSError):
             logger.close()
+
+
+def _best_so_far(agent: Agent, folder: RunFolder) -> float:
+    """The return of the best agent that was kept; where the log has lost it, it is judged once more."""
+    changed = changed_at(folder.path)
+    (returns,) = logged(folder.path, agent.num_timesteps, RETURN, since=changed)
+    if returns or changed or not folder.best.is_file():
+        return max(returns, default=-inf)
+    try:
+        kept = type(agent).load(folder.best, agent.device, agent.n_threads, agent.family)
+    except InputError:  # damaged
+        return -inf
+    return judge(kept).mean
 
 
 @contextmanager

@@ -182,7 +182,7 @@ class MAML(Agent):
                 if float(noise.square().mean()) < LEAST_NOISE:
                     raise InputError(
                         "the recorded actions are the policy's own, without the noise that one learns from; "
-                        "record with predict(obs, deterministic=False), or add noise of action_std"
+                        "record what policy.sample(obs) gives, or add noise of action_std"
                     )
                 density = log_prob(mean, log_std, action).cpu().numpy()
             rows = replace(rows, log_prob=density.reshape(rows.reward.shape))
