@@ -61,7 +61,7 @@ class Around:
 
     def controls(self, model: mujoco.MjModel) -> Controls:
         """For this robot."""
-        return Controls(_pose(model, self.pose), _each(model, "scale", self.scale), *_range(model))
+        return Controls(_pose(model, self.pose), _scale(model, self.scale), *_range(model))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Increment:
 
     def controls(self, model: mujoco.MjModel) -> Controls:
         """For this robot."""
-        scale = _each(model, "scale", self.scale)
+        scale = _scale(model, self.scale)
         return Controls(_pose(model, self.pose), scale, *_range(model), adds=True)
 
 
@@ -156,6 +156,13 @@ def _each(model: mujoco.MjModel, what: str, numbers: Numbers) -> np.ndarray:
             f"the actions' {what} takes 1 number or {model.nu}, one an actuator, not {array.size}"
         )
     return np.broadcast_to(array, (model.nu,)).copy()
+
+
+def _scale(model: mujoco.MjModel, numbers: Numbers) -> np.ndarray:
+    scale = _each(model, "scale", numbers)
+    if not scale.any():
+        raise InputError("the actions' scale is 0: none of them would do anything")
+    return scale
 
 
 def _range(model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:

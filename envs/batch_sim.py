@@ -402,9 +402,10 @@ class BatchSim:
                 for name, term in terms.items()
             }
             reward = np.asarray(sum(terms.values()), np.float32)
-            if self.succeeded is not None and (there := self.success()) is not None:
-                np.copyto(self.succeeded, there, where=True if mask is None else mask)
+            there = None if self.succeeded is None else self.success()
         failed = self._failed(obs, reward)
+        if self.succeeded is not None and there is not None:
+            np.copyto(self.succeeded, there & ~failed, where=True if mask is None else mask)
         if failed.any():
             self._keep(failed if mask is None else failed & mask, action)
             for array in (obs, reward, *terms.values()):

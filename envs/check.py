@@ -259,6 +259,8 @@ def _every_parameter(family: TaskFamily) -> str | None:
             task = family.task({**base, param.name: value})
             seen.append(_play(_same_start(family, task)[0], _actions(family)))
         if np.abs(seen[0] - seen[1]).max() <= SAME:
+            if param.train.low == param.train.high:
+                return f"{param.name} is always {param.train.low:g}: give it a range, or leave it out"
             what = "dynamics that act" if param.kind == "dynamics" else "use it in reward"
             return (
                 f"{param.name} changes nothing in {len(seen[0])} steps of random actions: {what}, or leave "
@@ -329,7 +331,7 @@ CHECKS: dict[str, Callable[[TaskFamily], str | None]] = {
     "held-out tasks differ, and are not trained on": _splits,
 }
 TRACED = "a live page can run its functions"
-FIRST = list(CHECKS)[:2]  # without which the others have nothing to go by
+FIRST = list(CHECKS)[:3]  # without which the others have nothing to go by
 
 
 def _traced(family: TaskFamily) -> str | None:

@@ -47,6 +47,7 @@ def check_declared(family: TaskFamily) -> None:
     if not family.params:
         raise InputError(f"{family.name}: nothing varies: give the class `params`")
     _once(family, "params", [param.name for param in family.params], "have names of their own")
+    _once(family, "recipes", [recipe.learner for recipe in family.recipes], "one recipe for each learner")
     _once(family, "sensors", [sensor.part for sensor in family.sensors], "say all of a part in one")
     if not isinstance(family.action, Direct | Around | Increment):
         raise InputError(

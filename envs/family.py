@@ -270,6 +270,8 @@ class TaskFamily:
         for (name, shape), value in zip(wanted.items(), states, strict=True):
             if np.shape(value) != shape:
                 raise InputError(f"initial_state gives {name} of shape {np.shape(value)}, not {shape}")
+            if not np.isfinite(value).all():
+                raise InputError(f"initial_state gives {name} with numbers that are not finite")
         return states
 
     def has_ended(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -336,6 +338,8 @@ class TaskFamily:
         if not isinstance(seen, dict | np.ndarray) or not len(seen):
             raise InputError(f"observe gives {seen!r}: an array (N, numbers), or its parts by name")
         named = seen if isinstance(seen, dict) else {"observation": seen}
+        if not any(np.shape(part)[-1] for part in named.values()):
+            raise InputError("observe gives no numbers: the policy has to see something")
         ends = np.cumsum([0, *(np.shape(part)[-1] for part in named.values())])
         return {name: slice(int(a), int(b)) for name, a, b in zip(named, ends, ends[1:], strict=False)}
 
@@ -357,7 +361,14 @@ class TaskFamily:
                 raise InputError(
                     f"observe gives shape {np.shape(part)}: it must be (N, numbers), here N = {len(r.qpos)}"
                 )
-        return np.concatenate(parts, axis=1) if isinstance(seen, dict) else parts[0]
+        whole = np.concatenate(parts, axis=1) if isinstance(seen, dict) else parts[0]
+        width = max(part.stop for part in self.parts.values())
+        if whole.shape[1] != width:
+            raise InputError(
+                f"observe gives {whole.shape[1]} numbers for each of {len(whole)} simulations, and {width} "
+                "for one alone: a row must depend on its own simulation only (axis=1, not 0)"
+            )
+        return whole
 
     @cached_property
     def variations(self) -> dict[str, Variation]:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metarl.errors import InputError
+from metarl.ranges import whole
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,3 +21,7 @@ class Recipe:
     learner: str
     steps: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.steps is not None and whole("steps of a recipe", self.steps) < 1:
+            raise InputError(f"a recipe of {self.steps} steps trains nothing; give e.g. 2_000_000")

@@ -77,6 +77,7 @@ TOGETHER: dict[str, Field] = {
     PLACE: Field(BODY, stored=INERTIAL),  # m, where it is from the centre of mass, in the body's frame
 }
 ROWS = FIELDS | TOGETHER
+VECTORS = "body_ipos", "opt.gravity", "opt.wind"
 AT_LEAST_0 = {
     *("body_mass", "body_inertia", "geom_friction", "dof_damping", "dof_armature", "dof_frictionloss"),
     *("actuator_delay", "motor_strength", "servo_gain", FLOOR),
@@ -139,6 +140,8 @@ class Variation:
         self.width = width = int(np.prod(value.shape[1:], dtype=int))
         if field not in TOGETHER and axis is not None and not 0 <= axis < width:
             raise InputError(f"{field} has no axis {axis}; use 0 to {width - 1}")
+        if field in VECTORS and mode != "scale" and axis is None and not each:
+            raise InputError(f"{field} is a vector, and one number cannot say which way: axis=0, 1 or 2")
         columns = np.arange(width) if axis is None or field in TOGETHER else np.array([axis])
         index = (self.rows[:, None] * width + columns).ravel()
         labels = [(name, i) for name in names for i in columns]
@@ -467,6 +470,11 @@ def add_payloads(
         square = np.square(offset).sum(axis=1)[:, None, None]
         inertia += (own * share)[:, :, None] * (square * np.eye(3) - offset[:, :, None] * offset[:, None])
         principal, turn = np.linalg.eigh(inertia)
+        if (principal[mass[:, 0] < 0] <= 0).any():
+            raise InputError(
+                f"a payload of {mass.min():.3g} kg takes more inertia from body {body} of the model than it "
+                "has: take less away, or nearer to its centre of mass"
+            )
         turn[:, :, 2] *= np.sign(np.linalg.det(turn))[:, None]  # a rotation, no reflection
         moved = (load != 0)[:, 0] & (offset != 0).any(axis=1)  # else the numbers stay as they are
         batch.expand("body_mass")[ids, body] = both[:, 0]

@@ -147,6 +147,54 @@ SPOILED = {
     ),
     "friction of what touches nothing": (*floor('contype="0" conaffinity="0"'), "grip never decides"),
     "friction that rolls where nothing rolls": (*floor('friction=".1"', ", axis=2"), "grip never decides"),
+    "one number for a vector": (
+        LOAD,
+        'Param("g", "m/s^2", Uniform(2, 20), field="opt.gravity", mode="set")',
+        "opt.gravity is a vector, and one number cannot say which way: axis=0, 1 or 2",
+    ),
+    "a load that takes away more than there is": (
+        LOAD,
+        'Param("m", "kg", Uniform(-0.9, -0.8), field="payload", mode="add"), '
+        'Param("at", "m", Uniform(0.5, 1), field="payload_pos", axis=0, mode="add")',
+        "takes more inertia from body 1 of the model than it has",
+    ),
+    "a beginning that is no number": (
+        "rng.uniform(-0.1, 0.1, (n, 1)), np",
+        "np.full((n, 1), np.nan), np",
+        "initial_state gives qpos with numbers that are not finite",
+    ),
+    "as many numbers as there are simulations": (
+        OBSERVE,
+        "r.qpos @ r.qpos.T",
+        "gives 64 numbers for each of 64",
+    ),
+    "nothing to see": (OBSERVE, "r.qpos[:, :0]", "observe gives no numbers"),
+    "actions that do nothing": (
+        "    horizon = 50",
+        "    horizon = 50\n    action = __import__('metarl.envs').envs.Around((0.0,), 0)",
+        "the actions' scale is 0",
+    ),
+    "a range of one value": ("Uniform(0.5, 2)", "Uniform(2, 2)", "load is always 2: give it a range"),
+    "a recipe for nobody": (
+        "    horizon = 50",
+        "    horizon = 50\n    recipes = (__import__('metarl.envs').envs.Recipe('meta-lsmt'),)",
+        "did you mean 'meta-lstm'?",
+    ),
+    "a recipe with a setting of no kind": (
+        "    horizon = 50",
+        "    horizon = 50\n    recipes = (__import__('metarl.envs').envs.Recipe('maml', 9, {'gamma': 'x'}),)",
+        "Cart's recipe for maml: --gamma x is not a number",
+    ),
+    "two recipes for one": (
+        "    horizon = 50",
+        "    horizon = 50\n    recipes = 2 * (__import__('metarl.envs').envs.Recipe('maml'),)",
+        "two of its recipes are called 'maml'",
+    ),
+    "a recipe of no steps": (
+        "    horizon = 50",
+        "    horizon = 50\n    recipes = (__import__('metarl.envs').envs.Recipe('maml', -9),)",
+        "a recipe of -9 steps trains nothing",
+    ),
     "a file that is no Python": ("import mujoco", "import mujoco as", "does not load: SyntaxError"),
 }
 
@@ -166,7 +214,7 @@ def checked(tmp_path, capsys):
 
 def test_a_good_family_passes_and_shows_what_agents_get_that_learn_nothing(checked):
     status, said = checked(GOOD)
-    assert status == 0 and said.count("ok    ") == len(CHECKS) and "WRONG" not in said
+    assert status == 0 and said.count("ok    ") == len(CHECKS) + 1 and "WRONG" not in said
     assert re.search(r"zero +-\d", said) and re.search(r"random +-\d", said) and "distance -" in said
 
 

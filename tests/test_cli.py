@@ -922,6 +922,12 @@ def test_the_last_words_of_a_killed_training_are_no_damage(runs, capsys):
     assert not capsys.readouterr().err and not path.with_name("progress.damaged.csv").exists()
 
 
+def test_a_reader_who_has_seen_enough_is_no_mistake():
+    command = f"{sys.executable} -m metarl check PointGoal | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stderr
+
+
 # Ctrl-C.
 
 

@@ -138,6 +138,35 @@ def test_success_is_the_share_of_episodes_that_end_at_the_goal():
     assert evaluate(Oracle(), PointGoal(), PointGoal().tasks("test")[:2], 1, 1).success is None
 
 
+class Torn(PointGoal):
+    """The point blows up at once where its goal is on the right."""
+
+    error_unit = "m"
+
+    def reward(self, r, action, task):
+        return {"there": np.where(task["goal_x"] > 0, np.nan, -1.0)}
+
+    def error(self, r, task):
+        return np.abs(r.qpos[:, 0] - task["goal_x"])
+
+    def success(self, r, task):
+        return np.ones(len(r.qpos), bool)
+
+
+def test_what_blows_up_is_no_success_is_as_far_off_as_it_began_and_is_said():
+    family = Torn()
+    tasks = [{"goal_x": x, "goal_y": 0.0} for x in (-0.5, 0.5)]
+    result = evaluate(MAML(family, TINY, n_threads=1), family, tasks, 1, 3)
+    assert result.failures == [3] and result.success == [[1.0], [0.0]]
+    begun = BatchSim(family, 1, 1)
+    begun.set_tasks(tasks[1:])
+    begun.reset(np.random.default_rng(0))
+    assert result.error[1][0] == pytest.approx(begun.error()[0], abs=0.2)
+    assert "not finite (3 in before adaptation, of 6 episodes each)" in conclusion(result, family)
+    whole = evaluate(MAML(family, TINY, n_threads=1), family, tasks[:1], 1, 3)
+    assert whole.failures == [0] and "finite" not in conclusion(whole, family)
+
+
 def test_every_episode_is_in_the_record(family):
     result = evaluate(Wanderer(), family, family.tasks("test")[:4], 3, 5)
     assert np.shape(result.episode_returns) == (4, 3, 5)

@@ -192,6 +192,19 @@ def test_a_family_that_is_stepped_otherwise_than_a_page_steps_is_refused(agent, 
         page_robot(agent.family)
 
 
+class Soon(PointGoal):
+    """How strong the point is changes as soon as it has begun to move."""
+
+    params = (
+        *PointGoal.params,
+        Param("gear", "", Uniform(1, 3), field="actuator_gear", change="once", when=(0.1, 0.3)),
+    )
+
+
+def test_a_family_that_changes_at_once_has_a_page():
+    page_robot(Soon())
+
+
 STRANGE = """
 <mujoco><compiler angle="radian" autolimits="true"/>
 <option timestep="0.0041666666666666667" gravity="0 0 -9.8066501"/>

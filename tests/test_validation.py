@@ -135,6 +135,23 @@ def test_where_the_log_is_lost_the_best_is_judged_once_more(judged, damage):
     assert read_checkpoint(RunFolder("run").best)["state"]["iterations"] == 1
 
 
+def test_what_blew_up_is_neither_the_best_nor_at_its_target(monkeypatch):
+    left = iter(
+        [
+            Judgement(-9.0, None),
+            Judgement(0.0, None, failures=1),
+            Judgement(-10.0, None),
+        ]
+    )
+    monkeypatch.setattr(training, "judge", lambda agent: next(left))
+    words = ["--eval-every", "1", "--target", "-5"]
+    train(*SMALL_MAML, "--out", "run", *words, steps=2 * TINY_STEPS)
+    assert read_checkpoint(RunFolder("run").best)["state"]["iterations"] == 1
+    assert column("eval/failures") == [1] and column("eval/return") == [-9.0]
+    assert main(["train", "--resume", "run", "--steps", str(3 * TINY_STEPS), *words]) == 0
+    assert read_checkpoint(RunFolder("run").best)["state"]["iterations"] == 1
+
+
 def test_a_best_that_is_lost_or_damaged_begins_anew(judged):
     judged(3.0, 1.0)
     train(*SMALL_MAML, "--out", "run", "--eval-every", "1", steps=TINY_STEPS)

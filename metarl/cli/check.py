@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated
 
 import tyro
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from metarl.cli.train import check_recipes
 from metarl.cli.words import Command, say, show
-from metarl.envs import load_family
-from metarl.envs.check import Trial, check, try_agent
+from metarl.envs import TaskFamily, load_family
+from metarl.envs.check import Finding, Trial, check, try_agent
 from metarl.envs.remarks import remarks
-from metarl.errors import plain
+from metarl.errors import InputError, plain
+
+RECIPES = "recipes are of learners and settings that there are"
 
 
 @dataclass
@@ -26,7 +30,7 @@ class Check(Command):
         """Check; the status is 2 if something is wrong."""
         family = load_family(self.family)
         findings = []
-        for finding in check(family):
+        for finding in chain(check(family), [_recipes(family)]):
             findings.append(finding)
             state = "WRONG" if finding.problem else "no" if finding.remark else "ok"
             say(f"{state:6}{finding.law}")
@@ -40,6 +44,14 @@ class Check(Command):
             show(_trials([try_agent(family, agent) for agent in agents]))
         say(f"{family.name}: {wrong or 'nothing'} wrong")
         return 2 if wrong else 0
+
+
+def _recipes(family: TaskFamily) -> Finding:
+    try:
+        check_recipes(family)
+    except InputError as error:
+        return Finding(RECIPES, str(error))
+    return Finding(RECIPES)
 
 
 def _trials(trials: Sequence[Trial]) -> Table:

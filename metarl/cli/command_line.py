@@ -4,6 +4,7 @@ A command's file is imported when it is typed: the learners alone take a second,
 """
 
 import io
+import os
 import re
 import sys
 from argparse import ArgumentParser
@@ -81,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, status = str(error), error.status
     except ModuleNotFoundError as error:
         message = cure(error, words[0])
+    except BrokenPipeError:  # the reader has seen enough: `metarl check F | head`; as rich has it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         message = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
     except KeyboardInterrupt:

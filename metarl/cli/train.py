@@ -14,7 +14,7 @@ from metarl import ranks
 from metarl.box import made
 from metarl.cli.unheeded import unheeded_output
 from metarl.cli.words import FILE, Command, check_amounts, check_common, say
-from metarl.envs import FAMILIES
+from metarl.envs import FAMILIES, TaskFamily
 from metarl.envs.catalogue import load_family, load_recorded
 from metarl.envs.simulate import MUJOCO, Physics
 from metarl.errors import InputError, LostError, unknown
@@ -41,6 +41,17 @@ class Lead:
     n_threads: int
     physics: str
     versions: dict[str, str]
+
+
+def check_recipes(family: TaskFamily) -> None:
+    """Raise InputError unless a family's recipes are of learners and settings that there are."""
+    for own in family.recipes:
+        if own.learner not in LEARNERS:
+            raise unknown(f"learner, in a recipe of {family.name},", own.learner, LEARNERS)
+        try:
+            LEARNERS[own.learner].usual(family)
+        except InputError as error:
+            raise InputError(f"{family.name}'s recipe for {own.learner}: {error}") from None
 
 
 @dataclass
@@ -123,9 +134,7 @@ class Train(Command):
         if self.named is not None:
             raise InputError("--family goes with --resume RUN; a new run takes FAMILY as it is")
         family, kind = load_family(self.family), LEARNERS[self.learner]
-        for own in family.recipes:
-            if own.learner not in LEARNERS:
-                raise unknown(f"learner, in a recipe of {family.name},", own.learner, LEARNERS)
+        check_recipes(family)
         recipe = kind.recipe(family)
         steps = int(self.steps or recipe.steps or kind.usual_steps)
         settings = {name: value for name, value in recipe.settings.items() if name not in self.given}

@@ -26,6 +26,8 @@ class Evaluation:
             were simulated until then, also those of no episode that the adapter shows; and the episodes.
         returns: K x columns, mean undiscounted return over a column's episodes.
         episode_returns: K x columns x E, of every episode.
+        failures: per column, episodes that ended in numbers that are not finite; each counts as it was until
+            then, and is no success.
         success: K x columns, share of a column's episodes that end at the goal; None where the family
             does not say what that is.
         error: K x columns, how far from what is asked a column's episodes are, in the family's unit: mean
@@ -60,6 +62,7 @@ class Evaluation:
     gain_over_average: list[float] | None = None
     gain_over_average_ci95: list[list[float]] | None = None
     error: list[list[float]] | None = None
+    failures: list[int] | None = None
 
     def title(self, k: int) -> str:
         """When the episodes of column k are played, in words: "before adaptation", "episode 1"."""
@@ -125,11 +128,13 @@ def evaluate(
     n_shared = n_episodes if adapter.shares_episodes else 1
     n_adapting = sim.n_sims // n_shared
     forgotten = n_forgotten(adapter.column)
-    columns, successes, errors = [], [], []
+    columns, successes, errors, failures = [], [], [], []
     used, total, counted = [], 0.0, 0  # steps of a task before each column and so far; steps in all so far
     with progress("evaluating", n_columns, shown=progress_bar) as bar:
         for column in range(n_columns):
+            before = sim.n_failures
             episodes = adapter.collect(cast(World, sim), dynamics)
+            failures.append(sim.n_failures - before)
             columns.append(episodes.returns().reshape(len(tasks), n_episodes))
             if sim.succeeded is not None:
                 successes.append(sim.succeeded.reshape(len(tasks), n_episodes).mean(axis=1))
@@ -177,6 +182,7 @@ def evaluate(
         gain_over_average=None if over is None else over.mean(axis=0).tolist(),
         gain_over_average_ci95=None if over is None else bootstrap(over).tolist(),
         error=np.stack(errors, axis=1)[place].tolist() if errors else None,
+        failures=failures,
     )
 
 
@@ -184,8 +190,8 @@ class _Watched:
     """A world that remembers how far from what is asked its simulations were; all else is the world's own.
 
     Attributes:
-        off: (N,), mean over the second half of an episode, or of its last step if it ended before; None
-            where the family does not say.
+        off: (N,), mean over the second half of an episode, or of its last step if it ended before (or as it
+            began, if it blew up at once); None where the family does not say.
     """
 
     def __init__(self, world: World):
@@ -195,14 +201,20 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.world, name)
 
+    def reset(self, rng: np.random.Generator, mask: np.ndarray | None = None) -> np.ndarray:
+        """Begin, and look."""
+        obs, now = self.world.reset(rng, mask), self.world.error()
+        if now is not None:
+            old = now if self.off is None else self.off
+            self.off = np.where(True if mask is None else mask, now, old).astype(float)
+        return obs
+
     def step(self, action: np.ndarray, mask: np.ndarray | None = None) -> Step:
         """Advance, and look."""
         step, world = self.world.step(action, mask), self.world
         now = world.error()
-        if now is None:
+        if now is None or self.off is None:
             return step
-        if self.off is None:
-            self.off = np.zeros(world.n_sims)
         n_late = np.maximum(world.elapsed - world.family.horizon // 2, 1)  # steps in the mean, with this one
         seen = ~step.failed if mask is None else mask & ~step.failed
         np.copyto(self.off, self.off + (now - self.off) / n_late, where=seen)

@@ -24,7 +24,7 @@ def conclusion(result: Evaluation, family: TaskFamily, column: int | None = None
         column: which counts; None for the last one.
 
     Returns:
-        One to three sentences.
+        One to four sentences.
     """
     last = len(result.mean) - 1
     column = last if column is None else min(column, last)
@@ -32,6 +32,8 @@ def conclusion(result: Evaluation, family: TaskFamily, column: int | None = None
     sentences = [_what(result, family, column, known), *([_worth(result, known, column)] if known else [])]
     if known and known.scratch:
         sentences.append(_scratch(result, known, column))
+    if result.failures and any(result.failures):
+        sentences.append(_failures(result))
     return " ".join(sentences)
 
 
@@ -56,9 +58,9 @@ def _what(result: Evaluation, family: TaskFamily, column: int, known: References
         words = [f"{value:.4g}" for value in result.mean]
     else:
         of, end, unit = "it is", " off on average", family.error_unit
-        words = [f"{off:.2g} {unit}" for off in np.mean(result.error, axis=0)]
+        words = [f"{off:.2g} {unit}".rstrip() for off in np.mean(result.error, axis=0)]
         if known and known.errors:
-            told = f"; a policy that is told the task: {np.mean(known.errors['oracle']):.2g} {unit}"
+            told = f"; a policy that is told the task: {np.mean(known.errors['oracle']):.2g} {unit}".rstrip()
     before = f" ({result.title(0)}: {words[0]})" if column else ""
     return f"{start} {of} {words[column]}{end}{before}{told}."
 
@@ -68,6 +70,16 @@ def _worth(result: Evaluation, known: References, column: int) -> str:
     return (
         f"A return of {result.mean[column]:.4g}, where a policy that is told the task gets {oracle:.4g} and "
         f"random actions {np.mean(known.random):.4g}: score {score:.2f}."
+    )
+
+
+def _failures(result: Evaluation) -> str:
+    n_episodes = len(result.tasks) * result.episodes_per_column
+    each = ", ".join(f"{n} in {result.title(k)}" for k, n in enumerate(result.failures or ()) if n)
+    return (
+        f"Simulations blew up or gave numbers that are not finite ({each}, of {n_episodes} episodes each): "
+        "such an episode counts as it was until then, so do not trust these returns; metarl check says what "
+        "may help."
     )
 
 

@@ -316,7 +316,8 @@ class Agent:
         if self.skipped_in_a_row >= MAX_SKIPPED:
             raise InputError(
                 f"{MAX_SKIPPED} updates in a row ended in numbers that are not finite, and none of them was "
-                "kept; go on from the last checkpoint with smaller steps (a lower learning rate)"
+                "kept; mend the family where metarl check finds something, or go on from the last "
+                "checkpoint with smaller steps (a lower learning rate)"
             )
         return {**{k: v for k, v in stats.items() if np.isfinite(v)}, "learn/skipped": float(self.skipped)}
 

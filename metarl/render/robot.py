@@ -111,6 +111,7 @@ def _check_steps(family: TaskFamily) -> None:
     """
     sim, rng = BatchSim(family.quiet(), 1, 1), np.random.default_rng(0)
     sim.start(rng)
+    sim.set_tasks(sim.tasks)  # from now on nothing changes by itself, as in a page
     model, controls = sim.model_of(0), family.controls
     data = mujoco.MjData(model)
     mujoco.mj_setState(model, data, sim.state[0], mujoco.mjtState.mjSTATE_INTEGRATION)

@@ -142,9 +142,9 @@ def _train(
         if own and (agent.num_timesteps // every > judged or last):
             judged, found = agent.num_timesteps // every, judge(agent)
             stats = {**stats, **found.to_log()}
-            agent.note = f"validation {found.mean:.1f}"
-            reached = target is not None and found.mean >= target
-            if found.mean > best:
+            agent.note = f"validation {f'{found.mean:.1f}' if not found.failures else 'blew up'}"
+            reached = target is not None and found.mean >= target and not found.failures
+            if found.mean > best and not found.failures:
                 best = found.mean
                 agent.save(folder.best)
         seconds = time.monotonic() - begun

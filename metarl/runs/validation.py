@@ -13,6 +13,7 @@ from metarl.learners.agent import Agent
 from metarl.runs.logs import logged
 
 RETURN, SCORE = "eval/return", "eval/score"  # as they are logged, of all learners
+FAILED = "eval/failures"  # logged instead where there were any
 N_TRIALS = 2  # of each task, of a policy that needs no episodes to adapt
 SEED = 0
 
@@ -25,13 +26,17 @@ class Judgement:
         mean: return, over tasks.
         score: (mean - random) / (oracle - random), both references means over the test tasks; None where
             they are not known.
+        failures: episodes that ended in numbers that are not finite, so that the others mean little.
     """
 
     mean: float
     score: float | None
+    failures: int = 0
 
     def to_log(self) -> dict[str, float]:
         """Numbers to log."""
+        if self.failures:
+            return {FAILED: self.failures}
         return {RETURN: self.mean, **({} if self.score is None else {SCORE: self.score})}
 
 
@@ -54,4 +59,4 @@ def judge(agent: Agent) -> Judgement:
     found = evaluate(adapter, family, tasks, n_columns, n_episodes, seed=SEED, n_threads=agent.n_threads)
     known, column = references_on(family, family.tasks("test")), agent.trained_column
     score = float(known.score(np.array(found.returns))[column]) if known else None
-    return Judgement(found.mean[column], score)
+    return Judgement(found.mean[column], score, sum(found.failures or ()))
