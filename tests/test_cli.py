@@ -657,7 +657,9 @@ def test_what_is_no_run_is_refused(refused, runs, command):
     assert "is not a run folder: it has no config.json" in refused(*command, "empty")
     assert "is not a run folder" in refused(*command, "notes")
     says = {"evaluate": "is not a readable checkpoint", "report": "holds no evaluations"}
-    assert says.get(command[0], "run/config.json is a file; give a run folder") in refused(*command, "run/config.json")
+    assert says.get(command[0], "run/config.json is a file; give a run folder") in refused(
+        *command, "run/config.json"
+    )
     if command != ["report"]:  # which shows the rest
         (runs / "run" / "checkpoint.pt").unlink()
         assert "no checkpoint run/checkpoint.pt" in refused(*command, "run")
