@@ -346,7 +346,11 @@ class TaskFamily:
     @cached_property
     def obs_dim(self) -> int:
         """Length of an observation, with what is told of the task."""
-        return max(part.stop for part in self.parts.values()) + sum(map(self.size, self.told_params))
+        return self._n_seen + sum(map(self.size, self.told_params))
+
+    @cached_property
+    def _n_seen(self) -> int:
+        return max(part.stop for part in self.parts.values())
 
     def see(self, r: Readings) -> np.ndarray:
         """All that is observed, (N, n), one part after the other, without what is told.
@@ -362,11 +366,10 @@ class TaskFamily:
                     f"observe gives shape {np.shape(part)}: it must be (N, numbers), here N = {len(r.qpos)}"
                 )
         whole = np.concatenate(parts, axis=1) if isinstance(seen, dict) else parts[0]
-        width = max(part.stop for part in self.parts.values())
-        if whole.shape[1] != width:
+        if whole.shape[1] != self._n_seen:
             raise InputError(
-                f"observe gives {whole.shape[1]} numbers for each of {len(whole)} simulations, and {width} "
-                "for one alone: a row must depend on its own simulation only (axis=1, not 0)"
+                f"observe gives {whole.shape[1]} numbers for each of {len(whole)} simulations, and "
+                f"{self._n_seen} for one alone: a row must depend on its own simulation only (axis=1, not 0)"
             )
         return whole
 

@@ -63,29 +63,27 @@ def whole(what: str, value: Any) -> int:
     raise InputError(f"{what} is a whole number, not {plain_value(value)!r}")
 
 
-def checked_seed(value: Any) -> int:
-    """A seed that all random generators take.
+def checked_seed(value: Any, what: str = "seed") -> int:
+    """A seed that all random generators take; `what` it is called in an error.
 
     Raises:
         InputError: it is none.
     """
-    seed = whole("seed", value)
+    seed = whole(what, value)
     if not 0 <= seed < 2**63:
-        raise InputError(f"seed {seed} is out of range; use 0 or more, below 2^63")
+        raise InputError(f"{what} {seed} is out of range; use 0 or more, below 2^63")
     return seed
 
 
-def checked_threads(value: Any) -> int:
-    """How many physics threads to use, 0 for one per CPU.
+def checked_threads(value: Any, what: str = "n_threads") -> int:
+    """How many physics threads to use, 0 for one per CPU; `what` that is called in an error.
 
     Raises:
         InputError: nobody can.
     """
-    n_threads = whole("n_threads", value)
+    n_threads = whole(what, value)
     if not 0 <= n_threads <= MOST_THREADS:
-        raise InputError(
-            f"n_threads {n_threads} is out of range; use 0 for one per CPU, at most {MOST_THREADS}"
-        )
+        raise InputError(f"{what} {n_threads} is out of range; use 0 for one per CPU, at most {MOST_THREADS}")
     return n_threads
 
 

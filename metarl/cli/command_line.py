@@ -4,7 +4,6 @@ A command's file is imported when it is typed: the learners alone take a second,
 """
 
 import io
-import os
 import re
 import sys
 from argparse import ArgumentParser
@@ -17,7 +16,7 @@ from typing import NoReturn
 import tyro
 
 from metarl import __version__
-from metarl.cli.unheeded import occupy_standard_streams
+from metarl.cli.unheeded import give_up, occupy_standard_streams
 from metarl.errors import InputError, plain, unknown
 from metarl.extras import cure
 
@@ -83,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         message = cure(error, words[0])
     except BrokenPipeError:  # the reader has seen enough: `metarl check F | head`; as rich has it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up(sys.stdout)
         return 1
     except OSError as error:
         message = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"

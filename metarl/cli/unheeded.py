@@ -18,7 +18,7 @@ class Unheeded:
         try:
             return self._stream.write(text)
         except OSError:
-            self._give_up()
+            give_up(self._stream)
         return len(text)
 
     def flush(self) -> None:
@@ -26,17 +26,18 @@ class Unheeded:
         try:
             self._stream.flush()
         except OSError:
-            self._give_up()
+            give_up(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def _give_up(self) -> None:
-        """From now on nothing can go wrong, not even at the end of the process."""
-        with suppress(OSError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+
+def give_up(stream: TextIO) -> None:
+    """Let a stream lead nowhere: nothing goes wrong with it any more, not even at the end of the process."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 @contextmanager

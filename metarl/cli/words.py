@@ -11,7 +11,7 @@ from rich.table import Table
 from metarl.envs import Task, TaskFamily
 from metarl.envs.task import Split
 from metarl.errors import InputError, plain
-from metarl.ranges import MOST_THREADS
+from metarl.ranges import checked_seed, checked_threads
 
 FILE = "FILE:CLASS"  # a family in a file of somebody's own
 MOST_STEPS, MOST_PROCESSES = 1e15, 1024
@@ -62,12 +62,9 @@ def split_tasks(family: TaskFamily, split: Split, seed: int) -> list[Task]:
 
 def check_common(seed: int, n_threads: int | None) -> None:
     """Raise InputError unless --seed and --n-threads are in range."""
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed {seed} is out of range; use 0 or more, below 2^63")
-    if n_threads is not None and not 0 <= n_threads <= MOST_THREADS:
-        raise InputError(
-            f"--n-threads {n_threads} is out of range; use 0 for one per CPU, at most {MOST_THREADS}"
-        )
+    checked_seed(seed, "--seed")
+    if n_threads is not None:
+        checked_threads(n_threads, "--n-threads")
 
 
 def check_amounts(steps: float | None, processes: int | None) -> None:

@@ -5,7 +5,6 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +128,7 @@ def _readable(rows: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
 def _keep_aside_if_damaged(path: Path) -> None:
     """Copy a file in which rows cannot be read, and say so on stderr."""
     rows, n_rows = read_rows(path)
-    readable = sum(isfinite(_step(row)) and None not in row for row in rows)
+    readable = sum(_is_readable(row, sys.maxsize) for row in rows)
     n_whole = n_rows - (not path.read_bytes().endswith(b"\n"))
     if readable < n_whole:
         keep(path, path.with_name(DAMAGED))
@@ -140,7 +139,12 @@ def _keep_aside_if_damaged(path: Path) -> None:
 def _rows_until(path: Path, until: int) -> list[dict[str, str]]:
     if not until or not path.is_file():
         return []
-    return [row for row in read_rows(path)[0] if _step(row) <= until and None not in row]
+    return [row for row in read_rows(path)[0] if _is_readable(row, until)]
+
+
+def _is_readable(row: dict[str, str], until: int) -> bool:
+    """Whether a row is of a step, at most this one, and has no more numbers than there are columns."""
+    return _step(row) <= until and None not in row
 
 
 def _step(row: dict[str, str]) -> float:
