@@ -20,7 +20,7 @@ from metarl.learners.agent import Agent
 from metarl.policies.gaussian import log_prob
 from metarl.runs.run_folder import RunFolder
 
-PPO = replace(TINY, outer="ppo", learn_inner_lr=True, inner_steps=2, minibatches=2)
+PPO = replace(TINY, outer="ppo", learn_inner_lr=True, inner_steps=2, minibatches=2, lr_schedule="constant")
 RECURRENT = MetaLSTMConfig(n_trials=4, minibatches=2, width=8, hidden=4, lr_schedule="constant")
 MODEL = MetaModelConfig(
     n_trials=4,

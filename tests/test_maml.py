@@ -20,6 +20,7 @@ VARIANTS = {
     "two steps": TWO_STEPS,
     "learned rates": LEARNED,
     "two steps, learned rates": replace(TWO_STEPS, learn_inner_lr=True),
+    "the last of two full steps alone": replace(TWO_STEPS, every_step=False, shorter_steps=False),
 }
 
 
@@ -35,7 +36,7 @@ def learner_of(config: MAMLConfig, seed: int = 0) -> MAMLLearner:
 def batches_of(learner: MAMLLearner, data: list) -> list[Batch]:
     """As `update` makes them."""
     n_tasks = learner.config.n_tasks
-    return [learner.batch(t, n_tasks, pooled=i == len(data) - 1) for i, t in enumerate(data)]
+    return [learner.batch(t, n_tasks, compared=True) for t in data]
 
 
 def in_double(config: MAMLConfig, rng: np.random.Generator) -> tuple[MAMLLearner, list[Batch]]:
@@ -87,7 +88,7 @@ def test_first_order_differs_from_second_order_by_the_hessian_term(rng):
     second.meta = first.meta
     # The first-order gradient: that of the last surrogate in the adapted parameters, nothing more.
     adapted = {k: p.detach().requires_grad_() for k, p in first.stages(first.meta, batches)[-1].items()}
-    gain = first._surrogate(adapted, batches[-1]).mean()
+    gain = (first._surrogate(adapted, batches[-1]) * batches[-1].spread).mean()
     dropped = torch.cat([g.sum(0).flatten() for g in torch.autograd.grad(gain, list(adapted.values()))])
     torch.testing.assert_close(gradient(first, batches), dropped)
     assert (gradient(second, batches) - dropped).norm() > 1e-2 * dropped.norm()
@@ -97,6 +98,16 @@ def test_first_order_still_learns_the_rates(rng):
     learner, batches = in_double(replace(LEARNED, first_order=True), rng)
     learner.objective(learner.meta, batches).backward()
     assert all(p.grad.abs().max() > 0 for k, p in learner.meta.items() if k.startswith("lr/"))
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_the_objective_counts_every_step_or_the_last_alone(every, rng):
+    learner = learner_of(replace(TWO_STEPS, every_step=every))
+    batches = batches_of(learner, stages(rng, TWO_STEPS))
+    after = learner.stages(learner.meta, batches)
+    worth = [(learner._surrogate(p, b) * b.spread).mean() for p, b in zip(after, batches, strict=True)]
+    expected = (worth[1] + worth[2]) / 2 if every else worth[2]
+    torch.testing.assert_close(learner.objective(learner.meta, batches), expected)
 
 
 def test_an_inner_step_is_the_policy_gradient(rng):
@@ -141,10 +152,12 @@ def test_a_good_action_has_a_large_advantage(rng):
         assert torch.corrcoef(torch.stack([batch.advantage[k], batch.action[k, :, 0]]))[0, 1] > 0.4
 
 
-def test_advantages_have_mean_0_and_deviation_1_and_pooled_ones_over_all_tasks(rng):
+def test_advantages_have_mean_0_and_deviation_1_and_by_their_spread_over_all_tasks(rng):
     learner, t = learner_of(ONE_STEP), trajectories(rng, 6, 6)
     t.reward[:, :2] *= 100
-    own, pooled = learner.batch(t, 3).advantage, learner.batch(t, 3, pooled=True).advantage
+    batch = learner.batch(t, 3, compared=True)
+    own, pooled = batch.advantage, batch.advantage * batch.spread[:, None]
+    assert torch.equal(learner.batch(t, 3).spread, torch.ones(3))
     torch.testing.assert_close(own.mean(1), torch.zeros(3), rtol=0, atol=1e-5)
     torch.testing.assert_close(own.std(1, correction=0), torch.ones(3), rtol=1e-4, atol=0)
     torch.testing.assert_close(pooled.mean(1), torch.zeros(3), rtol=0, atol=1e-5)
@@ -194,8 +207,9 @@ def test_padding_does_not_matter(outer, rng):
     torch.testing.assert_close(one.normaliser.mean, other.normaliser.mean)
 
 
-def test_steps_beyond_those_of_training_get_shorter(rng):
-    learner, t = learner_of(TWO_STEPS), trajectories(rng, 6, 6)
+@pytest.mark.parametrize("shorter", [True, False])
+def test_steps_get_shorter_from_the_second_on_or_beyond_those_of_training(shorter, rng):
+    learner, t = learner_of(replace(TWO_STEPS, shorter_steps=shorter)), trajectories(rng, 6, 6)
     start = learner.initial(3)
 
     def moved(step: int) -> torch.Tensor:
@@ -203,9 +217,19 @@ def test_steps_beyond_those_of_training_get_shorter(rng):
         return torch.cat([(adapted[k] - p).flatten() for k, p in start.items()])
 
     assert moved(1).abs().max() > 0
-    assert torch.equal(moved(1), moved(2))
-    for step, length in (3, 2 / 3), (4, 1 / 2), (10, 1 / 5):
-        torch.testing.assert_close(moved(step), length * moved(1), rtol=1e-3, atol=1e-7)
+    full = 1 if shorter else 2
+    for step in 2, 3, 4, 10:
+        torch.testing.assert_close(moved(step), full / step * moved(1), rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
+def test_training_looks_through_the_steps_that_adaptation_takes(config, rng):
+    learner, data = learner_of(config), stages(rng, config)
+    params, seen = learner.initial(3), learner.stages(learner.meta, batches_of(learner, data))
+    for k, t in enumerate(data[:-1], 1):
+        params = learner.adapt(params, t, k)
+        for name, p in params.items():
+            torch.testing.assert_close(p, seen[k][name].detach())
 
 
 def test_adapt_leaves_the_learner_as_it_was(rng):

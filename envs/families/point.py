@@ -54,7 +54,10 @@ class PointGoal(TaskFamily):
         Param("goal_x", "m", Uniform(-1, 1)),
         Param("goal_y", "m", Uniform(-1, 1)),
     )
-    recipes = (Recipe("meta-lstm", 1_000_000, {"teacher": 0.3, "change_input": "all"}),)
+    recipes = (
+        Recipe("meta-lstm", 1_000_000, {"teacher": 0.3, "change_input": "all"}),
+        Recipe("maml", 600_000),
+    )
     error_unit = "m"
     horizon = 20
     n_test = 20

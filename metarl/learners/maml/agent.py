@@ -38,6 +38,7 @@ class MAML(Agent):
 
     name = "maml"
     config_class = MAMLConfig
+    usual_steps = 2_500_000
     in_many = True
     learner: MAMLLearner
 

@@ -39,6 +39,9 @@ class MAMLConfig:
         inner_lr: step size of adaptation (initial value if it is learned)
         inner_steps: gradient steps the outer objective looks through
         learn_inner_lr: learn a step size for every parameter (Meta-SGD, Li et al. 2017)
+        shorter_steps: the k-th inner step has 1/k of the length, in training, too; else those beyond training
+            have inner_steps/k
+        every_step: the objective counts what every inner step reaches, not the last (Antoniou et al. 2019)
         first_order: leave out the second-order terms of the meta-gradient (FOMAML)
         outer: how the meta-parameters move: a TRPO step, or clipped epochs of Adam (ProMP)
         gamma: discount per step
@@ -60,11 +63,13 @@ class MAMLConfig:
         max_grad_norm: PPO: gradients longer than this are shortened
     """
 
-    n_tasks: int = 20
+    n_tasks: int = 6
     n_episodes: int = 4
     inner_lr: float = 0.1
     inner_steps: int = 2
     learn_inner_lr: bool = True
+    shorter_steps: bool = True
+    every_step: bool = True
     first_order: bool = False
     outer: Literal["trpo", "ppo"] = "ppo"
     gamma: float = 0.99
@@ -77,14 +82,18 @@ class MAMLConfig:
     cg_damping: float = 1e-2
     fisher_stride: int = 13
     outer_lr: float = 1e-3
-    lr_schedule: Literal["linear", "cosine", "constant"] = "constant"
+    lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
     epochs: int = 8
-    minibatches: int = 10
+    minibatches: int = 6
     clip: float = 0.2
     inner_kl: float = 5e-4
     max_grad_norm: float = 1.0
     # What files hold implicitly that were written before there was such a setting.
-    EARLIER: ClassVar[Mapping[str, Any]] = {"lr_schedule": "constant"}
+    EARLIER: ClassVar[Mapping[str, Any]] = {
+        "lr_schedule": "constant",
+        "shorter_steps": False,
+        "every_step": False,
+    }
 
     def __post_init__(self):
         check(self, RANGES)

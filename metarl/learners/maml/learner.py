@@ -26,7 +26,7 @@ from metarl.policies.normaliser import Normaliser
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import thread_pool
 
-SHARD = 4000  # steps of a stage that a CPU thread learns from at a time, whole tasks, and at least one
+SHARD = 1000  # steps of a stage that a CPU thread learns from at a time, whole tasks, and at least one
 MIN_FISHER_SAMPLES = 150  # of each task, below which the thinned Jacobian is mostly noise
 Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
 
@@ -39,8 +39,9 @@ class Batch:
         obs: (K, B, obs_dim), normalised.
         action: (K, B, action_dim).
         log_prob: (K, B), when the action was drawn.
-        advantage: (K, B), mean 0 within each task, deviation 1 within each or over all.
+        advantage: (K, B), mean 0 and deviation 1 within each task.
         weight: (K, B), sums to 1 within each task; zero on padding.
+        spread: (K,), each task's deviation of advantages, in units of that over all tasks.
     """
 
     obs: Tensor
@@ -48,6 +49,7 @@ class Batch:
     log_prob: Tensor
     advantage: Tensor
     weight: Tensor
+    spread: Tensor
 
     def tasks(self, index: Tensor) -> "Batch":
         """The batch of some of the tasks."""
@@ -55,9 +57,9 @@ class Batch:
 
     def every(self, stride: int) -> "Batch":
         """Every stride-th sample."""
-        parts = {k: x[:, ::stride] for k, x in vars(self).items()}
+        parts = {k: x[:, ::stride] for k, x in vars(self).items() if k != "spread"}
         total = parts["weight"].sum(1, keepdim=True).clamp(min=1e-12)
-        return Batch(**{**parts, "weight": parts["weight"] / total})
+        return Batch(**{**parts, "weight": parts["weight"] / total}, spread=self.spread)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class MAMLLearner:
         policy: sizes of the policy.
         normaliser: of observations; moves at the end of `update` only.
         meta: the meta-parameters: the policy's initial parameters and, as "lr/...", step sizes.
+        counted: the stages that the objective counts.
     """
 
     def __init__(self, obs_dim: int, action_dim: int, config: MAMLConfig, seed: int, device: str = "cpu"):
@@ -99,6 +102,7 @@ class MAMLLearner:
             initial = {**initial, **rates}
         self.meta = {k: p.to(self.device).requires_grad_() for k, p in initial.items()}
         self.adam = torch.optim.Adam(self.meta.values(), lr=config.outer_lr)  # used by the PPO outer step
+        self.counted = slice(1 if config.every_step else config.inner_steps, None)
 
     def initial(self, n_tasks: int) -> Params:
         """The policy's parameters before adaptation, for K tasks."""
@@ -107,8 +111,8 @@ class MAMLLearner:
     def adapt(self, params: Params, trajectories: Trajectories, step: int = 1) -> Params:
         """One gradient step of every task on its own trajectories (Finn et al. 2017, eq. 1).
 
-        Steps beyond those that training looked through get shorter, as one over their number, so that the
-        noise of one is evened out by the next (Robbins and Monro 1951).
+        Steps get shorter, as one over their number, so that the noise of one is evened out by the next
+        (Robbins and Monro 1951).
 
         Args:
             params: (K, ...) the parameters that collected them.
@@ -120,9 +124,7 @@ class MAMLLearner:
         """
         params = {k: p.detach().requires_grad_() for k, p in params.items()}
         batch = self.batch(trajectories, len(params["log_std"]))
-        after = self._step(self.meta, params, batch, False)
-        length = min(1.0, self.config.inner_steps / step)
-        return {k: torch.lerp(p, after[k], length).detach() for k, p in params.items()}
+        return {k: p.detach() for k, p in self._step(self.meta, params, batch, step, graph=False).items()}
 
     def update(self, stages: Sequence[Trajectories], progress: float = 0.0) -> dict[str, float]:
         """Move the meta-parameters.
@@ -135,8 +137,7 @@ class MAMLLearner:
             Numbers to log.
         """
         n_tasks = len(ranks.share(self.config.n_tasks))
-        batches = [self.batch(stage, n_tasks) for stage in stages[:-1]]
-        batches.append(self.batch(stages[-1], n_tasks, pooled=True))
+        batches = [self.batch(stage, n_tasks, compared=True) for stage in stages]
         for group in self.adam.param_groups:
             group["lr"] = self.config.outer_lr * remaining(self.config.lr_schedule, progress)
         with thread_pool() as pool:
@@ -146,15 +147,14 @@ class MAMLLearner:
         std = self.meta["log_std"].detach().exp().clamp(min=self.config.min_std)
         return {**stats, "action_std": float(std.mean())}
 
-    def batch(self, trajectories: Trajectories, n_tasks: int, pooled: bool = False) -> Batch:
+    def batch(self, trajectories: Trajectories, n_tasks: int, compared: bool = False) -> Batch:
         """Normalise observations, fit each task's baseline and estimate its advantages.
 
         Args:
             trajectories: K * E rows, task by task.
             n_tasks: K.
-            pooled: divide the advantages by their deviation over all tasks, so that the mean over
-                tasks is that of their returns; else by each task's own, as adaptation must, which
-                knows one task only.
+            compared: find how the tasks' spreads compare, with those of all processes; else they are taken
+                to be alike, as adaptation must, which knows one task only.
         """
         c = self.config
         tensors = {k: torch.from_numpy(x).to(self.device) for k, x in vars(trajectories).items()}
@@ -187,20 +187,23 @@ class MAMLLearner:
         obs, action, old, advantage = parts
         mean = (weight * advantage).sum(1, keepdim=True)
         var = (weight * (advantage - mean) ** 2).sum(1, keepdim=True)
-        var = ranks.mean(var.mean(), n_tasks) if pooled else var
-        return Batch(obs, action, old, (advantage - mean) / (var.sqrt() + 1e-8), weight)
+        spread = torch.ones_like(mean[:, 0])
+        if compared:
+            spread = var[:, 0].sqrt() / (ranks.mean(var.mean(), n_tasks).sqrt() + 1e-8)
+        return Batch(obs, action, old, (advantage - mean) / (var.sqrt() + 1e-8), weight, spread)
 
     # The objective.
 
-    def _step(self, meta: Params, params: Params, batch: Batch, graph: bool) -> Params:
-        """One inner step; `graph` keeps what the second-order meta-gradient needs."""
+    def _step(self, meta: Params, params: Params, batch: Batch, step: int, graph: bool) -> Params:
+        """The inner step of a number; `graph` keeps what the second-order meta-gradient needs."""
         # theta'_k = theta_k - alpha grad L_k(theta_k); the sum over tasks gives each its own gradient.
         loss = -self._surrogate(params, batch).sum()
         names = list(params)
         second_order = graph and not self.config.first_order
         grads = torch.autograd.grad(loss, [params[k] for k in names], create_graph=second_order)
         rate = {k: meta.get(f"lr/{k}", self.config.inner_lr) for k in names}
-        return {k: params[k] - rate[k] * g for k, g in zip(names, grads, strict=True)}
+        length = min(1.0, (1 if self.config.shorter_steps else self.config.inner_steps) / step)
+        return {k: params[k] - length * rate[k] * g for k, g in zip(names, grads, strict=True)}
 
     def stages(self, meta: Params, batches: Sequence[Batch], graph: bool = True) -> list[Params]:
         """Parameters at each stage: before adaptation, and after each inner step, (K, ...).
@@ -211,16 +214,16 @@ class MAMLLearner:
             graph: return functions of `meta`, to differentiate; else plain numbers.
         """
         out = [expand(_policy(meta), len(batches[0].obs))]
-        for batch in batches[:-1]:
+        for step, batch in enumerate(batches[:-1], 1):
             params = out[-1]
             if not graph:
                 params = {k: p.detach().requires_grad_() for k, p in params.items()}
-            params = self._step(meta, params, batch, graph)
+            params = self._step(meta, params, batch, step, graph)
             out.append(params if graph else {k: p.detach() for k, p in params.items()})
         return out
 
     def _surrogate(self, params: Params, batch: Batch) -> Tensor:
-        """Importance-weighted advantage of each task, (K,)."""
+        """Importance-weighted advantage of each task, (K,), in units of its own spread."""
         return self._gain(self.policy.mean_std(params, batch.obs), batch)
 
     def _gain(self, new: Dist, batch: Batch, clip: float | None = None) -> Tensor:
@@ -232,13 +235,21 @@ class MAMLLearner:
         return (gain * batch.weight).sum(1)
 
     def objective(self, meta: Params, batches: Sequence[Batch]) -> Tensor:
-        """The meta-objective, to be made large: the mean surrogate after adaptation."""
-        return self._surrogate(self.stages(meta, batches)[-1], batches[-1]).mean()
+        """The meta-objective, to be made large: the mean surrogate after the steps that count."""
+        stages = self.stages(meta, batches)[self.counted]
+        return self._objective(self._distributions(stages, batches[self.counted]), batches[self.counted])
+
+    def _objective(self, new: Sequence[Dist], batches: Sequence[Batch], clip: float | None = None) -> Tensor:
+        """The same of distributions at hand, maybe clipped, of the stages that count and their batches.
+
+        A task weighs as much as its advantages are spread, so that the mean over tasks is that of returns.
+        """
+        gains = [self._gain(dist, b, clip) * b.spread for dist, b in zip(new, batches, strict=True)]
+        return torch.stack(gains).mean()
 
     def _distributions(self, stages: Sequence[Params], batches: Sequence[Batch]) -> list[Dist]:
-        """Action distributions of each stage on its own observations, detached."""
-        with torch.no_grad():
-            return [self.policy.mean_std(p, b.obs) for p, b in zip(stages, batches, strict=True)]
+        """Action distributions of each stage on its own observations."""
+        return [self.policy.mean_std(p, b.obs) for p, b in zip(stages, batches, strict=True)]
 
     def _drift(self, old: Dist, new: Dist, batch: Batch) -> Tensor:
         """KL(old || new), mean over tasks and their samples."""
@@ -259,11 +270,11 @@ class MAMLLearner:
         def begin(shard: Tensor) -> "_Shard":
             some = [b.tasks(shard) for b in batches]
             stages = self.stages(self.meta, some)
-            dist = self.policy.mean_std(stages[-1], some[-1].obs)
-            gain = self._gain(dist, some[-1]).mean()
+            dists = self._distributions(stages[self.counted], some[self.counted])
+            gain = self._objective(dists, some[self.counted])
             gradient = _flatten(torch.autograd.grad(gain, meta))
             adapted = {k: p.detach() for k, p in stages[-1].items()}
-            old = dist[0].detach(), dist[1].detach()
+            old = dists[-1][0].detach(), dists[-1][1].detach()
             return _Shard(some, old, gain.detach(), gradient, self.fisher(some, adapted, stride))
 
         parts = list(pool.map(begin, groups.parts))
@@ -272,10 +283,10 @@ class MAMLLearner:
             meta = self._unflatten(flat)
 
             def judge(part: _Shard) -> Tensor:
-                last = self.stages(meta, part.batches, graph=False)[-1]
-                (new,) = self._distributions([last], part.batches[-1:])
-                gain, drift = self._gain(new, part.batches[-1]), self._drift(part.old, new, part.batches[-1])
-                return torch.stack([gain.mean(), drift])
+                stages, some = self.stages(meta, part.batches, graph=False), part.batches[self.counted]
+                with torch.no_grad():
+                    new = self._distributions(stages[self.counted], some)
+                    return torch.stack([self._objective(new, some), self._drift(part.old, new[-1], some[-1])])
 
             gain, drift = groups.average(pool.map(judge, parts))
             return float(gain), float(drift)
@@ -328,17 +339,19 @@ class MAMLLearner:
 
     def _ppo(self, batches: Sequence[Batch], pool: Executor) -> dict[str, float]:
         c, meta, n_tasks = self.config, list(self.meta.values()), len(batches[0].obs)
-        old = self._distributions(self.stages(self.meta, batches, graph=False), batches)
+        stages = self.stages(self.meta, batches, graph=False)
+        with torch.no_grad():
+            old = self._distributions(stages, batches)
 
         def learn(index: Tensor) -> tuple[Sequence[Tensor], Tensor]:
             some = [b.tasks(index) for b in batches]
             stages = self.stages(self.meta, some)
-            new = [self.policy.mean_std(p, b.obs) for p, b in zip(stages, some, strict=True)]
+            new = self._distributions(stages, some)
             drift = [
                 self._drift((mean[index], log_std[index]), dist, b)
                 for (mean, log_std), dist, b in zip(old, new, some, strict=True)
             ]
-            gain = self._gain(new[-1], some[-1], c.clip).mean()
+            gain = self._objective(new[self.counted], some[self.counted], c.clip)
             inner = torch.stack(drift[:-1]).sum()
             slopes = torch.autograd.grad(c.inner_kl * inner - gain, meta)
             return slopes, torch.stack([gain, inner, drift[-1]]).detach()
