@@ -119,7 +119,7 @@ def rows_of(run: Path) -> list[dict[str, str]]:
 TRAIN = ["train", "PointGoal", *SMALL_MAML]
 LEARNERS = {
     "trpo": TRAIN,
-    "ppo": [*TRAIN, "--outer", "ppo", "--minibatches", "2", "--learn-inner-lr"],
+    "ppo": [*TRAIN, "--outer", "ppo", "--minibatches", "2", "--learn-inner-lr", "--lr-schedule", "constant"],
     "meta-lstm": [
         *("train", "PointGoal", "--learner", "meta-lstm", "--n-trials", "4", "--n-episodes", "3"),
         *("--minibatches", "2"),
