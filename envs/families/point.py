@@ -56,7 +56,7 @@ class PointGoal(TaskFamily):
     )
     recipes = (
         Recipe("meta-lstm", 1_000_000, {"teacher": 0.3, "change_input": "all"}),
-        Recipe("maml", 600_000),
+        Recipe("maml", 600_000, {"minibatches": 3, "outer_lr": 1.5e-3}),
     )
     error_unit = "m"
     horizon = 20

@@ -34,7 +34,10 @@ class ReacherGoal(GymnasiumRobot):
     )
     n_test = 40
     error_unit = "m"
-    recipes = (Recipe("meta-lstm", 1_500_000, {"change_input": "all"}), Recipe("maml", 1_000_000))
+    recipes = (
+        Recipe("meta-lstm", 1_500_000, {"change_input": "all"}),
+        Recipe("maml", 1_200_000, {"minibatches": 3, "outer_lr": 1.5e-3}),
+    )
     derived = ("xpos",)
 
     def edit(self, spec: mujoco.MjSpec) -> None:
