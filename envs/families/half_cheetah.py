@@ -57,7 +57,7 @@ class HalfCheetahVel(HalfCheetah):
             4_800_000,
             {"teacher": 0.5, "imitate": 0.7, "min_std": 0.2},
         ),
-        Recipe("maml", 1_200_000),
+        Recipe("maml", 2_500_000),
     )
 
     def reward(
