@@ -57,7 +57,6 @@ class HalfCheetahVel(HalfCheetah):
             4_800_000,
             {"teacher": 0.5, "imitate": 0.7, "min_std": 0.2},
         ),
-        Recipe("maml", 2_500_000),
     )
 
     def reward(
@@ -93,7 +92,6 @@ class HalfCheetahDir(HalfCheetah):
             9_000_000,
             {"teacher": 0.65, "imitate": 0.6, "init_std": 0.4, "min_std": 0.25, "gamma": 0.99},
         ),
-        Recipe("maml", 2_500_000),
     )
     n_train = 2
     n_test = 2

@@ -54,7 +54,7 @@ class PointGoal(TaskFamily):
         Param("goal_x", "m", Uniform(-1, 1)),
         Param("goal_y", "m", Uniform(-1, 1)),
     )
-    recipes = (
+    recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe("meta-lstm", 1_000_000, {"teacher": 0.3, "change_input": "all"}),
         Recipe("maml", 600_000, {"minibatches": 3, "outer_lr": 1.5e-3}),
     )
@@ -100,7 +100,7 @@ class SparsePointGoal(PointGoal):
     params = (Param("angle", "rad", Uniform(0, pi)),)
     n_train = 80
     # A teacher that knows the goal never shows how to search for it.
-    recipes = (
+    recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
             "meta-lstm",
             3_000_000,

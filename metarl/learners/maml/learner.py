@@ -26,7 +26,7 @@ from metarl.policies.normaliser import Normaliser
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import thread_pool
 
-SHARD = 1000  # steps of a stage that a CPU thread learns from at a time, whole tasks, and at least one
+SHARD = 4000  # steps of a stage that a CPU thread learns from at a time, whole tasks, and at least one
 MIN_FISHER_SAMPLES = 150  # of each task, below which the thinned Jacobian is mostly noise
 Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
 
@@ -137,7 +137,8 @@ class MAMLLearner:
             Numbers to log.
         """
         n_tasks = len(ranks.share(self.config.n_tasks))
-        batches = [self.batch(stage, n_tasks, compared=True) for stage in stages]
+        first = self.counted.start
+        batches = [self.batch(stage, n_tasks, compared=i >= first) for i, stage in enumerate(stages)]
         for group in self.adam.param_groups:
             group["lr"] = self.config.outer_lr * remaining(self.config.lr_schedule, progress)
         with thread_pool() as pool:
