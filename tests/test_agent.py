@@ -177,12 +177,12 @@ def test_every_stage_is_lived_by_the_policy_adapted_to_those_before():
     agent.learner.update = lambda stages, progress: seen.extend(stages) or {}
     agent.iterate()
     params = agent.learner.initial(2)
-    for stage in seen:
+    for step, stage in enumerate(seen, 1):
         batch = agent.learner.batch(stage, 2)
         mean, log_std = agent.learner.policy.mean_std(params, batch.obs)
         own = log_prob(mean, log_std, batch.action)
         torch.testing.assert_close(own, batch.log_prob, rtol=1e-4, atol=1e-4)
-        params = agent.learner.adapt(params, stage)
+        params = agent.learner.adapt(params, stage, step)
     assert len(seen) == 3
 
 

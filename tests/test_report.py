@@ -106,6 +106,9 @@ def numbers(cell: str) -> list[float]:
     return [float(x) for x in re.findall(r"[-+]?[\d.]+", cell.replace("−", "-").replace(",", ""))]  # noqa: RUF001
 
 
+AS_POINT_GOAL = ["--minibatches", "3", "--outer-lr", "1.5e-3"]  # what its recipe sets
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
     """A folder with run folders: not to be written to, see `runs`."""
@@ -116,7 +119,7 @@ def made(tmp_path_factory) -> Path:
         "run": ["PointGoal", *SMALL_MAML],
         "seed1": ["PointGoal", *SMALL_MAML, "--seed", "1"],
         "fast": ["PointGoal", *SMALL_MAML, "--inner-lr", "5"],
-        "sparse": ["SparsePointGoal", *SMALL_MAML],
+        "sparse": ["SparsePointGoal", *SMALL_MAML, *AS_POINT_GOAL],
         "recurrent": ["SparsePointGoal", *SMALL_RECURRENT],
         "one": [f"{mine}:One", *SMALL_MAML],
         "ring": [f"{mine}:Ring", *SMALL_MAML],
