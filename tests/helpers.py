@@ -19,6 +19,7 @@ PLAIN = {
     "outer": "trpo",
     "inner_steps": 1,
     "learn_inner_lr": False,
+    "learned_loss": False,
     "gae_lambda": 1.0,
     "epochs": 5,
     "minibatches": 1,

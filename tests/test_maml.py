@@ -8,18 +8,22 @@ import pytest
 import torch
 from helpers import ACTION_DIM, OBS_DIM, SMALL, double, pad, rows, stages, trajectories
 
+from metarl.learners.maml import loss
 from metarl.learners.maml.learner import Batch, MAMLConfig, MAMLLearner
 from metarl.learners.maml.trpo import conjugate_gradient, trust_region_step
 from metarl.policies.gaussian import kl, log_prob
+from metarl.sampling.trajectories import Trajectories
 from metarl.threads import torch_threads
 
 ONE_STEP, TWO_STEPS = SMALL, replace(SMALL, inner_steps=2)
 LEARNED = replace(SMALL, learn_inner_lr=True)
+WITH_LOSS = replace(LEARNED, learned_loss=True)
 VARIANTS = {
     "one step": ONE_STEP,
     "two steps": TWO_STEPS,
     "learned rates": LEARNED,
     "two steps, learned rates": replace(TWO_STEPS, learn_inner_lr=True),
+    "two steps, a learned loss": replace(TWO_STEPS, learned_loss=True),
     "the last of two full steps alone": replace(TWO_STEPS, every_step=False, shorter_steps=False),
 }
 
@@ -27,6 +31,12 @@ VARIANTS = {
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def small_loss(monkeypatch):
+    """A learned loss of few parameters, each of which is differentiated in."""
+    monkeypatch.setattr(loss, "HIDDEN", (3,))
 
 
 def learner_of(config: MAMLConfig, seed: int = 0) -> MAMLLearner:
@@ -63,6 +73,13 @@ def differences(learner: MAMLLearner, function, width: float = 1e-5) -> torch.Te
             flat[i] = here
             out.append((above - below) / (2 * width))
     return torch.stack(out)
+
+
+def inner_step(learner: MAMLLearner, data: Trajectories, step: int = 1) -> torch.Tensor:
+    """What an inner step of three tasks adds to their parameters."""
+    start = learner.initial(3)
+    adapted = learner.adapt(start, data, step)
+    return torch.cat([(adapted[k] - p).flatten() for k, p in start.items()])
 
 
 def parameters_after(learner: MAMLLearner, data: list) -> dict[str, torch.Tensor]:
@@ -165,11 +182,31 @@ def test_advantages_have_mean_0_and_deviation_1_and_by_their_spread_over_all_tas
     assert pooled[0].std() > 10 * pooled[1].std()
 
 
+# The learned loss.
+
+
+def test_at_first_the_learned_loss_hardly_matters(rng):
+    without, with_loss, t = learner_of(LEARNED), learner_of(WITH_LOSS), trajectories(rng, 6, 6)
+    assert all(torch.equal(p, with_loss.meta[k]) for k, p in without.meta.items())
+    plain = inner_step(without, t)
+    assert 0 < (inner_step(with_loss, t) - plain).norm() < 0.1 * plain.norm()
+
+
+@pytest.mark.parametrize(("config", "sees"), [(LEARNED, False), (WITH_LOSS, True)])
+def test_only_a_learned_loss_sees_how_large_the_rewards_are(config, sees, rng):
+    learner, t = learner_of(replace(config, outer="ppo", outer_lr=0.1, gamma=0.0)), trajectories(rng, 6, 6)
+    for _ in range(5):
+        learner.update(stages(rng, config))
+    change = inner_step(learner, replace(t, reward=t.reward + 3)) - inner_step(learner, t)
+    assert (change.norm() > 1e-2 * inner_step(learner, t).norm()) == sees
+
+
 # Tasks do not touch each other.
 
 
-def test_adapting_one_task_does_not_touch_another(rng):
-    learner, t = learner_of(LEARNED), trajectories(rng, 6, 6)
+@pytest.mark.parametrize("config", [LEARNED, WITH_LOSS])
+def test_adapting_one_task_does_not_touch_another(config, rng):
+    learner, t = learner_of(config), trajectories(rng, 6, 6)
     before = learner.adapt(learner.initial(3), t)
     for name in ("obs", "action", "reward"):
         getattr(t, name)[:, :2] += 1 + rng.standard_normal(getattr(t, name)[:, :2].shape)
@@ -190,7 +227,7 @@ def test_adapting_many_tasks_at_once_is_adapting_each_alone(rng):
 
 @pytest.mark.parametrize("outer", ["trpo", "ppo"])
 def test_padding_does_not_matter(outer, rng):
-    config = replace(ONE_STEP, outer=outer)
+    config = replace(ONE_STEP, outer=outer, learned_loss=True)
     data = stages(rng, config)
     for t in data:  # row 1 fails early; what it holds after that is noise
         t.terminated[2, 1], t.truncated[-1, 1], t.valid[3:, 1] = True, False, False
@@ -205,21 +242,17 @@ def test_padding_does_not_matter(outer, rng):
     for k in moved:
         torch.testing.assert_close(moved[k], moved_again[k], rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(one.normaliser.mean, other.normaliser.mean)
+    torch.testing.assert_close(one.rewards.mean, other.rewards.mean)
 
 
 @pytest.mark.parametrize("shorter", [True, False])
 def test_steps_get_shorter_from_the_second_on_or_beyond_those_of_training(shorter, rng):
     learner, t = learner_of(replace(TWO_STEPS, shorter_steps=shorter)), trajectories(rng, 6, 6)
-    start = learner.initial(3)
-
-    def moved(step: int) -> torch.Tensor:
-        adapted = learner.adapt(start, t, step)
-        return torch.cat([(adapted[k] - p).flatten() for k, p in start.items()])
-
-    assert moved(1).abs().max() > 0
+    first = inner_step(learner, t)
+    assert first.abs().max() > 0
     full = 1 if shorter else 2
     for step in 2, 3, 4, 10:
-        torch.testing.assert_close(moved(step), full / step * moved(1), rtol=1e-3, atol=1e-7)
+        torch.testing.assert_close(inner_step(learner, t, step), full / step * first, rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
@@ -457,8 +490,9 @@ def test_the_kl_penalty_holds_the_first_policy_near(rng):
 
 
 @pytest.mark.parametrize("outer", ["trpo", "ppo"])
-def test_a_learner_goes_on_from_its_state_bit_for_bit(outer, rng):
-    config = replace(LEARNED, outer=outer, minibatches=2)
+@pytest.mark.parametrize("config", [LEARNED, WITH_LOSS])
+def test_a_learner_goes_on_from_its_state_bit_for_bit(config, outer, rng):
+    config = replace(config, outer=outer, minibatches=2)
     first, second = stages(rng, config), stages(rng, config)
     one, other = learner_of(config), learner_of(config, seed=7)
     one.update(first)

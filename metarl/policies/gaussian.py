@@ -39,12 +39,15 @@ class GaussianMLP:
 
     def mean_std(self, params: Params, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (K, B, action_dim) and log std (K, 1, action_dim) for normalised obs (K, B, obs_dim)."""
+        return self.mean(params, obs), params["log_std"].clamp(min=log(self.min_std))
+
+    def mean(self, params: Params, obs: Tensor) -> Tensor:
+        """The mean alone, of which `params` need have no more."""
         x = obs
         for i in range(len(self.hidden)):
             x = torch.tanh(torch.baddbmm(params[f"b{i}"], x, params[f"w{i}"]))
         i = len(self.hidden)
-        mean = torch.baddbmm(params[f"b{i}"], x, params[f"w{i}"])
-        return mean, params["log_std"].clamp(min=log(self.min_std))
+        return torch.baddbmm(params[f"b{i}"], x, params[f"w{i}"])
 
 
 def act(policy: GaussianMLP, params: Params, normaliser: Normaliser, obs: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,10 +39,12 @@ class MAMLConfig:
         inner_lr: step size of adaptation (initial value if it is learned)
         inner_steps: gradient steps the outer objective looks through
         learn_inner_lr: learn a step size for every parameter (Meta-SGD, Li et al. 2017)
+        learned_loss: learn a part of the inner loss, too (Yang et al. 2019, Bechtle et al. 2021)
         shorter_steps: the k-th inner step has 1/k of the length, in training, too; else those beyond training
             have inner_steps/k
         every_step: the objective counts what every inner step reaches, not the last (Antoniou et al. 2019)
-        first_order: leave out the second-order terms of the meta-gradient (FOMAML)
+        first_order: leave out the second-order terms of the meta-gradient (FOMAML), and the learned loss,
+            which learns from them
         outer: how the meta-parameters move: a TRPO step, or clipped epochs of Adam (ProMP)
         gamma: discount per step
         gae_lambda: bias-variance trade-off of the advantages, 1 for Monte-Carlo returns
@@ -68,6 +70,7 @@ class MAMLConfig:
     inner_lr: float = 0.1
     inner_steps: int = 2
     learn_inner_lr: bool = True
+    learned_loss: bool = True
     shorter_steps: bool = True
     every_step: bool = True
     first_order: bool = False
@@ -93,6 +96,7 @@ class MAMLConfig:
         "lr_schedule": "constant",
         "shorter_steps": False,
         "every_step": False,
+        "learned_loss": False,
     }
 
     def __post_init__(self):

@@ -16,7 +16,9 @@ from torch import Tensor
 from metarl import ranks
 from metarl.learners.checkpoint import copy_parameters
 from metarl.learners.maml.baseline import features, fit_predict
+from metarl.learners.maml.batch import Batch
 from metarl.learners.maml.config import MAMLConfig
+from metarl.learners.maml.loss import Dist, LearnedLoss
 from metarl.learners.maml.trpo import Jacobian, trust_region_step
 from metarl.learners.ppo import minibatches, remaining
 from metarl.learners.returns import discounted_returns, gae
@@ -28,38 +30,6 @@ from metarl.threads import thread_pool
 
 SHARD = 4000  # steps of a stage that a CPU thread learns from at a time, whole tasks, and at least one
 MIN_FISHER_SAMPLES = 150  # of each task, below which the thinned Jacobian is mostly noise
-Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Trajectories as a learner uses them: K tasks of B samples each.
-
-    Attributes:
-        obs: (K, B, obs_dim), normalised.
-        action: (K, B, action_dim).
-        log_prob: (K, B), when the action was drawn.
-        advantage: (K, B), mean 0 and deviation 1 within each task.
-        weight: (K, B), sums to 1 within each task; zero on padding.
-        spread: (K,), each task's deviation of advantages, in units of that over all tasks.
-    """
-
-    obs: Tensor
-    action: Tensor
-    log_prob: Tensor
-    advantage: Tensor
-    weight: Tensor
-    spread: Tensor
-
-    def tasks(self, index: Tensor) -> "Batch":
-        """The batch of some of the tasks."""
-        return Batch(*(x[index] for x in vars(self).values()))
-
-    def every(self, stride: int) -> "Batch":
-        """Every stride-th sample."""
-        parts = {k: x[:, ::stride] for k, x in vars(self).items() if k != "spread"}
-        total = parts["weight"].sum(1, keepdim=True).clamp(min=1e-12)
-        return Batch(**{**parts, "weight": parts["weight"] / total}, spread=self.spread)
 
 
 @dataclass(frozen=True)
@@ -87,7 +57,10 @@ class MAMLLearner:
     Attributes:
         policy: sizes of the policy.
         normaliser: of observations; moves at the end of `update` only.
-        meta: the meta-parameters: the policy's initial parameters and, as "lr/...", step sizes.
+        rewards: of rewards, likewise, for the learned loss.
+        loss: the learned part of the inner loss, or None.
+        meta: the meta-parameters: the policy's initial parameters and, as "lr/...", step sizes, as "loss/..."
+            those of the learned loss.
         counted: the stages that the objective counts.
     """
 
@@ -100,6 +73,11 @@ class MAMLLearner:
         if config.learn_inner_lr:
             rates = {f"lr/{k}": torch.full_like(p, config.inner_lr) for k, p in initial.items()}
             initial = {**initial, **rates}
+        self.loss, self.rewards = None, Normaliser(1)
+        if config.learned_loss and not config.first_order:
+            self.loss = LearnedLoss(obs_dim, action_dim)
+            own = self.loss.init(self.generator)
+            initial = {**initial, **{f"loss/{k}": p for k, p in own.items()}}
         self.meta = {k: p.to(self.device).requires_grad_() for k, p in initial.items()}
         self.adam = torch.optim.Adam(self.meta.values(), lr=config.outer_lr)  # used by the PPO outer step
         self.counted = slice(1 if config.every_step else config.inner_steps, None)
@@ -145,6 +123,7 @@ class MAMLLearner:
             stats = (self._trpo if self.config.outer == "trpo" else self._ppo)(batches, pool)
         for stage in stages:
             self.normaliser.update(torch.from_numpy(stage.obs[stage.valid]))
+            self.rewards.update(torch.from_numpy(stage.reward[stage.valid])[:, None])
         std = self.meta["log_std"].detach().exp().clamp(min=self.config.min_std)
         return {**stats, "action_std": float(std.mean())}
 
@@ -179,26 +158,32 @@ class MAMLLearner:
         advantage = gae(reward, value, next_value, end, end, c.gamma, c.gae_lambda)
 
         keep = by_task(valid)
-        parts = [by_task(x) for x in (obs, tensors["action"], tensors["log_prob"], advantage)]
+        seen = self.rewards(reward[..., None])[..., 0]
+        parts = [by_task(x) for x in (obs, tensors["action"], tensors["log_prob"], advantage, seen)]
         if not keep.all():
             order = (~keep).byte().argsort(dim=1, stable=True)[:, : int(keep.sum(1).max())]
             parts = [x[torch.arange(n_tasks, device=order.device)[:, None], order] for x in parts]
             keep = keep.gather(1, order)
         weight = keep / keep.sum(1, keepdim=True)
-        obs, action, old, advantage = parts
+        obs, action, old, advantage, seen = parts
         mean = (weight * advantage).sum(1, keepdim=True)
         var = (weight * (advantage - mean) ** 2).sum(1, keepdim=True)
         spread = torch.ones_like(mean[:, 0])
         if compared:
             spread = var[:, 0].sqrt() / (ranks.mean(var.mean(), n_tasks).sqrt() + 1e-8)
-        return Batch(obs, action, old, (advantage - mean) / (var.sqrt() + 1e-8), weight, spread)
+        advantage = (advantage - mean) / (var.sqrt() + 1e-8)
+        return Batch(obs, action, old, advantage, seen, weight, spread)
 
     # The objective.
 
     def _step(self, meta: Params, params: Params, batch: Batch, step: int, graph: bool) -> Params:
         """The inner step of a number; `graph` keeps what the second-order meta-gradient needs."""
         # theta'_k = theta_k - alpha grad L_k(theta_k); the sum over tasks gives each its own gradient.
-        loss = -self._surrogate(params, batch).sum()
+        new = self.policy.mean_std(params, batch.obs)
+        loss = -self._gain(new, batch).sum()
+        if self.loss is not None and step <= self.config.inner_steps:
+            own = {k.removeprefix("loss/"): p for k, p in meta.items() if k.startswith("loss/")}
+            loss = loss + self.loss(own, batch, new, step).sum()
         names = list(params)
         second_order = graph and not self.config.first_order
         grads = torch.autograd.grad(loss, [params[k] for k in names], create_graph=second_order)
@@ -371,24 +356,26 @@ class MAMLLearner:
             "meta": {k: p.detach() for k, p in self.meta.items()},
             "adam": self.adam.state_dict(),
             "normaliser": self.normaliser.state_dict(),
+            "rewards": self.rewards.state_dict(),
             "generator": self.generator.get_state(),
         }
 
     def acting_state(self) -> dict[str, Any]:
         """The part of it that acting and adapting need."""
         state = self.state_dict()
-        return {k: state[k] for k in ("meta", "normaliser")}
+        return {k: state[k] for k in ("meta", "normaliser", "rewards")}
 
     def load_acting_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `acting_state` gave."""
         copy_parameters(self.meta, state["meta"])
         self.normaliser.load_state_dict(state["normaliser"])
+        if "rewards" in state:  # else it is of a time when no loss was learned
+            self.rewards.load_state_dict(state["rewards"])
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
-        copy_parameters(self.meta, state["meta"])
+        self.load_acting_state(state)
         self.adam.load_state_dict(state["adam"])
-        self.normaliser.load_state_dict(state["normaliser"])
         self.generator.set_state(state["generator"])
 
     def _unflatten(self, flat: Tensor) -> Params:
@@ -398,7 +385,7 @@ class MAMLLearner:
 
 def _policy(meta: Params) -> Params:
     """The policy's initial parameters among the meta-parameters."""
-    return {k: p for k, p in meta.items() if not k.startswith("lr/")}
+    return {k: p for k, p in meta.items() if "/" not in k}
 
 
 def _flatten(tensors: Sequence[Tensor]) -> Tensor:

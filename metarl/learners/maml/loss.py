@@ -1,0 +1,59 @@
+"""The part of MAML's inner loss that is learned."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from metarl.learners.maml.batch import Batch
+from metarl.policies.gaussian import GaussianMLP, Params, expand, log_prob
+
+Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
+HIDDEN = (32, 32)
+
+
+@dataclass(frozen=True)
+class LearnedLoss:
+    """What the inner step descends beside the policy gradient's loss, from what a task's samples show.
+
+    Normalised advantages no longer say how large a reward was, nor what it was for. A small tanh network
+    reads that off each sample, and gives an advantage of its own (NoRML, Yang et al. 2019, eq. 4) and a
+    direction for the policy's mean (a learned loss of actions, Bechtle et al. 2021). The object holds sizes
+    only.
+
+    Attributes:
+        obs_dim: of observations.
+        action_dim: of actions.
+    """
+
+    obs_dim: int
+    action_dim: int
+
+    @cached_property
+    def network(self) -> GaussianMLP:
+        """Its mean, of observation, action, reward, advantage and 1 / step: advantage and direction."""
+        return GaussianMLP(self.obs_dim + self.action_dim + 3, 1 + self.action_dim, HIDDEN)
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Fresh parameters, with which the loss is close to zero."""
+        params = self.network.init(generator)
+        del params["log_std"]
+        return params
+
+    def __call__(self, own: Params, batch: Batch, new: Dist, step: int) -> Tensor:
+        """The loss of each task, (K,), to be differentiated in the policy's parameters and in its own.
+
+        Args:
+            own: its parameters, without a task axis.
+            batch: what the tasks' samples show.
+            new: the policy's distributions on them, mean (K, B, action_dim) and log std.
+            step: the inner step's number, from 1 on.
+        """
+        number = torch.full_like(batch.reward, 1 / step)
+        sample = torch.stack([batch.reward, batch.advantage, number], -1)
+        seen = torch.cat([batch.obs, batch.action, sample], -1)
+        out = self.network.mean(expand(own, 1), seen.flatten(0, 1)[None])[0].unflatten(0, batch.reward.shape)
+        mean, log_std = new
+        along = (out[..., 1:] * (mean - batch.action) * torch.exp(-log_std)).sum(-1)
+        return -((out[..., 0] * log_prob(*new, batch.action) + along) * batch.weight).sum(1)
