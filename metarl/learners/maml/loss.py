@@ -10,7 +10,7 @@ from metarl.learners.maml.batch import Batch
 from metarl.policies.gaussian import GaussianMLP, Params, expand, log_prob
 
 Dist = tuple[Tensor, Tensor]  # mean and log standard deviation of a Gaussian
-HIDDEN = (32, 32)
+HIDDEN = (64, 64)
 
 
 @dataclass(frozen=True)
