@@ -26,7 +26,9 @@ class ShortCheetah(HalfCheetahVel):
 
 
 def _agent(n_tasks: int, n_episodes: int) -> MAML:
-    config = MAMLConfig(n_tasks=n_tasks, n_episodes=n_episodes, inner_steps=1, outer="trpo")
+    config = MAMLConfig(
+        n_tasks=n_tasks, n_episodes=n_episodes, inner_steps=1, outer="trpo", learned_loss=False
+    )
     return MAML(ShortCheetah(), config)
 
 

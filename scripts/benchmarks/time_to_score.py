@@ -36,6 +36,7 @@ PROMP = MAMLConfig(
     n_episodes=20,
     inner_steps=1,
     learn_inner_lr=False,
+    learned_loss=False,
     outer="ppo",
     outer_lr=1e-3,
     lr_schedule="constant",
