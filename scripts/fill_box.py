@@ -16,6 +16,7 @@ import tyro
 from results import Training, rows_of
 
 from metarl.box import FOLDER, MADE
+from metarl.errors import InputError
 from metarl.evaluation.evaluate import evaluate
 from metarl.files import write_json
 from metarl.learners import LEARNERS
@@ -68,12 +69,18 @@ def put(training: Training, runs: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Fill the box; returns the exit status."""
     options = tyro.cli(Options, args=argv, description=__doc__)
+    status = 0
     for learner in LEARNERS:
         for row in rows_of(learner):
             there = [training for training in row.trainings if (options.runs / training.name).is_dir()]
             if there:
-                put(max(there, key=lambda training: validation(options.runs / training.name)), options.runs)
-    return 0
+                best = max(there, key=lambda training: validation(options.runs / training.name))
+                try:
+                    put(best, options.runs)
+                except InputError as error:
+                    print(f"{best.name} is left out: {error}", file=sys.stderr)
+                    status = 1
+    return status
 
 
 if __name__ == "__main__":

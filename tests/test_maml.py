@@ -153,12 +153,16 @@ def test_every_sample_keeps_its_place(rng):
     learner, t = learner_of(ONE_STEP), trajectories(rng, 5, 6)
     t.action[:] = (1000 * np.arange(6) + np.arange(5)[:, None])[..., None]
     t.log_prob[:], t.obs[:] = 10 * t.action[..., 0], t.action[..., :1] + [[[0, 1, 2]]]
+    t.reward[:] = -t.log_prob
     batch = learner.batch(t, 3)
     for k in range(3):
         rows_of_task = sorted(batch.action[k, :, 0].tolist())
         assert rows_of_task == sorted(1000 * i + s for i in (2 * k, 2 * k + 1) for s in range(5))
     assert torch.equal(batch.log_prob, 10 * batch.action[..., 0])
     assert torch.equal(batch.obs, batch.action[..., :1] + torch.tensor([0.0, 1.0, 2.0]))
+    assert torch.equal(batch.reward, -batch.log_prob)
+    change = (batch.action[..., :1] % 1000 < 4).float()  # by 1 from step to step, and unknown after the last
+    assert torch.equal(batch.change, change.expand(batch.obs.shape))
 
 
 def test_a_good_action_has_a_large_advantage(rng):

@@ -39,7 +39,11 @@ class GaussianMLP:
 
     def mean_std(self, params: Params, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (K, B, action_dim) and log std (K, 1, action_dim) for normalised obs (K, B, obs_dim)."""
-        return self.mean(params, obs), params["log_std"].clamp(min=log(self.min_std))
+        return self.mean(params, obs), self.log_std(params)
+
+    def log_std(self, params: Params) -> Tensor:
+        """The log standard deviation alone, (K, 1, action_dim)."""
+        return params["log_std"].clamp(min=log(self.min_std))
 
     def mean(self, params: Params, obs: Tensor) -> Tensor:
         """The mean alone, of which `params` need have no more."""

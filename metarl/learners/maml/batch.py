@@ -15,6 +15,7 @@ class Batch:
         log_prob: (K, B), when the action was drawn.
         advantage: (K, B), mean 0 and deviation 1 within each task.
         reward: (K, B), normalised.
+        change: (K, B, obs_dim), of the normalised observation by the step; zero at the end of an episode.
         weight: (K, B), sums to 1 within each task; zero on padding.
         spread: (K,), each task's deviation of advantages, in units of that over all tasks.
     """
@@ -24,6 +25,7 @@ class Batch:
     log_prob: Tensor
     advantage: Tensor
     reward: Tensor
+    change: Tensor
     weight: Tensor
     spread: Tensor
 

@@ -32,8 +32,8 @@ class LearnedLoss:
 
     @cached_property
     def network(self) -> GaussianMLP:
-        """Its mean, of observation, action, reward, advantage and 1 / step: advantage and direction."""
-        return GaussianMLP(self.obs_dim + self.action_dim + 3, 1 + self.action_dim, HIDDEN)
+        """Its mean, of a sample and the step's number: advantage and direction."""
+        return GaussianMLP(2 * self.obs_dim + self.action_dim + 3, 1 + self.action_dim, HIDDEN)
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters, with which the loss is close to zero."""
@@ -41,19 +41,19 @@ class LearnedLoss:
         del params["log_std"]
         return params
 
-    def __call__(self, own: Params, batch: Batch, new: Dist, step: int) -> Tensor:
+    def __call__(self, own: Params, batch: Batch, new: Dist, log_std: Tensor, step: int) -> Tensor:
         """The loss of each task, (K,), to be differentiated in the policy's parameters and in its own.
 
         Args:
             own: its parameters, without a task axis.
             batch: what the tasks' samples show.
             new: the policy's distributions on them, mean (K, B, action_dim) and log std.
+            log_std: (1, action_dim), of the policy before adaptation: the unit of the direction.
             step: the inner step's number, from 1 on.
         """
         number = torch.full_like(batch.reward, 1 / step)
         sample = torch.stack([batch.reward, batch.advantage, number], -1)
-        seen = torch.cat([batch.obs, batch.action, sample], -1)
+        seen = torch.cat([batch.obs, batch.action, batch.change, sample], -1)
         out = self.network.mean(expand(own, 1), seen.flatten(0, 1)[None])[0].unflatten(0, batch.reward.shape)
-        mean, log_std = new
-        along = (out[..., 1:] * (mean - batch.action) * torch.exp(-log_std)).sum(-1)
+        along = (out[..., 1:] * new[0] * torch.exp(-log_std)).sum(-1)
         return -((out[..., 0] * log_prob(*new, batch.action) + along) * batch.weight).sum(1)
