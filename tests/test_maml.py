@@ -162,7 +162,7 @@ def test_every_sample_keeps_its_place(rng):
     assert torch.equal(batch.obs, batch.action[..., :1] + torch.tensor([0.0, 1.0, 2.0]))
     assert torch.equal(batch.reward, -batch.log_prob)
     change = (batch.action[..., :1] % 1000 < 4).float()  # by 1 from step to step, and unknown after the last
-    assert torch.equal(batch.change, change.expand(batch.obs.shape))
+    assert torch.equal(batch.next_obs, batch.obs + change)
 
 
 def test_a_good_action_has_a_large_advantage(rng):

@@ -15,7 +15,7 @@ class Batch:
         log_prob: (K, B), when the action was drawn.
         advantage: (K, B), mean 0 and deviation 1 within each task.
         reward: (K, B), normalised.
-        change: (K, B, obs_dim), of the normalised observation by the step; zero at the end of an episode.
+        next_obs: (K, B, obs_dim), after the step; at the end of an episode, where it is not known, obs.
         weight: (K, B), sums to 1 within each task; zero on padding.
         spread: (K,), each task's deviation of advantages, in units of that over all tasks.
     """
@@ -25,7 +25,7 @@ class Batch:
     log_prob: Tensor
     advantage: Tensor
     reward: Tensor
-    change: Tensor
+    next_obs: Tensor
     weight: Tensor
     spread: Tensor
 

@@ -158,23 +158,22 @@ class MAMLLearner:
         advantage = gae(reward, value, next_value, end, end, c.gamma, c.gae_lambda)
 
         keep = by_task(valid)
-        change = torch.cat([obs[1:], obs[-1:]]) - obs
-        change.masked_fill_(end[..., None], 0.0)
-        seen = self.rewards(reward[..., None])[..., 0]
-        parts = [by_task(x) for x in (obs, tensors["action"], tensors["log_prob"], advantage, seen, change)]
+        after = torch.where(end[..., None], obs, torch.cat([obs[1:], obs[-1:]]))
+        paid = self.rewards(reward[..., None])[..., 0]
+        parts = [by_task(x) for x in (obs, tensors["action"], tensors["log_prob"], advantage, paid, after)]
         if not keep.all():
             order = (~keep).byte().argsort(dim=1, stable=True)[:, : int(keep.sum(1).max())]
             parts = [x[torch.arange(n_tasks, device=order.device)[:, None], order] for x in parts]
             keep = keep.gather(1, order)
         weight = keep / keep.sum(1, keepdim=True)
-        obs, action, old, advantage, seen, change = parts
+        obs, action, old, advantage, paid, after = parts
         mean = (weight * advantage).sum(1, keepdim=True)
         var = (weight * (advantage - mean) ** 2).sum(1, keepdim=True)
         spread = torch.ones_like(mean[:, 0])
         if compared:
             spread = var[:, 0].sqrt() / (ranks.mean(var.mean(), n_tasks).sqrt() + 1e-8)
         advantage = (advantage - mean) / (var.sqrt() + 1e-8)
-        return Batch(obs, action, old, advantage, seen, change, weight, spread)
+        return Batch(obs, action, old, advantage, paid, after, weight, spread)
 
     # The objective.
 

@@ -32,8 +32,8 @@ class LearnedLoss:
 
     @cached_property
     def network(self) -> GaussianMLP:
-        """Its mean, of a sample and the step's number: advantage and direction."""
-        return GaussianMLP(2 * self.obs_dim + self.action_dim + 3, 1 + self.action_dim, HIDDEN)
+        """Its mean, of action, what came of it, and the step's number: advantage and direction."""
+        return GaussianMLP(self.obs_dim + self.action_dim + 3, 1 + self.action_dim, HIDDEN)
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters, with which the loss is close to zero."""
@@ -53,7 +53,7 @@ class LearnedLoss:
         """
         number = torch.full_like(batch.reward, 1 / step)
         sample = torch.stack([batch.reward, batch.advantage, number], -1)
-        seen = torch.cat([batch.obs, batch.action, batch.change, sample], -1)
+        seen = torch.cat([batch.next_obs, batch.action, sample], -1)
         out = self.network.mean(expand(own, 1), seen.flatten(0, 1)[None])[0].unflatten(0, batch.reward.shape)
         along = (out[..., 1:] * new[0] * torch.exp(-log_std)).sum(-1)
         return -((out[..., 0] * log_prob(*new, batch.action) + along) * batch.weight).sum(1)
