@@ -259,6 +259,21 @@ def test_steps_get_shorter_from_the_second_on_or_beyond_those_of_training(shorte
         torch.testing.assert_close(inner_step(learner, t, step), full / step * first, rtol=1e-3, atol=1e-7)
 
 
+def test_beyond_training_steps_are_of_the_policy_gradient_alone_and_shorter_still(rng):
+    learner, t = (
+        learner_of(replace(TWO_STEPS, learned_loss=True, outer="ppo", outer_lr=0.1)),
+        trajectories(rng, 6, 6),
+    )
+    for _ in range(5):
+        learner.update(stages(rng, TWO_STEPS))
+    without = learner_of(TWO_STEPS)
+    without.meta, without.normaliser = {k: learner.meta[k] for k in without.meta}, learner.normaliser
+    plain = inner_step(without, t)
+    assert (inner_step(learner, t, 2) - plain / 2).norm() > 1e-2 * plain.norm()
+    for step in 3, 10:
+        torch.testing.assert_close(inner_step(learner, t, step), 2 / step**2 * plain, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 def test_training_looks_through_the_steps_that_adaptation_takes(config, rng):
     learner, data = learner_of(config), stages(rng, config)

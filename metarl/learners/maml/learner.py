@@ -182,14 +182,17 @@ class MAMLLearner:
         # theta'_k = theta_k - alpha grad L_k(theta_k); the sum over tasks gives each its own gradient.
         new = self.policy.mean_std(params, batch.obs)
         loss = -self._gain(new, batch).sum()
-        if self.loss is not None and step <= self.config.inner_steps:
+        beyond = min(1.0, self.config.inner_steps / step)  # 1 up to the steps that training looks through
+        length = 1 / step if self.config.shorter_steps else beyond
+        if self.loss is not None and beyond == 1.0:
             own = {k.removeprefix("loss/"): p for k, p in meta.items() if k.startswith("loss/")}
             loss = loss + self.loss(own, batch, new, self.policy.log_std(meta), step).sum()
+        elif self.loss is not None:
+            length *= beyond  # of the policy gradient alone, for which the step sizes were not learned
         names = list(params)
         second_order = graph and not self.config.first_order
         grads = torch.autograd.grad(loss, [params[k] for k in names], create_graph=second_order)
         rate = {k: meta.get(f"lr/{k}", self.config.inner_lr) for k in names}
-        length = min(1.0, (1 if self.config.shorter_steps else self.config.inner_steps) / step)
         return {k: params[k] - length * rate[k] * g for k, g in zip(names, grads, strict=True)}
 
     def stages(self, meta: Params, batches: Sequence[Batch], graph: bool = True) -> list[Params]:
