@@ -76,7 +76,7 @@ def test_a_file_that_only_acts_is_small_and_acts_alike(kind, tmp_path) -> None:
     agent.save(tmp_path / "whole.pt")
     agent.save(tmp_path / "acts.pt", acts_only=True)
     whole, acts = (tmp_path / name for name in ("whole.pt", "acts.pt"))
-    assert acts.stat().st_size < 0.9 * whole.stat().st_size  # and less beside a trained optimiser
+    assert acts.stat().st_size < 0.95 * whole.stat().st_size  # and less beside a trained optimiser
     tasks = agent.family.tasks("test")[:2]
     one, other = (evaluate(kind.load(path), agent.family, tasks, 2, 2) for path in (whole, acts))
     assert one == other
