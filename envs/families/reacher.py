@@ -36,7 +36,7 @@ class ReacherGoal(GymnasiumRobot):
     error_unit = "m"
     recipes = (
         Recipe("meta-lstm", 1_500_000, {"change_input": "all"}),
-        Recipe("maml", 1_200_000, {"minibatches": 3, "outer_lr": 1.5e-3}),
+        Recipe("maml", 1_200_000),
     )
     derived = ("xpos",)
 
