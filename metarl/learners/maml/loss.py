@@ -18,7 +18,7 @@ class LearnedLoss:
     """What the inner step descends beside the policy gradient's loss, from what a task's samples show.
 
     Normalised advantages no longer say how large a reward was, nor what it was for. A small tanh network
-    reads that off each sample, and gives an advantage of its own (NoRML, Yang et al. 2019, eq. 4) and a
+    reads that off each sample, and gives an advantage of its own (NoRML, Yang et al. 2019) and a
     direction for the policy's mean (a learned loss of actions, Bechtle et al. 2021). The object holds sizes
     only.
 
