@@ -73,10 +73,11 @@ def test_a_policy_of_the_box_is_not_trained_on_and_says_so(tmp_path, capsys) -> 
 @pytest.mark.parametrize("kind", [MAML, MetaLSTM, MetaModel])
 def test_a_file_that_only_acts_is_small_and_acts_alike(kind, tmp_path) -> None:
     agent = kind("PointGoal", seed=3)
+    agent.learn(agent.steps_per_iteration)  # so that there is an optimiser to leave out
     agent.save(tmp_path / "whole.pt")
     agent.save(tmp_path / "acts.pt", acts_only=True)
     whole, acts = (tmp_path / name for name in ("whole.pt", "acts.pt"))
-    assert acts.stat().st_size < 0.95 * whole.stat().st_size  # and less beside a trained optimiser
+    assert acts.stat().st_size < 0.9 * whole.stat().st_size
     tasks = agent.family.tasks("test")[:2]
     one, other = (evaluate(kind.load(path), agent.family, tasks, 2, 2) for path in (whole, acts))
     assert one == other

@@ -189,6 +189,14 @@ def test_advantages_have_mean_0_and_deviation_1_and_by_their_spread_over_all_tas
 # The learned loss.
 
 
+def trained(config: MAMLConfig, rng: np.random.Generator) -> MAMLLearner:
+    """After a few large steps, so that the loss is no longer close to zero."""
+    learner = learner_of(replace(config, outer="ppo", outer_lr=0.1))
+    for _ in range(5):
+        learner.update(stages(rng, config))
+    return learner
+
+
 def test_at_first_the_learned_loss_hardly_matters(rng):
     without, with_loss, t = learner_of(LEARNED), learner_of(WITH_LOSS), trajectories(rng, 6, 6)
     assert all(torch.equal(p, with_loss.meta[k]) for k, p in without.meta.items())
@@ -198,9 +206,7 @@ def test_at_first_the_learned_loss_hardly_matters(rng):
 
 @pytest.mark.parametrize(("config", "sees"), [(LEARNED, False), (WITH_LOSS, True)])
 def test_only_a_learned_loss_sees_how_large_the_rewards_are(config, sees, rng):
-    learner, t = learner_of(replace(config, outer="ppo", outer_lr=0.1, gamma=0.0)), trajectories(rng, 6, 6)
-    for _ in range(5):
-        learner.update(stages(rng, config))
+    learner, t = trained(replace(config, gamma=0.0), rng), trajectories(rng, 6, 6)
     change = inner_step(learner, replace(t, reward=t.reward + 3)) - inner_step(learner, t)
     assert (change.norm() > 1e-2 * inner_step(learner, t).norm()) == sees
 
@@ -260,12 +266,7 @@ def test_steps_get_shorter_from_the_second_on_or_beyond_those_of_training(shorte
 
 
 def test_beyond_training_steps_are_of_the_policy_gradient_alone_and_shorter_still(rng):
-    learner, t = (
-        learner_of(replace(TWO_STEPS, learned_loss=True, outer="ppo", outer_lr=0.1)),
-        trajectories(rng, 6, 6),
-    )
-    for _ in range(5):
-        learner.update(stages(rng, TWO_STEPS))
+    learner, t = trained(replace(TWO_STEPS, learned_loss=True), rng), trajectories(rng, 6, 6)
     without = learner_of(TWO_STEPS)
     without.meta, without.normaliser = {k: learner.meta[k] for k in without.meta}, learner.normaliser
     plain = inner_step(without, t)

@@ -106,7 +106,13 @@ def numbers(cell: str) -> list[float]:
     return [float(x) for x in re.findall(r"[-+]?[\d.]+", cell.replace("−", "-").replace(",", ""))]  # noqa: RUF001
 
 
-AS_POINT_GOAL = ["--minibatches", "3", "--outer-lr", "1.5e-3"]  # what its recipe sets
+AS_POINT_GOAL = [  # what its recipe for MAML sets
+    word
+    for recipe in FAMILIES["PointGoal"].recipes
+    if recipe.learner == "maml"
+    for name, value in recipe.settings.items()
+    for word in (f"--{name.replace('_', '-')}", str(value))
+]
 
 
 @pytest.fixture(scope="session")

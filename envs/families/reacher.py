@@ -34,10 +34,7 @@ class ReacherGoal(GymnasiumRobot):
     )
     n_test = 40
     error_unit = "m"
-    recipes = (
-        Recipe("meta-lstm", 1_500_000, {"change_input": "all"}),
-        Recipe("maml", 1_200_000),
-    )
+    recipes = (Recipe("meta-lstm", 1_500_000, {"change_input": "all"}), Recipe("maml", 1_200_000))
     derived = ("xpos",)
 
     def edit(self, spec: mujoco.MjSpec) -> None:

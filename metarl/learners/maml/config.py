@@ -39,7 +39,8 @@ class MAMLConfig:
         inner_lr: step size of adaptation (initial value if it is learned)
         inner_steps: gradient steps the outer objective looks through
         learn_inner_lr: learn a step size for every parameter (Meta-SGD, Li et al. 2017)
-        learned_loss: learn a part of the inner loss, too (Yang et al. 2019, Bechtle et al. 2021)
+        learned_loss: learn a part of the inner loss, too (Yang et al. 2019, Bechtle et al. 2021); steps
+            beyond training go without it, and are shorter still
         shorter_steps: the k-th inner step has 1/k of the length, in training, too; else those beyond training
             have inner_steps/k
         every_step: the objective counts what every inner step reaches, not the last (Antoniou et al. 2019)

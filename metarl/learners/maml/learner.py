@@ -90,7 +90,7 @@ class MAMLLearner:
         """One gradient step of every task on its own trajectories (Finn et al. 2017, eq. 1).
 
         Steps get shorter, as one over their number, so that the noise of one is evened out by the next
-        (Robbins and Monro 1951).
+        (Robbins and Monro 1951). Those beyond training go without the learned loss, and are shorter still.
 
         Args:
             params: (K, ...) the parameters that collected them.
@@ -124,7 +124,7 @@ class MAMLLearner:
         for stage in stages:
             self.normaliser.update(torch.from_numpy(stage.obs[stage.valid]))
             self.rewards.update(torch.from_numpy(stage.reward[stage.valid])[:, None])
-        std = self.meta["log_std"].detach().exp().clamp(min=self.config.min_std)
+        std = self.policy.log_std(self.meta).detach().exp()
         return {**stats, "action_std": float(std.mean())}
 
     def batch(self, trajectories: Trajectories, n_tasks: int, compared: bool = False) -> Batch:
@@ -184,7 +184,7 @@ class MAMLLearner:
         loss = -self._gain(new, batch).sum()
         beyond = min(1.0, self.config.inner_steps / step)  # 1 up to the steps that training looks through
         length = 1 / step if self.config.shorter_steps else beyond
-        if self.loss is not None and beyond == 1.0:
+        if self.loss is not None and step <= self.config.inner_steps:
             own = {k.removeprefix("loss/"): p for k, p in meta.items() if k.startswith("loss/")}
             loss = loss + self.loss(own, batch, new, self.policy.log_std(meta), step).sum()
         elif self.loss is not None:
