@@ -166,7 +166,7 @@ class BatchSim:
     def told(self) -> np.ndarray:
         """What may be known in training: the hidden numbers now, and what is privileged, (N, n) float32."""
         features = task_features(self.family, self._task_values)
-        if (more := self.family.privileged(self._readings)) is None:
+        if (more := self.family.seen_in_training(self._readings, self._task_values)) is None:
             return features
         more = real("privileged", more, self.n_sims, None)
         more = finite("privileged", np.where(self._lost[:, None], 0, more))

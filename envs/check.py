@@ -204,7 +204,7 @@ def _pure(family: TaskFamily) -> str | None:
     try:
         family.observe(r), family.reward(r, locked(zeros(family, N)), task), family.has_ended(r, task)
         family.success(r, task), family.expert(r, task), family.error(r, task)
-        family.privileged(r), family.features(task)
+        family.seen_in_training(r, task), family.features(task)
     except ValueError as error:
         if "read-only" in str(error):
             return f"{with_place(error, HERE)}: copy an array before changing it"

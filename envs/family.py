@@ -32,7 +32,8 @@ class TaskFamily:
     A family states its class attributes and says in four small batched functions what the task
     means. Every function is pure, takes all N simulations at once and never sees a task in `observe`; what
     is `told` of the task (see `Param`) the simulator appends to what is observed.
-    `initial_state` and `terminated` are given the task if they have an argument `task`, as `reward` has.
+    `initial_state` and `terminated` are given the task if they have an argument `task`, as `reward` has, and
+    `privileged` only if it has one.
 
     Attributes:
         mjcf: path of the robot's MJCF file (or override `build_spec`).
@@ -110,10 +111,11 @@ class TaskFamily:
         """
         return np.concatenate([r.qpos, r.qvel], axis=1)
 
-    def privileged(self, r: Readings) -> np.ndarray | None:
+    def privileged(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """What only they see who may know the task in training, (N, n), of about 1 in size: teacher, critic.
 
-        Default: nothing.
+        A goal as the robot sees it from where it is, say, which teaches a teacher three times as fast as the
+        goal's place does. Default: nothing.
         """
         return None
 
@@ -248,8 +250,8 @@ class TaskFamily:
 
     @cached_property
     def asks_task(self) -> frozenset[str]:
-        """Those of `initial_state` and `terminated` that want to know the task."""
-        known = ("initial_state", "terminated")
+        """Those of `initial_state`, `terminated` and `privileged` that want to know the task."""
+        known = ("initial_state", "terminated", "privileged")
         return frozenset(n for n in known if "task" in inspect.signature(getattr(self, n)).parameters)
 
     def draw_states(
@@ -278,6 +280,11 @@ class TaskFamily:
         """`terminated`, which is given the tasks if it wants them."""
         known = {"task": task} if "terminated" in self.asks_task else {}
         return self.terminated(r, **known)
+
+    def seen_in_training(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """`privileged`, likewise."""
+        known = {"task": task} if "privileged" in self.asks_task else {}
+        return self.privileged(r, **known)
 
     @cached_property
     def told_params(self) -> tuple[Param, ...]:

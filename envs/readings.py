@@ -114,6 +114,10 @@ class Readings:
         """
         return self._turn(body)[:, 2]
 
+    def local(self, body: str, vector: np.ndarray) -> np.ndarray:
+        """The world's vectors, (N, 3), as a body's frame has them, (N, 3); it needs what `up` does."""
+        return (vector[:, None] @ self._turn(body))[:, 0]
+
     def local_velocity(self, body: str) -> np.ndarray:
         """How fast the origin of a body's frame moves, in that frame, (N, 3) m/s.
 
@@ -122,22 +126,18 @@ class Readings:
         """
         free = self._free(body)
         if free is not None:
-            return self._into(body, self.qvel[:, free[1] : free[1] + 3])
+            return self.local(body, self.qvel[:, free[1] : free[1] + 3])
         i = self._number(BODY, body)
         about = self.field("subtree_com")[:, self.model.body_rootid[i]]
         spin, velocity = self.field("cvel")[:, i, :3], self.field("cvel")[:, i, 3:]
-        return self._into(body, velocity + np.cross(spin, self.field("xpos")[:, i] - about))
+        return self.local(body, velocity + np.cross(spin, self.field("xpos")[:, i] - about))
 
     def local_spin(self, body: str) -> np.ndarray:
         """How fast a body turns about its frame's axes, (N, 3) rad/s; it needs what `local_velocity` does."""
         free = self._free(body)
         if free is not None:
             return self.qvel[:, free[1] + 3 : free[1] + 6]
-        return self._into(body, self.field("cvel")[:, self._number(BODY, body), :3])
-
-    def _into(self, body: str, vector: np.ndarray) -> np.ndarray:
-        """The world's vectors, (N, 3), in a body's frame."""
-        return (vector[:, None] @ self._turn(body))[:, 0]
+        return self.local(body, self.field("cvel")[:, self._number(BODY, body), :3])
 
     def _turn(self, body: str) -> np.ndarray:
         """A body's axes in the world, the columns of (N, 3, 3)."""

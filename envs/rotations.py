@@ -1,6 +1,11 @@
-"""Rotations of N bodies."""
+"""Rotations of N bodies, and vectors to be rotated."""
 
 import numpy as np
+
+
+def horizontal(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Vectors along the ground, (N, 3), of their x and y, (N,)."""
+    return np.stack([x, y, np.zeros_like(x)], axis=-1)
 
 
 def matrices(quaternion: np.ndarray) -> np.ndarray:

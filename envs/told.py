@@ -32,7 +32,7 @@ def known_of(family: TaskFamily) -> int:
     n = task_features(family, tasks).shape[1]
     if not family.defines("privileged"):
         return n
-    more = family.privileged(family.readings_of())
+    more = family.seen_in_training(family.readings_of(), tasks)
     return n + (0 if more is None else real("privileged", more, 1, None).shape[1])
 
 

@@ -24,11 +24,12 @@ from metarl.envs import (
     Sensor,
     TaskFamily,
     Uniform,
+    load_family,
 )
 from metarl.envs.check import check
 from metarl.envs.families.quadrotor import X2Hover
 from metarl.envs.remarks import remarks
-from metarl.envs.told import task_features
+from metarl.envs.told import known_of, task_features
 
 XML = """
 <mujoco>
@@ -609,3 +610,35 @@ def test_a_change_after_the_end_is_wrong_and_a_contact_is_read_either_way():
         assert sim.readings.contact(*pair).all()
     with pytest.raises(InputError, match=r"contacts = \(\('shell', 'box'\),\)"):
         sim.readings.contact("shell", "box")
+
+
+def test_what_is_privileged_may_depend_on_the_task_and_is_read_at_every_step():
+    class Tells(X2Hover):
+        def privileged(self, r, task):
+            return np.stack([task["load"], r.qpos[:, 2]], axis=1)
+
+    sim = BatchSim(Tells(), 2, 1)
+    sim.set_tasks([dict(sim.family.task({"load": load})) for load in (0.1, 0.3)])
+    sim.reset(np.random.default_rng(0))
+    for _ in range(2):
+        told = sim.told()
+        np.testing.assert_allclose(told[:, -2], [0.1, 0.3])
+        np.testing.assert_allclose(told[:, -1], sim.readings.qpos[:, 2], rtol=1e-6)
+        moved(sim)
+    assert known_of(sim.family) == told.shape[1]
+
+
+@pytest.mark.parametrize(
+    "name, task, seen",
+    [
+        ("AntDir", {"direction": np.pi / 2}, (1, 0, 0)),
+        ("HumanoidDir", {"direction": 0.0}, (0, -1, 0)),
+        ("AntGoal", {"radius": 2.0, "angle": np.pi}, (0, 1, 0, 0, 2 / 2.2, 0)),
+    ],
+)
+def test_a_teacher_is_told_where_to_as_the_torso_has_it(name, task, seen):
+    sim = BatchSim(load_family(name), 1, 1)
+    sim.set_tasks([task])
+    sim.reset(np.random.default_rng(0))
+    sim.readings.qpos[0, :7] = 0, 0, 1, np.sqrt(0.5), 0, 0, np.sqrt(0.5)  # turned to the left, to +y
+    np.testing.assert_allclose(sim.told()[0, -len(seen) :], seen, atol=1e-6)

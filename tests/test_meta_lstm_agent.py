@@ -116,6 +116,19 @@ def test_a_loaded_agent_acts_as_the_saved_one(core, tmp_path):
     assert loaded.config == agent.config
 
 
+def test_where_a_family_tells_its_critic_other_things_than_it_did_an_agent_still_acts(trained):
+    class Tells(PointGoal):
+        def privileged(self, r, task):
+            return r.qpos - np.stack([task["goal_x"], task["goal_y"]], axis=1)
+
+    agent = MetaLSTM(Tells(), CONFIG, n_threads=1)
+    agent.load_state_dict(trained.state_dict())
+    for one, other in zip(episodes(agent, 2), episodes(trained, 2), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(InputError, match="its family tells a critic other things"):
+        agent.learn(10**6)
+
+
 def test_experience_is_counted_for_each_trial(trained):
     tasks = trained.family.tasks("test")
     result = evaluate(trained.adapter(), trained.family, tasks, 3, 4, n_threads=1)

@@ -12,6 +12,7 @@ from metarl.envs.markers import Marker, View
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
+from metarl.envs.rotations import horizontal
 from metarl.envs.task import Task
 
 Z = 2  # coordinate of the root
@@ -52,6 +53,10 @@ class HumanoidDir(GymnasiumRobot):
     def observe(self, r: Readings) -> np.ndarray:
         """All of qpos but x and y, and qvel: (N, 45)."""
         return np.concatenate([r.qpos[:, Z:], r.qvel], axis=1)
+
+    def privileged(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The direction as the torso has it, (N, 3)."""
+        return r.local("torso", horizontal(np.cos(task["direction"]), np.sin(task["direction"])))
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]

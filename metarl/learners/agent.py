@@ -57,7 +57,8 @@ class Agent:
         total_timesteps: the budget of the last `learn`, for schedules.
         skipped: updates that were taken back because they were not finite.
         skipped_in_a_row: those since the last one that was kept.
-        acts_only: it came from a file that holds what acting needs, and cannot be trained.
+        acts_only: it came from a file that holds what acting needs, or fits no more than that, and cannot be
+            trained.
         note: words that are shown beside the progress.
         prediction_rng: draws the actions of `predict(deterministic=False)`.
     """
@@ -329,7 +330,8 @@ class Agent:
         """Raise InputError if that is no budget, too small for a fresh agent, or the agent can only act."""
         if self.acts_only:
             raise InputError(
-                "this policy acts and cannot be trained: its file holds no optimiser; train one of your own: "
+                "this policy acts and cannot be trained: its file holds no optimiser, or its family tells a "
+                "critic other things than it did; train one of your own: "
                 f"metarl train {self.family.name} --learner {self.name}"
             )
         if not isinstance(total_timesteps, Real) or not 0 <= total_timesteps < np.inf:

@@ -64,11 +64,16 @@ def is_finite(state: Any) -> bool:
 
 def copy_parameters(params: Mapping[str, torch.Tensor], saved: Mapping[str, torch.Tensor]) -> None:
     """Give parameters the values that were saved; ValueError if these have other names or shapes."""
-    if {k: p.shape for k, p in saved.items()} != {k: p.shape for k, p in params.items()}:
+    if not same_shapes(params, saved):
         raise ValueError("the parameters have other names or shapes")
     with torch.no_grad():
         for k, p in params.items():
             p.copy_(saved[k])
+
+
+def same_shapes(params: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> bool:
+    """Whether parameters have the same names and shapes."""
+    return {k: p.shape for k, p in params.items()} == {k: p.shape for k, p in others.items()}
 
 
 def _tensors(state: Any) -> list[torch.Tensor]:

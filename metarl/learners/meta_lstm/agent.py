@@ -110,6 +110,11 @@ class MetaLSTM(Pupil):
         means = {f"return/episode_{e}": float(r) for e, r in enumerate(returns, start=1)}
         return {**ranks.mean(means, len(tasks)), **{f"learn/{k}": v for k, v in stats.items()}}
 
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; where a critic was told other things, only what acts."""
+        only_acts = state.get("acts_only") or self.learner.can_only_act(state["learner"])
+        super().load_state_dict({**state, "acts_only": only_acts})
+
     def player(self, n: int) -> Player:
         """The policy at the start of n trials."""
         learner = self.learner

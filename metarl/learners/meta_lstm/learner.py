@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from metarl import ranks
-from metarl.learners.checkpoint import copy_parameters
+from metarl.learners.checkpoint import copy_parameters, same_shapes
 from metarl.learners.meta_lstm.config import MetaLSTMConfig
 from metarl.learners.ppo import TOO_FAR, braked, minibatches, remaining, surrogate
 from metarl.learners.returns import discounted_past, gae, standardised
@@ -298,17 +298,19 @@ class MetaLSTMLearner:
     def acting_state(self) -> dict[str, Any]:
         """The part of it that acting needs."""
         return {
-            "params": {k: p.detach() for k, p in self._acting_params().items()},
+            "params": {k: p.detach() for k, p in _acting(self.params).items()},
             "normaliser": self.normaliser.state_dict(),
         }
 
     def load_acting_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `acting_state` gave."""
-        copy_parameters(self._acting_params(), state["params"])
+        copy_parameters(_acting(self.params), _acting(state["params"]))
         self.normaliser.load_state_dict(state["normaliser"])
 
-    def _acting_params(self) -> dict[str, Tensor]:
-        return {k: p for k, p in self.params.items() if not k.startswith("critic/")}
+    def can_only_act(self, state: Mapping[str, Any]) -> bool:
+        """Whether what acts in what `state_dict` gave fits, but not its critic, which was told other things."""
+        theirs = state["params"]
+        return same_shapes(_acting(self.params), _acting(theirs)) and not same_shapes(self.params, theirs)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; ValueError if the parameters have other shapes."""
@@ -329,6 +331,11 @@ def teaching(config: MetaLSTMConfig) -> TeacherConfig:
     """How the teacher of a policy with a memory is trained."""
     names = "init_std", "min_std", "gamma", "gae_lambda"
     return TeacherConfig(width=CRITIC_WIDTH, **{name: getattr(config, name) for name in names})
+
+
+def _acting(params: Params) -> Params:
+    """Those of the parameters that acting needs."""
+    return {k: p for k, p in params.items() if not k.startswith("critic/")}
 
 
 def _cut(x: Tensor, n_pieces: int) -> Tensor:
