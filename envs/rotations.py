@@ -8,6 +8,18 @@ def horizontal(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([x, y, np.zeros_like(x)], axis=-1)
 
 
+def bearing(way: np.ndarray, distance: np.ndarray, far: float, near: float) -> np.ndarray:
+    """The way to a goal in numbers of about one, (N, 6), for `TaskFamily.privileged`.
+
+    Args:
+        way: (N, 3), in a frame in which the robot can use it.
+        distance: its length, (N,).
+        far: a long way, which gives one.
+        near: within which its direction means little, and fades.
+    """
+    return np.concatenate([way / far, way / (distance[:, None] + near)], axis=1)
+
+
 def matrices(quaternion: np.ndarray) -> np.ndarray:
     """Rotation matrices, (N, 3, 3), of unit quaternions, (N, 4)."""
     w, x, y, z = (quaternion[:, k] for k in range(4))

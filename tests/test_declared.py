@@ -642,3 +642,13 @@ def test_a_teacher_is_told_where_to_as_the_torso_has_it(name, task, seen):
     sim.reset(np.random.default_rng(0))
     sim.readings.qpos[0, :7] = 0, 0, 1, np.sqrt(0.5), 0, 0, np.sqrt(0.5)  # turned to the left, to +y
     np.testing.assert_allclose(sim.told()[0, -len(seen) :], seen, atol=1e-6)
+
+
+def test_the_critic_of_an_arm_is_told_the_way_that_is_left():
+    sim = BatchSim(family := load_family("UR5eReach"), 3, 1)
+    sim.set_tasks(family.tasks("test")[:3])
+    sim.reset(np.random.default_rng(0))
+    moved(sim)
+    told = sim.told()[:, -6:]
+    np.testing.assert_allclose(np.linalg.norm(told[:, :3], axis=1) * 0.3, sim.error(), rtol=1e-5)
+    np.testing.assert_allclose(told[:, 3:], told[:, :3] * 0.3 / (sim.error()[:, None] + 0.05), rtol=1e-5)

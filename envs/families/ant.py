@@ -13,12 +13,11 @@ from metarl.envs.markers import HARM, Marker, View, weak_size
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
-from metarl.envs.rotations import horizontal
+from metarl.envs.rotations import bearing, horizontal
 from metarl.envs.task import Task, polar
 
 X, Y, Z = 0, 1, 2  # coordinates of the root
 HEALTHY = 0.2, 1.0  # m, of z
-NEAR = 0.2  # m, within which a direction to the goal means little
 # Actuators in the order of the file: hip and ankle of each leg, and the leg's first body.
 LEGS = {"aux_4": (0, 1), "aux_1": (2, 3), "aux_2": (4, 5), "aux_3": (6, 7)}
 
@@ -153,10 +152,10 @@ class AntGoal(Ant):
         return np.concatenate([r.qpos, r.qvel], axis=1)
 
     def privileged(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The way to the goal as the torso has it, halved, and about its direction, (N, 6)."""
+        """The way to the goal as the torso has it, (N, 6)."""
         x, y = polar(task)
         way = r.local("torso", horizontal(x - r.qpos[:, X], y - r.qpos[:, Y]))
-        return np.concatenate([way / 2, way / (self.error(r, task)[:, None] + NEAR)], axis=1)
+        return bearing(way, self.error(r, task), far=2.0, near=0.2)
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]

@@ -308,7 +308,7 @@ class MetaLSTMLearner:
         self.normaliser.load_state_dict(state["normaliser"])
 
     def can_only_act(self, state: Mapping[str, Any]) -> bool:
-        """Whether what acts in what `state_dict` gave fits, but not its critic, which was told other things."""
+        """Whether of what `state_dict` gave all fits but the critic, which was told other things."""
         theirs = state["params"]
         return same_shapes(_acting(self.params), _acting(theirs)) and not same_shapes(self.params, theirs)
 
