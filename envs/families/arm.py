@@ -14,6 +14,7 @@ from metarl.envs.markers import Marker, View
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
+from metarl.envs.rotations import bearing
 from metarl.envs.task import Task
 from metarl.errors import InputError
 from metarl.extras import install
@@ -168,6 +169,10 @@ class ArmReach(FetchArm):
     params = tuple(Param(f"goal_{axis}", "m", Uniform(-RANGE, RANGE)) for axis in "xyz")
     error = FetchArm.error
     recipes = (Recipe("meta-lstm", 1_500_000, {"teacher": 0.3, "change_input": "all"}),)
+
+    def privileged(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The way to the goal, (N, 6)."""
+        return bearing(self._goal(task) - r.site_position(GRIP), self.error(r, task), far=0.15, near=0.05)
 
 
 class ArmPush(FetchArm):
