@@ -644,14 +644,11 @@ def test_a_teacher_is_told_where_to_as_the_torso_has_it(name, task, seen):
     np.testing.assert_allclose(sim.told()[0, -len(seen) :], seen, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "name, far, near", [("ArmReach", 0.15, 0.05), ("UR5eReach", 0.3, 0.05), ("X2Goal", 1, 0.15)]
-)
-def test_a_critic_is_told_the_way_that_is_left(name, far, near):
-    sim = BatchSim(family := load_family(name), 3, 1)
+def test_the_teacher_of_an_arm_is_told_the_way_that_is_left():
+    sim = BatchSim(family := load_family("ArmReach"), 3, 1)
     sim.set_tasks(family.tasks("test")[:3])
     sim.reset(np.random.default_rng(0))
     moved(sim)
-    way, direction = far * sim.told()[:, -6:-3], sim.told()[:, -3:]
+    way, direction = 0.15 * sim.told()[:, -6:-3], sim.told()[:, -3:]
     np.testing.assert_allclose(np.linalg.norm(way, axis=1), sim.error(), rtol=1e-5)
-    np.testing.assert_allclose(direction, way / (sim.error()[:, None] + near), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(direction, way / (sim.error()[:, None] + 0.05), rtol=1e-4, atol=1e-6)

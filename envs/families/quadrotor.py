@@ -14,7 +14,7 @@ from metarl.envs.markers import HARM, Marker, View
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
-from metarl.envs.rotations import bearing, matrices
+from metarl.envs.rotations import matrices
 from metarl.envs.task import Task
 
 MASS = 1.325  # kg
@@ -194,11 +194,6 @@ class X2Goal(X2):
     def goal(self, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """The hidden point, (3,) or (N, 3) m."""
         return np.stack([task["goal_x"], task["goal_y"], HEIGHT + task["goal_z"]], axis=-1)
-
-    def privileged(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The way to the goal in its own frame, (N, 6)."""
-        way = r.local("x2", self.goal(task) - r.qpos[:, :3])
-        return bearing(way, self.error(r, task), far=1.0, near=0.15)
 
     def nearness(self, distance: np.ndarray) -> np.ndarray:
         """As much more for each metre, near or far, (N,)."""

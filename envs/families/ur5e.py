@@ -16,7 +16,6 @@ from metarl.envs.mjcf import load_spec
 from metarl.envs.param import Param
 from metarl.envs.readings import Readings
 from metarl.envs.recipe import Recipe
-from metarl.envs.rotations import bearing
 from metarl.envs.task import Task
 
 FLANGE, WRIST = "attachment_site", "wrist_3_link"
@@ -81,10 +80,6 @@ class UR5eReach(TaskFamily):
             "joints": r.qpos - self.home,
             "joint_velocities": r.qvel.copy(),
         }
-
-    def privileged(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The way to the goal, (N, 6)."""
-        return bearing(self._goal(task) - r.site_position(FLANGE), self.error(r, task), far=0.3, near=0.05)
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
