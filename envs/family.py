@@ -115,7 +115,8 @@ class TaskFamily:
         """What only they see who may know the task in training, (N, n), of about 1 in size: teacher, critic.
 
         A goal as the robot sees it from where it is, say, which teaches a teacher three times as fast as the
-        goal's place does. Default: nothing.
+        goal's place does. A class that states its own `params` inherits it only if it is not given the task.
+        Default: nothing.
         """
         return None
 
@@ -206,12 +207,7 @@ class TaskFamily:
     @cached_property
     def says_error(self) -> bool:
         """Whether `error` is about this family's own tasks."""
-        kinds = type(self).__mro__
-        own, tasks = (
-            next((k for k, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
-            for name in ("error", "params")
-        )
-        return own <= tasks
+        return self._is_of_its_tasks("error")
 
     @cached_property
     def model(self) -> mujoco.MjModel:
@@ -282,9 +278,19 @@ class TaskFamily:
         return self.terminated(r, **known)
 
     def seen_in_training(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """`privileged`, likewise."""
-        known = {"task": task} if "privileged" in self.asks_task else {}
-        return self.privileged(r, **known)
+        """`privileged`, likewise, if it is about this family's own tasks."""
+        if "privileged" not in self.asks_task:
+            return self.privileged(r)  # type: ignore[call-arg]
+        return self.privileged(r, task) if self._is_of_its_tasks("privileged") else None
+
+    def _is_of_its_tasks(self, name: str) -> bool:
+        """Whether a function that is given the task is written for those that this class states."""
+        kinds = type(self).__mro__
+        own, tasks = (
+            next((k for k, kind in enumerate(kinds) if stated in vars(kind)), len(kinds))
+            for stated in (name, "params")
+        )
+        return own <= tasks
 
     @cached_property
     def told_params(self) -> tuple[Param, ...]:

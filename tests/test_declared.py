@@ -628,10 +628,26 @@ def test_what_is_privileged_may_depend_on_the_task_and_is_read_at_every_step():
     assert known_of(sim.family) == told.shape[1]
 
 
+def test_a_family_of_other_tasks_inherits_what_is_privileged_only_if_it_is_of_no_task():
+    class Sees(X2Hover):
+        def privileged(self, r):
+            return r.qpos[:, :2]
+
+    class Asks(X2Hover):
+        def privileged(self, r, task):
+            return task["load"][:, None]
+
+    other = {"params": (Param("speed", "m/s", Uniform(0, 1)),)}
+    sees, asks = (type("Other", (kind,), other)() for kind in (Sees, Asks))
+    assert (known_of(sees), known_of(asks)) == (1 + 2, 1)
+    assert known_of(Asks()) == known_of(X2Hover()) + 1
+
+
 @pytest.mark.parametrize(
     "name, task, seen",
     [
         ("AntDir", {"direction": np.pi / 2}, (1, 0, 0)),
+        ("AntFwdBack", {"direction": np.pi}, (0, 1, 0)),
         ("HumanoidDir", {"direction": 0.0}, (0, -1, 0)),
         ("AntGoal", {"radius": 2.0, "angle": np.pi}, (0, 1, 0, 0, 2 / 2.2, 0)),
     ],

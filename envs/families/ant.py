@@ -127,6 +127,7 @@ class AntFwdBack(AntDir):
     """
 
     params = (Param("direction", "rad", Choice((0.0, pi))),)
+    privileged = AntDir.privileged
     n_train = 2
     n_test = 2
     disjoint = False
