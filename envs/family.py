@@ -32,8 +32,8 @@ class TaskFamily:
     A family states its class attributes and says in four small batched functions what the task
     means. Every function is pure, takes all N simulations at once and never sees a task in `observe`; what
     is `told` of the task (see `Param`) the simulator appends to what is observed.
-    `initial_state` and `terminated` are given the task if they have an argument `task`, as `reward` has, and
-    `privileged` only if it has one.
+    `initial_state`, `terminated` and `privileged` are given the task if they have an argument `task`, as
+    `reward` has.
 
     Attributes:
         mjcf: path of the robot's MJCF file (or override `build_spec`).
@@ -207,7 +207,22 @@ class TaskFamily:
     @cached_property
     def says_error(self) -> bool:
         """Whether `error` is about this family's own tasks."""
-        return self._is_of_its_tasks("error")
+        return self._is_of_own_tasks("error")
+
+    @cached_property
+    def says_privileged(self) -> bool:
+        """Whether it defines `privileged`, and this is about its own tasks, or about none."""
+        of_none = "privileged" not in self.asks_task
+        return self.defines("privileged") and (of_none or self._is_of_own_tasks("privileged"))
+
+    def _is_of_own_tasks(self, name: str) -> bool:
+        """Whether a function that is given the task was written for the `params` that this class has."""
+        kinds = type(self).__mro__
+        own, tasks = (
+            next((k for k, kind in enumerate(kinds) if stated in vars(kind)), len(kinds))
+            for stated in (name, "params")
+        )
+        return own <= tasks
 
     @cached_property
     def model(self) -> mujoco.MjModel:
@@ -278,19 +293,9 @@ class TaskFamily:
         return self.terminated(r, **known)
 
     def seen_in_training(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """`privileged`, likewise, if it is about this family's own tasks."""
-        if "privileged" not in self.asks_task:
-            return self.privileged(r)  # type: ignore[call-arg]
-        return self.privileged(r, task) if self._is_of_its_tasks("privileged") else None
-
-    def _is_of_its_tasks(self, name: str) -> bool:
-        """Whether a function that is given the task is written for those that this class states."""
-        kinds = type(self).__mro__
-        own, tasks = (
-            next((k for k, kind in enumerate(kinds) if stated in vars(kind)), len(kinds))
-            for stated in (name, "params")
-        )
-        return own <= tasks
+        """`privileged`, likewise; None where the family says nothing there."""
+        known = {"task": task} if "privileged" in self.asks_task else {}
+        return self.privileged(r, **known) if self.says_privileged else None
 
     @cached_property
     def told_params(self) -> tuple[Param, ...]:
@@ -310,7 +315,7 @@ class TaskFamily:
     @property
     def moves(self) -> bool:
         """Whether what is true of a task changes within an episode, or is read from the robot."""
-        return any(p.changes for p in self.hidden_params) or self.defines("privileged")
+        return any(p.changes for p in self.hidden_params) or self.says_privileged
 
     @property
     def has_expert(self) -> bool:

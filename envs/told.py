@@ -30,7 +30,7 @@ def known_of(family: TaskFamily) -> int:
     """How many numbers may be known of a task in training, those of `World.told`."""
     tasks = family.stack(family.sample(np.random.default_rng(0), 1))
     n = task_features(family, tasks).shape[1]
-    if not family.defines("privileged"):
+    if not family.says_privileged:
         return n
     more = family.seen_in_training(family.readings_of(), tasks)
     return n + (0 if more is None else real("privileged", more, 1, None).shape[1])

@@ -641,6 +641,7 @@ def test_a_family_of_other_tasks_inherits_what_is_privileged_only_if_it_is_of_no
     sees, asks = (type("Other", (kind,), other)() for kind in (Sees, Asks))
     assert (known_of(sees), known_of(asks)) == (1 + 2, 1)
     assert known_of(Asks()) == known_of(X2Hover()) + 1
+    assert (sees.moves, asks.moves) == (True, False)  # what does not change is not read at every step
 
 
 @pytest.mark.parametrize(
