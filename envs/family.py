@@ -488,10 +488,10 @@ class TaskFamily:
         """Whether an out-of-distribution set is defined."""
         return any(p.ood is not None for p in self.params)
 
-    def sample(self, rng: np.random.Generator, n: int) -> list[Task]:
-        """Draw n training tasks: from the fixed list if there is one, spread evenly, else fresh."""
-        if self.n_train is None:
-            return self._draw(rng, n, "train")
+    def sample(self, rng: np.random.Generator, n: int, split: Split = "train") -> list[Task]:
+        """Draw n fresh tasks of a split; of training from the fixed list if there is one, spread evenly."""
+        if split != "train" or self.n_train is None:
+            return self._draw(rng, n, split)
         pool = self.tasks("train")
         rounds = [rng.permutation(len(pool)) for _ in range(-(-n // len(pool)))]
         return [pool[i] for i in np.concatenate(rounds)[:n]]

@@ -103,7 +103,7 @@ def train(
 
     with progress("training", int(steps), shown=True) as bar:
         for done in range(0, max(1, int(steps) // one) * one, one):
-            sim.set_tasks([task] * sim.n_sims if task else family.sample(rng, sim.n_sims))
+            sim.set_tasks([task] * sim.n_sims if task else practised(family, rng, sim.n_sims, told))
             lessons = collect_lessons(sim, teacher.act, rng)
             teacher.update(lessons, done / steps)
             curve.env_steps.append(done + one)
@@ -111,6 +111,17 @@ def train(
             bar.update(done + one, f"return {curve.returns[-1]:.1f}")
 
     return taught(teacher, family, told), curve
+
+
+def practised(family: TaskFamily, rng: np.random.Generator, n: int, told: bool) -> list[Task]:
+    """Training tasks; for who is told them fresh ones, of which half are drawn as the held-out ones are.
+
+    Else it would be no oracle: it could learn a list by heart, or never have met what it is told of.
+    """
+    fixed, apart = family.n_train is not None, any(param.test for param in family.params)
+    if not (told and (fixed or apart)):
+        return family.sample(rng, n)
+    return family.sample(rng, n - n // 2, "validation") + family.sample(rng, n // 2, "test")
 
 
 def taught(teacher: Teacher, family: TaskFamily, told: bool) -> ModelPolicy:

@@ -133,6 +133,24 @@ def test_one_command_measures_them(family, tmp_path, monkeypatch):
     sys.modules.pop("baselines")
 
 
+def test_the_oracle_has_met_tasks_like_the_held_out_ones_and_no_list_of_them(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import baselines
+
+    def draw(name: str, n: int, told: bool) -> list[Task]:
+        return baselines.practised(load_family(name), np.random.default_rng(0), n, told)
+
+    between = load_family("HalfCheetahVelGap").params[0].test
+    for n, told, apart in ((9, True, 4), (9, False, 0), (1, True, 0)):
+        asked = np.array([task["velocity"] for task in draw("HalfCheetahVelGap", n, told)])
+        assert ((between.low < asked) & (asked < between.high)).sum() == apart and len(asked) == n
+    for name in ("HopperRandParams", "AntVel"):
+        usual = load_family(name).sample(np.random.default_rng(0), 5)
+        assert draw(name, 5, told=False) == usual
+        assert (draw(name, 5, told=True) == usual) is (name == "AntVel")  # which has no list
+    sys.modules.pop("baselines")
+
+
 def test_the_oracle_is_a_teacher_that_was_kept_or_an_expert(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import baselines
