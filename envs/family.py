@@ -463,16 +463,13 @@ class TaskFamily:
         Raises:
             InputError: the split has no fixed list (fresh training draws), or no ood is defined.
         """
+        self._check_split(split)
         count = {
             "train": self.n_train,
             "test": self.n_test,
             "ood": self.n_ood,
             "validation": self.n_validation,
         }
-        if split not in count:
-            raise unknown("split", split, count)
-        if split == "ood" and not self.has_ood:
-            raise InputError(f"{self.name} defines no out-of-distribution tasks; use --split test")
         if (n := count[split]) is None:
             raise InputError(f"{self.name} draws fresh training tasks; it has no fixed list of them")
         rng = np.random.default_rng([zlib.crc32(self.name.encode()), SPLITS.index(split)])
@@ -489,12 +486,23 @@ class TaskFamily:
         return any(p.ood is not None for p in self.params)
 
     def sample(self, rng: np.random.Generator, n: int, split: Split = "train") -> list[Task]:
-        """Draw n fresh tasks of a split; of training from the fixed list if there is one, spread evenly."""
+        """Draw n fresh tasks of a split; of training from the fixed list if there is one, spread evenly.
+
+        Raises:
+            InputError: no ood is defined.
+        """
+        self._check_split(split)
         if split != "train" or self.n_train is None:
             return self._draw(rng, n, split)
         pool = self.tasks("train")
         rounds = [rng.permutation(len(pool)) for _ in range(-(-n // len(pool)))]
         return [pool[i] for i in np.concatenate(rounds)[:n]]
+
+    def _check_split(self, split: Split) -> None:
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        if split == "ood" and not self.has_ood:
+            raise InputError(f"{self.name} defines no out-of-distribution tasks; use --split test")
 
     def _draw(self, rng: np.random.Generator, n: int, split: Split) -> list[Task]:
         columns = {}

@@ -121,7 +121,8 @@ def practised(family: TaskFamily, rng: np.random.Generator, n: int, told: bool) 
     fixed, apart = family.n_train is not None, any(param.test for param in family.params)
     if not (told and (fixed or apart)):
         return family.sample(rng, n)
-    return family.sample(rng, n - n // 2, "validation") + family.sample(rng, n // 2, "test")
+    like_training = family.sample(rng, n - n // 2, "validation")  # drawn as those of training, never a list
+    return like_training + family.sample(rng, n // 2, "test")
 
 
 def taught(teacher: Teacher, family: TaskFamily, told: bool) -> ModelPolicy:

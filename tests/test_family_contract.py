@@ -315,6 +315,8 @@ def test_out_of_distribution_tasks_lie_outside_the_training_distribution(family)
     if not family.has_ood:
         with pytest.raises(InputError, match="out-of-distribution"):
             family.tasks("ood")
+        with pytest.raises(InputError, match="out-of-distribution"):
+            family.sample(np.random.default_rng(0), 1, "ood")
         return
     for task in family.tasks("ood"):
         assert not all(np.all(p.train.contains(task[p.name])) for p in family.params)

@@ -105,10 +105,17 @@ def test_a_family_that_only_shares_the_name_has_no_score(known):
     assert references_on(mine, mine.tasks("test")) is None
 
 
-def test_one_command_measures_them(family, tmp_path, monkeypatch):
+@pytest.fixture
+def baselines(monkeypatch):
+    """The script that measures."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import baselines
 
+    yield baselines
+    sys.modules.pop("baselines")
+
+
+def test_one_command_measures_them(baselines, family, tmp_path, monkeypatch):
     monkeypatch.setattr(References.save, "__defaults__", (tmp_path,))
     flags = ["--steps", "6400", "--scratch-steps", "6400", "--scratch-tasks", "2", "--average-steps", "6400"]
     flags += ["--planned-tasks", "2"]
@@ -130,13 +137,9 @@ def test_one_command_measures_them(family, tmp_path, monkeypatch):
     again = References(**json.loads((tmp_path / "PointGoal.json").read_text()))
     assert again.oracle == found.oracle and [one["task"] for one in again.planned] == [dict(tasks[0])]
     assert baselines.main(["PointGaol"]) == 2
-    sys.modules.pop("baselines")
 
 
-def test_the_oracle_has_met_tasks_like_the_held_out_ones_and_no_list_of_them(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import baselines
-
+def test_the_oracle_has_met_tasks_like_the_held_out_ones_and_no_list_of_them(baselines):
     def draw(name: str, n: int, told: bool) -> list[Task]:
         return baselines.practised(load_family(name), np.random.default_rng(0), n, told)
 
@@ -148,13 +151,9 @@ def test_the_oracle_has_met_tasks_like_the_held_out_ones_and_no_list_of_them(mon
         usual = load_family(name).sample(np.random.default_rng(0), 5)
         assert draw(name, 5, told=False) == usual
         assert (draw(name, 5, told=True) == usual) is (name == "AntVel")  # which has no list
-    sys.modules.pop("baselines")
 
 
-def test_the_oracle_is_a_teacher_that_was_kept_or_an_expert(tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import baselines
-
+def test_the_oracle_is_a_teacher_that_was_kept_or_an_expert(baselines, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(References.save, "__defaults__", (tmp_path,))
     small = ["--average-steps", "6400", "--scratch-tasks", "0", "--planned-tasks", "0", "--n-threads", "1"]
     monkeypatch.setattr(baselines, "N_EPISODES", 1)
@@ -179,7 +178,6 @@ def test_the_oracle_is_a_teacher_that_was_kept_or_an_expert(tmp_path, monkeypatc
     found = References(**json.loads((tmp_path / "ArmPush.json").read_text()))
     assert found.made_by["oracle"] == "expert"
     assert np.mean(found.oracle) > 25 > np.mean(found.average)
-    sys.modules.pop("baselines")
 
 
 def test_a_family_without_an_expert_has_none_to_judge(family):
