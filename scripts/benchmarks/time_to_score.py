@@ -1,12 +1,12 @@
 """Seconds to a score: our learners with no flag, and others given the same cores.
 
 A side is done when the episodes of an iteration of its training, with the noise of its actions, return
-as much on average as the goal says. Medians over seeds; a training that is not there when patience
-ends counts as that long.
+as much on average as the goal says. Medians over seeds; a training that is not there when patience or its
+steps end counts as that long, and the line says how many were there.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from benchmarks.measure import Line, Plan, Skipped
 from benchmarks.recurrent import TrialEnv
@@ -114,11 +114,11 @@ def maml(config: MAMLConfig, seed: int, patience: float) -> Found:
 
 
 def recurrent_ppo(seed: int, patience: float, n_envs: int) -> Found:
-    """RecurrentPPO on the same trials."""
+    """RecurrentPPO on the same trials, as many as ours in the process, where it is fastest."""
     from sb3_contrib import RecurrentPPO
 
-    with closing(SubprocVecEnv([TrialEnv] * n_envs)) as processes:
-        env = VecNormalize(VecMonitor(processes), gamma=0.98)
+    with closing(DummyVecEnv([TrialEnv] * n_envs)) as trials:
+        env = VecNormalize(VecMonitor(trials), gamma=0.98)
         length = 2 * load_family(FAMILY).horizon
         model = RecurrentPPO(
             "MlpLstmPolicy",
@@ -160,6 +160,12 @@ def told_ppo(seed: int, patience: float) -> Found:
         return train_sb3(ppo(VecNormalize(batch, gamma=0.98), horizon, seed), GOAL, patience)
 
 
+def _ended(side: Sequence[Found]) -> tuple[float, str]:
+    """Median seconds of trainings, and in words how they ended."""
+    frames, there = median(f.frames for f in side) / 1e6, sum(f.arrived for f in side)
+    return median(f.seconds for f in side), f"{frames:.2g} M frames, {there} of {len(side)} there"
+
+
 def _line(
     name: str,
     ours: Callable[[int, float], Found],
@@ -169,14 +175,7 @@ def _line(
 ) -> Line:
     """Medians over seeds, the two sides in turn."""
     pairs = [(ours(seed, plan.patience), theirs(seed, plan.patience)) for seed in range(min(3, plan.rounds))]
-    (value, mine), (versus, other) = (
-        (
-            median(f.seconds for f in side),
-            f"{median(f.frames for f in side) / 1e6:.2g} M frames"
-            + ("" if all(f.arrived for f in side) else ", not there"),
-        )
-        for side in zip(*pairs, strict=True)
-    )
+    (value, mine), (versus, other) = map(_ended, zip(*pairs, strict=True))
     return Line(name, value, f"s ({mine})", f"{partner} ({other})", versus, value / versus)
 
 
@@ -188,7 +187,7 @@ def memory_to_score(name: str, plan: Plan) -> Line:
     """
     if find_spec("sb3_contrib") is None:
         raise Skipped("sb3-contrib is not installed: pip install 'metarl-robots[bench]'")
-    partner = partial(recurrent_ppo, n_envs=max(plan.workers[:3]))
+    partner = partial(recurrent_ppo, n_envs=plan.n_trials)
     return _line(name, memory, partner, "RecurrentPPO", plan)
 
 
