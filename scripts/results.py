@@ -282,10 +282,17 @@ class Measured:
     @property
     def cost(self) -> list[str]:
         """Frames of a training, and its minutes on how many cores."""
-        minutes = [record["seconds"] / 60 for record in self.records]
-        low, high = (f"{n:.2g}" if n < 10 else f"{n:.0f}" for n in (min(minutes), max(minutes)))
-        spread = low if low == high else f"{low} to {high}"
-        return [f"{self.records[0]['frames'] / 1e6:.1f} M", f"{spread} on {self.records[0]['cores']}"]
+        minutes = defaultdict(list)
+        for record in self.records:
+            minutes[record["cores"]].append(record["seconds"] / 60)
+        spreads = (f"{_spread(minutes[cores])} on {cores}" for cores in sorted(minutes))
+        return [f"{self.records[0]['frames'] / 1e6:.1f} M", ", ".join(spreads)]
+
+
+def _spread(minutes: Sequence[float]) -> str:
+    """From the fewest to the most, or the one number that both are."""
+    low, high = (f"{n:.2g}" if n < 10 else f"{n:.0f}" for n in (min(minutes), max(minutes)))
+    return low if low == high else f"{low} to {high}"
 
 
 def rows_of(learner: str) -> list[Measured]:

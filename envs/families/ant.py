@@ -20,6 +20,11 @@ X, Y, Z = 0, 1, 2  # coordinates of the root
 HEALTHY = 0.2, 1.0  # m, of z
 # Actuators in the order of the file: hip and ankle of each leg, and the leg's first body.
 LEGS = {"aux_4": (0, 1), "aux_1": (2, 3), "aux_2": (4, 5), "aux_3": (6, 7)}
+RECIPE = Recipe(
+    "meta-lstm",
+    7_000_000,
+    {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.15, "gamma": 0.99},
+)
 
 
 class Ant(GymnasiumRobot):
@@ -33,13 +38,7 @@ class Ant(GymnasiumRobot):
     frame_skip = 5
     horizon = 200
     n_test = 30
-    recipes = (
-        Recipe(
-            "meta-lstm",
-            7_000_000,
-            {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.15, "gamma": 0.99},
-        ),
-    )
+    recipes = (RECIPE,)
     view = View(distance=4.5, elevation=-25.0)
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,6 +97,7 @@ class AntDir(Ant):
     """
 
     params = (Param("direction", "rad", Uniform(0, 2 * pi)),)
+    recipes = (replace(RECIPE, steps=5_200_000, settings={**RECIPE.settings, "teacher": 0.8}),)
 
     def privileged(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """The direction as the torso has it, (N, 3)."""
@@ -127,6 +127,7 @@ class AntFwdBack(AntDir):
     """
 
     params = (Param("direction", "rad", Choice((0.0, pi))),)
+    recipes = Ant.recipes
     privileged = AntDir.privileged
     n_train = 2
     n_test = 2
