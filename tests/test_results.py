@@ -82,6 +82,18 @@ def test_a_training_is_measured_once_and_again_when_its_recipe_changes(tiny, cap
     assert "by an earlier recipe" not in (folder / "page.md").read_text()
 
 
+def test_minutes_are_said_by_the_cores_that_they_were_on(tiny):
+    results, folder, _, _ = tiny
+    words = ["PointGoal", "--learner", "meta-lstm", "--seeds", "0", "1", "2", "--runs", str(folder / "runs")]
+    assert results.main(words) == 0
+    for seed, (minutes, cores) in enumerate([(90, 2), (25, 1), (20, 1)]):
+        path = folder / "measured" / f"PointGoal-meta-lstm-{seed}.json"
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"seconds": 60.0 * minutes, "cores": cores})
+        )
+    assert "| 20 to 25 on 1, 90 on 2 |" in results.memory_table()
+
+
 def test_a_training_that_was_stopped_goes_on(tiny):
     results, folder, given, _ = tiny
     run = str(folder / "runs" / "PointGoal-meta-lstm-0")
