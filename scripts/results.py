@@ -285,7 +285,7 @@ class Measured:
         minutes = defaultdict(list)
         for record in self.records:
             minutes[record["cores"]].append(record["seconds"] / 60)
-        spreads = (f"{_spread(minutes[cores])} on {cores}" for cores in sorted(minutes))
+        spreads = (f"{_spread(spent)} on {cores}" for cores, spent in sorted(minutes.items()))
         return [f"{self.records[0]['frames'] / 1e6:.1f} M", ", ".join(spreads)]
 
 

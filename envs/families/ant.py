@@ -20,11 +20,12 @@ X, Y, Z = 0, 1, 2  # coordinates of the root
 HEALTHY = 0.2, 1.0  # m, of z
 # Actuators in the order of the file: hip and ankle of each leg, and the leg's first body.
 LEGS = {"aux_4": (0, 1), "aux_1": (2, 3), "aux_2": (4, 5), "aux_3": (6, 7)}
-RECIPE = Recipe(
-    "meta-lstm",
-    7_000_000,
-    {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.15, "gamma": 0.99},
-)
+
+
+def _recipe(steps: int, teacher: float) -> Recipe:
+    """How an ant learns to run, so much of its steps with its teacher."""
+    settings = {"teacher": teacher, "imitate": 0.6, "init_std": 0.5, "min_std": 0.15, "gamma": 0.99}
+    return Recipe("meta-lstm", steps, settings)
 
 
 class Ant(GymnasiumRobot):
@@ -38,7 +39,7 @@ class Ant(GymnasiumRobot):
     frame_skip = 5
     horizon = 200
     n_test = 30
-    recipes = (RECIPE,)
+    recipes = (_recipe(7_000_000, teacher=0.6),)
     view = View(distance=4.5, elevation=-25.0)
 
     def initial_state(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +98,7 @@ class AntDir(Ant):
     """
 
     params = (Param("direction", "rad", Uniform(0, 2 * pi)),)
-    recipes = (replace(RECIPE, steps=5_200_000, settings={**RECIPE.settings, "teacher": 0.8}),)
+    recipes = (_recipe(5_200_000, teacher=0.8),)
 
     def privileged(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray:
         """The direction as the torso has it, (N, 3)."""
