@@ -193,6 +193,17 @@ def test_what_is_no_seed_is_refused(agent, seed):
             make()
 
 
+def test_where_an_agent_cannot_be_saved_one_line_says_why(agent, tmp_path):
+    (tmp_path / "file").touch()
+    for path, why in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "models" / "agent.pt", "there is no folder"),
+        (tmp_path / "file" / "agent.pt", "there is no folder"),
+    ):
+        with pytest.raises(InputError, match=why):
+            agent.save(path)
+
+
 def test_settings_are_plain_values_whatever_was_given(tmp_path):
     numbers = {"n_tasks": np.int64(2), "inner_lr": np.float32(0.5), "first_order": np.bool_(True)}
     config = MAMLConfig(hidden=[np.int64(4)], n_episodes=2, **numbers)

@@ -21,7 +21,7 @@ from metarl.envs.catalogue import absolute, as_family, load_recorded
 from metarl.envs.simulate import MUJOCO
 from metarl.errors import NotFiniteError, unknown
 from metarl.export.write import Exported
-from metarl.files import write_atomically
+from metarl.files import check_writable, write_atomically
 from metarl.learners.acting import Acting
 from metarl.learners.adapter import AgentAdapter
 from metarl.learners.checkpoint import CHECKPOINT, FORMAT, is_finite, read_checkpoint
@@ -393,7 +393,11 @@ class Agent:
         Args:
             path: of the file.
             acts_only: leave out what only training needs, most of it.
+
+        Raises:
+            InputError: there can be no such file.
         """
+        check_writable(Path(path))
         state = self.state_dict()
         if acts_only:
             state |= {"learner": self.learner.acting_state(), "acts_only": True}
