@@ -69,12 +69,13 @@ def test_how_many_threads_there_are_changes_nothing():
         assert torch.equal(p, three.params[name]), name
 
 
-def test_the_slow_critics_follow():
-    policy = actor_critic()
+@pytest.mark.parametrize("tau", [0.005, 0.3])
+def test_the_slow_critics_follow(tau):
+    policy = actor_critic(tau=tau)
     before = {k: p.clone() for k, p in policy.slow.items()}
     learned(policy, 1)
     for name, p in policy.slow.items():
-        expected = before[name] + 0.005 * (policy.params[name] - before[name])
+        expected = before[name] + tau * (policy.params[name] - before[name])
         torch.testing.assert_close(p, expected.detach())
     assert {k.split("/")[0] for k in policy.slow} == set(CRITICS)
 

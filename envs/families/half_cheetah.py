@@ -137,6 +137,7 @@ class HalfCheetahForward(HalfCheetah):
             6_000_000,
             {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.2, "gamma": 0.99},
         ),
+        Recipe("meta-model", settings={"policy_width": 256}),
     )
 
     def reward(

@@ -4,10 +4,11 @@ Soft actor-critic (Haarnoja et al. 2018, the version that tunes its temperature)
 their layers (as in DroQ, Hiraoka et al. 2022), since they learn from few steps many times over.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from math import log, sqrt
 from typing import Any
 
@@ -20,9 +21,7 @@ from metarl.learners.meta_model.config import MetaModelConfig
 from metarl.learners.meta_model.scales import Scales
 from metarl.policies.gaussian import Params
 
-WIDTH = 128  # of all layers
 CRITICS = "critic_1", "critic_2"
-FOLLOWS = 0.005  # of the way to the critics, that the slow ones go in a step
 PATIENCE = 2  # steps of the critics to one of the actor
 QUIET, LOUD = -5.0, 2.0  # between which the log of the actor's spread lies, before it is squashed
 
@@ -64,9 +63,10 @@ class ActorCritic:
     def __init__(self, scales: Scales, config: MetaModelConfig, n_hints: int, generator: torch.Generator):
         self.scales, self.config, self.generator = scales, config, generator
         n_in, n_act = scales.robot.n_features + n_hints, scales.robot.action_dim
-        self.params: Params = _layers("actor", n_in, 2 * n_act, generator)
+        width = config.policy_width
+        self.params: Params = _layers("actor", (n_in, width, width, 2 * n_act), generator)
         for name in CRITICS:
-            self.params |= _layers(name, n_in + n_act, 1, generator)
+            self.params |= _layers(name, (n_in + n_act, width, width, 1), generator)
         self.params["temperature/log"] = torch.tensor(log(0.1))
         self.slow = {k: p.clone() for k, p in self.params.items() if k.startswith("critic")}
         for p in self.params.values():
@@ -120,7 +120,8 @@ class ActorCritic:
             if acts or name == "critic":
                 adam.step()
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.slow.values()), [self.params[k] for k in self.slow], FOLLOWS)
+            critics = [self.params[name] for name in self.slow]
+            torch._foreach_lerp_(list(self.slow.values()), critics, self.config.tau)
         self.n_steps += 1
         return stats
 
@@ -169,10 +170,10 @@ class ActorCritic:
         self.n_steps = int(state["n_steps"])
 
 
-def _layers(name: str, n_in: int, n_out: int, generator: torch.Generator) -> Params:
-    """Fresh parameters of two layers and a linear one, uniform within 1 / sqrt(columns)."""
+def _layers(name: str, sizes: Sequence[int], generator: torch.Generator) -> Params:
+    """Fresh parameters of layers from each size to the next, uniform within 1 / sqrt(columns)."""
     params = {}
-    for i, (columns, rows) in enumerate(((n_in, WIDTH), (WIDTH, WIDTH), (WIDTH, n_out))):
+    for i, (columns, rows) in enumerate(pairwise(sizes)):
         for part, shape in (("w", (rows, columns)), ("b", (rows,))):
             drawn = torch.rand(shape, generator=generator)
             params[f"{name}/{part}{i}"] = (2 * drawn - 1) / sqrt(columns)
@@ -180,10 +181,10 @@ def _layers(name: str, n_in: int, n_out: int, generator: torch.Generator) -> Par
 
 
 def _through(name: str, params: Params, x: Tensor, normalised: bool) -> Tensor:
-    """What those layers make of (..., n_in), (..., n_out)."""
+    """What two layers and a linear one make of (..., n_in), (..., n_out)."""
     for i in range(2):
         x = linear(x, params[f"{name}/w{i}"], params[f"{name}/b{i}"])
-        x = torch.relu(layer_norm(x, (WIDTH,)) if normalised else x)
+        x = torch.relu(layer_norm(x, x.shape[-1:]) if normalised else x)
     return linear(x, params[f"{name}/w2"], params[f"{name}/b2"])
 
 

@@ -1,7 +1,8 @@
 """The settings of the meta-model. Each is a flag of `metarl train --learner meta-model`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from metarl.errors import InputError
 from metarl.ranges import check
@@ -31,9 +32,11 @@ RANGES = {
     "noise": (0, 10),
     "replay": (0, 1000),
     "policy_batch": (1, 100_000),
+    "policy_width": (1, 4096),
     "n_step": (1, 1000),
     "policy_lr": (1e-8, 10),
     "critic_lr": (1e-8, 10),
+    "tau": (1e-6, 1),
 }
 
 
@@ -70,9 +73,11 @@ class MetaModelConfig:
         noise: planner: standard deviation of what is added to planned actions in training
         replay: policy: Adam steps of the policy's critics to a step of the environment
         policy_batch: policy: steps that each of them learns from
+        policy_width: policy: of its two layers, and of its critics'
         n_step: policy: rewards that are counted as they came before the rest is estimated
         policy_lr: policy: Adam's step size
         critic_lr: policy: Adam's step size for what it expects, and for its temperature
+        tau: policy: of the way to the critics, that the slow ones, of which they learn, go in a step
     """
 
     adapt: Literal["memory", "gradient", "both", "none"] = "memory"
@@ -101,9 +106,13 @@ class MetaModelConfig:
     noise: float = 0.1
     replay: float = 1.0
     policy_batch: int = 128
-    n_step: int = 3
+    policy_width: int = 128
+    n_step: int = 1
     policy_lr: float = 3e-4
-    critic_lr: float = 1e-3
+    critic_lr: float = 3e-3
+    tau: float = 0.02
+    # What files hold implicitly that were written before there was such a setting.
+    EARLIER: ClassVar[Mapping[str, Any]] = {"tau": 0.005, "policy_width": 128}
 
     def __post_init__(self):
         check(self, RANGES)
