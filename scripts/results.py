@@ -174,10 +174,15 @@ def run(command: Sequence[str], cores: set[int]) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def machine() -> str:
-    """The processor, in words."""
+def processor() -> str:
+    """Its name."""
     models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return f"{models[0] if models else 'unknown processor'}, {os.cpu_count()} cores"
+    return models[0] if models else "unknown processor"
+
+
+def machine() -> str:
+    """The processor and its cores, in words."""
+    return f"{processor()}, {os.cpu_count()} cores"
 
 
 def measure(options: Options) -> bool:

@@ -2,8 +2,8 @@
 
 import csv
 import json
-import re
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,13 +24,8 @@ def logs(name: str) -> list[dict[str, str]]:
     return list(csv.DictReader((FOLDER / name / "progress.csv").read_text().splitlines()))
 
 
-def processor() -> str:
-    """Its name, as `scripts/results.py` has it."""
-    return re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0]
-
-
 @pytest.mark.parametrize("name", contents())
-def test_a_policy_of_the_box_gets_what_was_recorded(name: str) -> None:
+def test_a_policy_of_the_box_gets_what_was_recorded(name: str, results: ModuleType) -> None:
     """To the last digit where nothing but metarl's code is other than when it was recorded.
 
     Another kind of processor adds up in another order, and legs that run are chaotic.
@@ -40,7 +35,8 @@ def test_a_policy_of_the_box_gets_what_was_recorded(name: str) -> None:
     tasks = agent.family.tasks("test")[: len(then)]
     now = np.array(evaluate(agent, agent.family, tasks, columns, 1).returns)
     assert not changed
-    if MADE[name]["versions"] == versions() and MADE[name]["machine"].split(",")[0] == processor():
+    made = MADE[name]
+    if made["versions"] == versions() and made["machine"].startswith(f"{results.processor()},"):
         np.testing.assert_allclose(now, then, rtol=1e-4)
     assert now.mean() == pytest.approx(then.mean(), rel=0.3, abs=20)
 

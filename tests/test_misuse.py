@@ -403,10 +403,23 @@ def test_no_policy_has_fewer_parameters_than_its_settings_ask_for_at_least(core)
     recurrent = MetaLSTM("PointGoal", MetaLSTMConfig(core=core, width=64, hidden=32))
     gradient = MAML("PointGoal", MAMLConfig(hidden=(33, 21, 8), learn_inner_lr=False))
     model = MetaModel("PointGoal", MetaModelConfig(hidden=(48, 32, 20)))
+    planner = MetaModel("PointGoal", MetaModelConfig(hidden=(48, 32, 20), act="planner"))
     for agent, params in (
         (recurrent, recurrent.learner.params),
         (gradient, gradient.learner.meta),
-        (model, model.learner.params),
+        (model, model.learner.params | model.learner.policy.params),
+        (planner, planner.learner.params),
     ):
         n = sum(p.numel() for name, p in params.items() if not name.startswith("critic/"))
         assert n / 10 < agent.n_least(agent.config) <= n
+
+
+@pytest.mark.parametrize("acts_only", [False, True])
+def test_a_policy_wider_than_its_file_is_refused_before_there_is_one(acts_only, tmp_path):
+    path = tmp_path / "agent.pt"
+    MetaModel("PointGoal", MetaModelConfig(hidden=(8,), policy_width=8)).save(path, acts_only=acts_only)
+    content = torch.load(path, weights_only=True)
+    content["config"]["policy_width"] = 4096
+    torch.save(content, path)
+    with pytest.raises(InputError, match="does not fit its own settings"):
+        MetaModel.load(path)

@@ -1,8 +1,6 @@
 """The tables of results: measured by one script, written from what it has kept."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,17 +9,6 @@ from helpers import are_held_out
 from metarl.cli import main as metarl
 from metarl.envs import FAMILIES, Recipe
 from metarl.envs.families.point import PointGoal
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
-
-
-@pytest.fixture
-def results(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import results
-
-    yield results
-    sys.modules.pop("results")
 
 
 def test_the_tables_of_the_pages_are_those_of_what_was_measured(results):

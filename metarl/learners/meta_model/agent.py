@@ -15,6 +15,7 @@ from metarl.learners.acting import PREDICTION_SEED, Remembering, first_episodes,
 from metarl.learners.adapter import ADAPTING, column_title
 from metarl.learners.agent import Agent
 from metarl.learners.given import as_rewards, as_rows, as_starts, check_state
+from metarl.learners.meta_model.actor_critic import CRITICS
 from metarl.learners.meta_model.config import MetaModelConfig
 from metarl.learners.meta_model.graph import ModelGraph
 from metarl.learners.meta_model.learner import MetaModelLearner
@@ -48,9 +49,10 @@ class MetaModel(Agent):
 
     @classmethod
     def n_least(cls, config: MetaModelConfig) -> int:
-        """Weights between the model's layers."""
-        widths = config.hidden
-        return config.members * sum(a * b for a, b in pairwise(widths))
+        """Weights between the model's layers, and between those of the policy and its critics."""
+        model = config.members * sum(a * b for a, b in pairwise(config.hidden))
+        networks = 0 if config.act == "planner" else 1 + len(CRITICS)
+        return model + networks * config.policy_width**2
 
     def build_learner(self) -> MetaModelLearner:
         """The learner for this robot."""
