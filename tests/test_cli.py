@@ -499,6 +499,8 @@ MODEL_FLAGS = {
     "--n-step": ["0"],
     "--policy-lr": ["0"],
     "--critic-lr": ["0"],
+    "--tau": ["0", "1.1", "nan"],
+    "--policy-width": ["0", "5000"],
 }
 
 
