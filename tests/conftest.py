@@ -1,18 +1,14 @@
 """Settings of every test."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from metarl.envs import InputError
 from metarl.envs.gl import use_opengl
 from metarl.threads import torch_threads
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 @pytest.fixture(autouse=True)
@@ -55,13 +51,3 @@ def runs(made, tmp_path, monkeypatch) -> Path:
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def results(monkeypatch) -> Iterator[ModuleType]:
-    """The script that measures and writes the tables of results."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import results
-
-    yield results
-    sys.modules.pop("results")

@@ -3,10 +3,10 @@
 import csv
 import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+import results
 from helpers import are_held_out
 
 from metarl import MAML, MetaLSTM, MetaModel, evaluate
@@ -25,7 +25,7 @@ def logs(name: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", contents())
-def test_a_policy_of_the_box_gets_what_was_recorded(name: str, results: ModuleType) -> None:
+def test_a_policy_of_the_box_gets_what_was_recorded(name: str) -> None:
     """To the last digit where nothing but metarl's code is other than when it was recorded.
 
     Another kind of processor adds up in another order, and legs that run are chaotic.

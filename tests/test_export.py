@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import TINY, TINY_STEPS
+from runner import Runner  # to copy, from docs
 from test_meta_model import SMALL as SMALL_MODEL
 
 from metarl import MAML, MetaLSTM, MetaLSTMConfig, MetaModel
@@ -33,8 +34,6 @@ ort = pytest.importorskip("onnxruntime", reason="no onnxruntime here: pip instal
 pytest.importorskip("onnxscript", reason="no onnxscript here: pip install '.[export]'")
 
 DOCS = Path(__file__).parents[1] / "docs"
-sys.path.insert(0, str(DOCS))
-from runner import Runner  # noqa: E402 - a file to copy, in no package
 
 SIZES = {"n_trials": 4, "n_episodes": 2, "width": 8, "hidden": 4, "critic": "blind", "minibatches": 2}
 KINDS = {  # what differs in what a step sees and keeps

@@ -1,27 +1,17 @@
 """What becomes of a policy after something has broken: measured from the moment it broke."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import recovery
 
 from metarl.cli import main as metarl
 from metarl.envs import BatchSim
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 DT = 0.05
 SMALL = ["--learner", "meta-lstm", "--n-trials", "2", "--n-episodes", "1", "--core", "lstm", "--width", "8"]
-
-
-@pytest.fixture
-def recovery(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import recovery
-
-    yield recovery
-    sys.modules.pop("recovery")
 
 
 def curve(falls_to: float, until: float, end: float, length: float = 5.0) -> np.ndarray:
@@ -30,7 +20,7 @@ def curve(falls_to: float, until: float, end: float, length: float = 5.0) -> np.
 
 
 @pytest.mark.parametrize("until", [0.5, 1.0, 2.0])
-def test_a_policy_has_settled_when_half_a_second_of_it_stays_as_it_does_in_the_end(recovery, until):
+def test_a_policy_has_settled_when_half_a_second_of_it_stays_as_it_does_in_the_end(until):
     first = np.full((1, round(recovery.BEFORE_IT / DT)), 4.0)
     back = np.hstack([first, curve(-1.0, until, 4.0)[None]])
     (seconds,) = recovery.settled_after(back, DT)
@@ -40,13 +30,13 @@ def test_a_policy_has_settled_when_half_a_second_of_it_stays_as_it_does_in_the_e
     assert until < seconds <= until + recovery.LATELY
 
 
-def test_who_loses_next_to_nothing_has_settled_at_once(recovery):
+def test_who_loses_next_to_nothing_has_settled_at_once():
     rng = np.random.default_rng(0)
     steady = 4 + 0.02 * rng.standard_normal((3, 120))
     np.testing.assert_array_equal(recovery.settled_after(steady, DT), 0)
 
 
-def test_recoveries_are_told_with_intervals_over_tasks(recovery):
+def test_recoveries_are_told_with_intervals_over_tasks():
     first = np.full(round(recovery.BEFORE_IT / DT), 4.0)
     rewards = np.array([[*first, *curve(low, 1.0, 3.0)] for low in (-1.0, 0.0, 1.0)])
     found = recovery.recovery("run", rewards, DT)
@@ -65,7 +55,7 @@ def test_the_moment_is_the_one_from_which_on_the_number_is_another():
         np.testing.assert_array_equal(broken, moment <= step)
 
 
-def test_runs_are_compared_and_what_cannot_break_is_refused(recovery, tmp_path, monkeypatch, capsys):
+def test_runs_are_compared_and_what_cannot_break_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for family in ("HalfCheetahBreaks", "PointGoal"):
         assert metarl(["train", family, *SMALL, "--teacher", "0", "--steps", "800", "--out", family]) == 0

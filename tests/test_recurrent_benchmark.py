@@ -1,20 +1,15 @@
 """The trial that the benchmark gives to toolkits that know episodes only is the one our policy sees."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from benchmarks.recurrent import TrialEnv
 from stable_baselines3.common.env_checker import check_env
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 OBS_DIM, ACTION_DIM, HORIZON = 17, 6, 200  # of HalfCheetahVel
 
 
 @pytest.fixture
-def env(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    from benchmarks.recurrent import TrialEnv
-
+def env():
     return TrialEnv()
 
 

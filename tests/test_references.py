@@ -1,9 +1,8 @@
 """References: known returns for known policies, and a score that means what it says."""
 
 import json
-import sys
-from pathlib import Path
 
+import baselines
 import numpy as np
 import pytest
 
@@ -23,7 +22,6 @@ from metarl.evaluation.references import (
 )
 from metarl.learners.meta_model.planner.icem import ICEM
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 STEP = 0.1  # m
 
 
@@ -105,17 +103,7 @@ def test_a_family_that_only_shares_the_name_has_no_score(known):
     assert references_on(mine, mine.tasks("test")) is None
 
 
-@pytest.fixture
-def baselines(monkeypatch):
-    """The script that measures."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import baselines
-
-    yield baselines
-    sys.modules.pop("baselines")
-
-
-def test_one_command_measures_them(baselines, family, tmp_path, monkeypatch):
+def test_one_command_measures_them(family, tmp_path, monkeypatch):
     monkeypatch.setattr(References.save, "__defaults__", (tmp_path,))
     flags = ["--steps", "6400", "--scratch-steps", "6400", "--scratch-tasks", "2", "--average-steps", "6400"]
     flags += ["--planned-tasks", "2"]
@@ -139,7 +127,7 @@ def test_one_command_measures_them(baselines, family, tmp_path, monkeypatch):
     assert baselines.main(["PointGaol"]) == 2
 
 
-def test_the_oracle_has_met_tasks_like_the_held_out_ones_and_no_list_of_them(baselines):
+def test_the_oracle_has_met_tasks_like_the_held_out_ones_and_no_list_of_them():
     def draw(name: str, n: int, told: bool) -> list[Task]:
         return baselines.practised(load_family(name), np.random.default_rng(0), n, told)
 
@@ -153,7 +141,7 @@ def test_the_oracle_has_met_tasks_like_the_held_out_ones_and_no_list_of_them(bas
         assert (draw(name, 5, told=True) == usual) is (name == "AntVel")  # which has no list
 
 
-def test_the_oracle_is_a_teacher_that_was_kept_or_an_expert(baselines, tmp_path, monkeypatch, capsys):
+def test_the_oracle_is_a_teacher_that_was_kept_or_an_expert(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(References.save, "__defaults__", (tmp_path,))
     small = ["--average-steps", "6400", "--scratch-tasks", "0", "--planned-tasks", "0", "--n-threads", "1"]
     monkeypatch.setattr(baselines, "N_EPISODES", 1)

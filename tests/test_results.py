@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import results
 from helpers import are_held_out
 
 from metarl.cli import main as metarl
@@ -11,7 +12,7 @@ from metarl.envs import FAMILIES, Recipe
 from metarl.envs.families.point import PointGoal
 
 
-def test_the_tables_of_the_pages_are_those_of_what_was_measured(results):
+def test_the_tables_of_the_pages_are_those_of_what_was_measured():
     assert len(list(results.MEASURED.glob("*.json"))) >= 10
     for page in results.PAGES:
         text = page.read_text()
@@ -19,7 +20,7 @@ def test_the_tables_of_the_pages_are_those_of_what_was_measured(results):
         assert results.written(text) == text, f"scripts/results.py --write-only writes {page}"
 
 
-def test_every_record_is_of_held_out_tasks_and_has_its_curve(results):
+def test_every_record_is_of_held_out_tasks_and_has_its_curve():
     for path in results.MEASURED.glob("*.json"):
         found, family = json.loads(path.read_text()), FAMILIES[path.stem.split("-")[0]]()
         assert are_held_out(found["evaluation"]["tasks"], family)
@@ -29,7 +30,7 @@ def test_every_record_is_of_held_out_tasks_and_has_its_curve(results):
 
 
 @pytest.fixture
-def tiny(results, tmp_path, monkeypatch):
+def tiny(tmp_path, monkeypatch):
     """The script, with a recipe of a moment, in a folder of its own; and the commands that it gives."""
     given: list[list[str]] = []
 
@@ -46,11 +47,11 @@ def tiny(results, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "PAGES", [tmp_path / "page.md"])
     (tmp_path / "page.md").write_text("a\n<!-- memory of scripts/results.py -->\n<!-- end -->\nb\n")
     recipe(4)
-    return results, tmp_path, given, recipe
+    return tmp_path, given, recipe
 
 
 def test_a_training_is_measured_once_and_again_when_its_recipe_changes(tiny, capsys):
-    results, folder, given, recipe = tiny
+    folder, given, recipe = tiny
     words = ["PointGoal", "--learner", "meta-lstm", "--seeds", "3", "--runs", str(folder / "runs")]
     assert results.main(words) == 0
     assert [command[1] for command in given] == ["train", "evaluate"]
@@ -70,7 +71,7 @@ def test_a_training_is_measured_once_and_again_when_its_recipe_changes(tiny, cap
 
 
 def test_minutes_are_said_by_the_cores_that_they_were_on(tiny):
-    results, folder, _, _ = tiny
+    folder, _, _ = tiny
     words = ["PointGoal", "--learner", "meta-lstm", "--seeds", "0", "1", "2", "--runs", str(folder / "runs")]
     assert results.main(words) == 0
     for seed, (minutes, cores) in enumerate([(90, 2), (25, 1), (20, 1)]):
@@ -82,7 +83,7 @@ def test_minutes_are_said_by_the_cores_that_they_were_on(tiny):
 
 
 def test_a_training_that_was_stopped_goes_on(tiny):
-    results, folder, given, _ = tiny
+    folder, given, _ = tiny
     run = str(folder / "runs" / "PointGoal-meta-lstm-0")
     short = ["train", "PointGoal", "--learner", "meta-lstm", "--out", run, "--target", "-1e9"]
     assert metarl([*short, "--eval-every", "1"]) == 0  # ends at its first judgement
@@ -93,7 +94,7 @@ def test_a_training_that_was_stopped_goes_on(tiny):
 
 
 def test_a_training_that_fails_is_said_and_the_others_are_made(tiny, monkeypatch, capsys):
-    results, folder, _, _ = tiny
+    folder, _, _ = tiny
     measure = results.Training.measure
 
     def some(training, runs, cores):

@@ -1,11 +1,11 @@
 """Laws of what is copied to a robot: controls and commands are those of the simulator, for every robot."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from runner import Runner  # to copy, from docs
 
 from metarl import MetaLSTM, MetaLSTMConfig
 from metarl.envs import FAMILIES, BatchSim, Choice, Increment, LogUniform, Param, Uniform, load_family
@@ -15,9 +15,6 @@ from metarl.export.robot import describe_robot
 
 onnx = pytest.importorskip("onnx", reason="no onnx here: pip install '.[export]'")
 pytest.importorskip("onnxruntime", reason="no onnxruntime here: pip install '.[export]'")
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
-from runner import Runner  # noqa: E402 - a file to copy, in no package
 
 
 class UR5eSteps(UR5eReach):
