@@ -233,7 +233,7 @@ class BatchSim:
 
         Raises:
             InputError: states depend on the tasks, and there are none yet, or `initial_state` gives others
-                than it should.
+                than it should, or what is observed there is not finite.
         """
         if not self.tasks and "initial_state" in self.family.asks_task:
             raise InputError("this robot's episodes begin by its task: set the tasks before the first reset")
@@ -251,6 +251,9 @@ class BatchSim:
         """Start new episodes of simulations `ids` from given qpos (n, nq) and qvel (n, nv).
 
         What happens in them and how sensors are off is drawn from `rng`; None draws the same each time.
+
+        Raises:
+            InputError: what is observed there is not finite.
         """
         ids = np.arange(self.n_sims) if ids is None else np.asarray(ids)
         r, rng = self._readings, rng or np.random.default_rng(0)
@@ -270,7 +273,17 @@ class BatchSim:
         self.elapsed[ids], self._lost[ids] = 0, False
         if self.succeeded is not None:
             self.succeeded[ids] = False
-        return self.refresh(ids)
+        obs = self.refresh(ids)
+        finite = np.isfinite(obs[ids]).all(axis=1)
+        if not finite.all():
+            i = int(ids[finite.argmin()])
+            raise InputError(
+                f"{self.family.name}: what is observed as an episode begins is not finite"
+                + (f", on task {dict(self.tasks[i])}" if self.tasks else "")
+                + ": look at observe and initial_state for divisions by zero, as of a speed at rest, and for "
+                "logarithms"
+            )
+        return obs
 
     @property
     def can_be_followed(self) -> bool:

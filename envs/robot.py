@@ -11,6 +11,14 @@ from metarl.envs.param import Param
 from metarl.envs.touch import add_touch
 from metarl.envs.variation import FLOOR, fields_of_row, varied_rows
 
+FORCE = 2  # place among a muscle's numbers; negative where it follows from the next one and what is moved
+SEEING = {  # sensors to which every geom matters
+    mujoco.mjtSensor.mjSENS_RANGEFINDER,
+    mujoco.mjtSensor.mjSENS_GEOMDIST,
+    mujoco.mjtSensor.mjSENS_GEOMNORMAL,
+    mujoco.mjtSensor.mjSENS_GEOMFROMTO,
+    mujoco.mjtSensor.mjSENS_PLUGIN,
+}
 FRAME = {"body_ipos", "body_iquat"}  # where a body's centre of mass and its axes are
 
 
@@ -36,6 +44,8 @@ def compile_robot(
     if not visual:
         _undress(spec)
     model = _compiled(spec)
+    if _fix_muscles(spec, model):
+        model = _compiled(spec)
     moved = _moved_inertias(model, params)
     if model.body_simple[moved].any():  # a shortcut of MuJoCo's, which forbids it
         for body in spec.bodies:
@@ -51,7 +61,7 @@ def compile_robot(
 
 def has_clothes(spec: mujoco.MjSpec) -> bool:
     """Whether a robot has meshes that are there for the eye only."""
-    return any(_for_the_eye(geom) for geom in spec.geoms)
+    return bool(_for_the_eye(spec))
 
 
 def _compiled(spec: mujoco.MjSpec) -> mujoco.MjModel:
@@ -72,17 +82,46 @@ def _keep_controls(spec: mujoco.MjSpec, param: Param) -> None:
             actuator.nsample = max(actuator.nsample, samples)
 
 
-def _for_the_eye(geom: mujoco.MjsGeom) -> bool:
-    collides = geom.contype or geom.conaffinity
-    return geom.type == mujoco.mjtGeom.mjGEOM_MESH and not collides and bool(geom.parent.explicitinertial)
+def _fix_muscles(spec: mujoco.MjSpec, model: mujoco.MjModel) -> bool:
+    """State how strong muscles are that MuJoCo scales by what they move; whether there are any.
+
+    Else it would do so anew for every task, and a muscle be the stronger the heavier its load is.
+    """
+    found = False
+    for actuator in spec.actuators:
+        moves = max(model.actuator_acc0[actuator.id], mujoco.mjMINVAL)
+        gain = actuator.gaintype == mujoco.mjtGain.mjGAIN_MUSCLE, actuator.gainprm
+        bias = actuator.biastype == mujoco.mjtBias.mjBIAS_MUSCLE, actuator.biasprm
+        for is_muscle, numbers in (gain, bias):
+            if is_muscle and numbers[FORCE] < 0:
+                numbers[FORCE], found = numbers[FORCE + 1] / moves, True
+    return found
+
+
+def _for_the_eye(spec: mujoco.MjSpec) -> list[mujoco.MjsGeom]:
+    """Meshes that touch nothing and are named by nobody, of bodies whose inertia is stated.
+
+    None where they weigh all the same, or a sensor measures how far whatever there is is away.
+    """
+    by_shape = spec.compiler.inertiafromgeom == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_TRUE
+    if by_shape or any(sensor.type in SEEING for sensor in spec.sensors):
+        return []
+    return [
+        geom
+        for geom in spec.geoms
+        if geom.type == mujoco.mjtGeom.mjGEOM_MESH
+        and not (geom.contype or geom.conaffinity or geom.name or geom.fluid_ellipsoid)
+        and geom.parent.explicitinertial
+    ]
 
 
 def _undress(spec: mujoco.MjSpec) -> None:
-    """Take off meshes that touch nothing, of bodies whose inertia is stated: nothing moves otherwise."""
-    for geom in list(spec.geoms):
-        if _for_the_eye(geom):
-            spec.delete(geom)
-    used = {geom.meshname for geom in spec.geoms}
+    """Take off what is there for the eye: nothing moves or is measured otherwise."""
+    for geom in _for_the_eye(spec):
+        spec.delete(geom)
+    used = {geom.meshname for geom in spec.geoms} | {
+        name for sensor in spec.sensors for name in (sensor.objname, sensor.refname)
+    }
     for mesh in list(spec.meshes):
         if mesh.name not in used and (mesh.name or mesh.file):
             spec.delete(mesh)

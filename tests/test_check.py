@@ -91,6 +91,16 @@ SPOILED = {
     "an error of one's own": (REWARD, '{"d": task["gaol"]}', "KeyError: 'gaol' ("),
     "a flat observation": (OBSERVE, "r.qpos[:, 0]", "observe gives shape (64,)"),
     "a logarithm of nothing": (OBSERVE, "np.log(np.concatenate([r.qpos, r.qvel], axis=1))", "not finite"),
+    "the direction of a speed at rest": (
+        OBSERVE,
+        "np.concatenate([r.qpos, r.qvel / np.abs(r.qvel)], axis=1)",
+        "what is observed as an episode begins is not finite, on task {'goal'",
+    ),
+    "a beginning in a hundred that shows no number": (
+        OBSERVE,
+        "np.where(r.qpos > 0.0995, np.nan, r.qpos)",
+        "what is observed as an episode begins is not finite",
+    ),
     "observe that writes": (OBSERVE, "np.add(r.qpos, 1, out=r.qpos)", "read-only"),
     "observe that mixes": (OBSERVE, "r.qpos - r.qpos.mean()", "observe mixes simulations"),
     "an expert that writes": (

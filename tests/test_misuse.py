@@ -398,6 +398,28 @@ def test_a_state_that_is_none_of_these_trials_is_refused_in_a_line(make):
             agent.predict(**given)
 
 
+def test_a_state_of_another_agent_is_refused_in_a_line():
+    small = {"width": 8, "hidden": 8}
+    cores = ("lstm-memory", "lstm", "gru", "transformer", "feedforward")
+    agents = {core: MetaLSTM("PointGoal", MetaLSTMConfig(core=core, **small)) for core in cores}
+    agents |= {
+        "wider": MetaLSTM("PointGoal", MetaLSTMConfig(width=16, hidden=8)),
+        "another robot": MetaLSTM("X2Hover", MetaLSTMConfig(**small)),
+        "model": MetaModel("PointGoal", MetaModelConfig(hidden=(8,))),
+        "window": MetaModel("PointGoal", MetaModelConfig(hidden=(8,), window=4)),
+        "another robot's model": MetaModel("X2Hover", MetaModelConfig(hidden=(8,))),
+    }
+    states = {name: agent.predict(np.zeros(agent.family.obs_dim))[1] for name, agent in agents.items()}
+    for name, agent in agents.items():
+        obs = np.zeros(agent.family.obs_dim)
+        for other, state in states.items():
+            if other == name:
+                agent.predict(obs, agent.predict(obs, state, reward=0)[1], reward=0)
+                continue
+            with pytest.raises(InputError, match="another agent's predict"):
+                agent.predict(obs, state, reward=0)
+
+
 @pytest.mark.parametrize("core", ["lstm-memory", "lstm", "gru", "transformer", "feedforward"])
 def test_no_policy_has_fewer_parameters_than_its_settings_ask_for_at_least(core):
     recurrent = MetaLSTM("PointGoal", MetaLSTMConfig(core=core, width=64, hidden=32))

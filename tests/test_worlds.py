@@ -313,6 +313,19 @@ def test_numbers_that_are_none_end_an_episode_and_are_counted():
     assert world.n_failures == N
 
 
+def test_an_episode_that_begins_with_a_number_that_is_none_is_refused_with_its_task():
+    class Broken(Counting):
+        def make(self, kind=None):
+            return gymnasium.wrappers.TransformObservation(Count(), lambda obs: obs * np.nan, None)
+
+        def set_task(self, env, task):
+            pass
+
+    world, rng = started(Broken)
+    with pytest.raises(InputError, match="not a finite number as an episode begins, on task"):
+        world.reset(rng)
+
+
 def test_a_world_that_draws_its_tasks_has_the_seed_for_one_and_holds_others_out():
     family = load_family("gym:gymnasium:Pendulum-v1")
     train, test = family.sample(np.random.default_rng(0), 50), family.tasks("test")

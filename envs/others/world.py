@@ -102,7 +102,7 @@ class OthersWorld:
             obs (N, obs_dim) float32 of all simulations.
 
         Raises:
-            InputError: no simulation has a task yet.
+            InputError: no simulation has a task yet, or what is shown as an episode begins is not finite.
         """
         if not self.tasks:
             raise InputError("no simulation has a task yet: set the tasks before the first reset")
@@ -111,6 +111,12 @@ class OthersWorld:
         if mask.any():
             with as_agreed(self.family, "begin an episode"):
                 self._begin(mask, seeds)
+            lost = mask & ~np.isfinite(self._obs).all(axis=1)
+            if lost.any():
+                raise InputError(
+                    f"{self.family.name} shows what is not a finite number as an episode begins, on task "
+                    f"{dict(self.tasks[lost.argmax()])}: it has to be mended first"
+                )
         self.elapsed[mask], self._going[mask] = 0, True
         if self.succeeded is not None:
             self.succeeded[mask] = False

@@ -1,6 +1,7 @@
 """What `predict` and `adapt` are given, held to what they take."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -96,12 +97,36 @@ def as_starts(episode_start: Any, n: int, first: bool) -> np.ndarray:
     return start
 
 
-def check_state(state: Any, kind: type[Any], n: int) -> None:
-    """Raise InputError unless a state, of a kind that says its `n_trials`, goes with n observations."""
-    if not isinstance(state, kind):
+class Carried(Protocol):
+    """What an agent carries from step to step of N trials."""
+
+    @property
+    def n_trials(self) -> int:
+        """N."""
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All of it, (N, ...) each."""
+
+
+def check_state(state: Any, own: Carried) -> None:
+    """Raise InputError unless somebody gave a state like an agent's own at the start of as many trials.
+
+    An axis that is empty there may have grown.
+    """
+    if not hasattr(state, "tensors"):
         raise InputError(f"a state is what the last predict gave, not {type(state).__name__}")
-    if state.n_trials != n:
-        raise InputError(f"the state is of {state.n_trials} trials, and there are {n} observations")
+    if state.n_trials != own.n_trials:
+        raise InputError(
+            f"the state is of {state.n_trials} trials, and there are {own.n_trials} observations"
+        )
+    mine, given = own.tensors, state.tensors
+    if mine.keys() != given.keys() or not all(_fits(given[k].shape, x.shape) for k, x in mine.items()):
+        raise InputError("the state is what another agent's predict gave, one of other settings or robots")
+
+
+def _fits(shape: Sequence[int], own: Sequence[int]) -> bool:
+    return len(shape) == len(own) and all(b in (0, a) for a, b in zip(shape, own, strict=True))
 
 
 def as_rewards(reward: float | np.ndarray | None, n: int) -> Tensor:

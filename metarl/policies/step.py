@@ -31,6 +31,11 @@ class TrialState:
         """N."""
         return len(self.last["reward"])
 
+    @property
+    def tensors(self) -> Memory:
+        """All of it, (N, ...) each."""
+        return {f"{part}/{k}": x for part in ("memory", "last") for k, x in getattr(self, part).items()}
+
     def where(self, mask: Tensor, other: "TrialState") -> "TrialState":
         """This of the trials where the mask (N,) is true, the other of the others."""
         return TrialState(choose(mask, self.memory, other.memory), choose(mask, self.last, other.last))

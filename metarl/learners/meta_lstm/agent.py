@@ -257,13 +257,13 @@ class MetaLSTMPolicy(Remembering):
             Actions (action_dim,) or (N, action_dim) in [-1, 1], and the state for the next call.
 
         Raises:
-            InputError: a state came without a reward.
+            InputError: a state came without a reward, or is another agent's.
         """
         rows = as_rows(obs, self.agent.family.obs_dim)
         player = self.agent.player(len(rows))
         first = as_starts(episode_start, len(rows), state is None)
         if state is not None:
-            check_state(state, TrialState, len(rows))
+            check_state(state, player.state)
             player.state = state.rewarded(as_rewards(reward, len(rows)))
         elif self.state is not None:
             player.state = self.state.expand(len(rows))

@@ -270,15 +270,16 @@ class MetaModelPolicy(Remembering):
             Actions (action_dim,) or (N, action_dim) in [-1, 1], and the state for the next call.
 
         Raises:
-            InputError: a state came without a reward.
+            InputError: a state came without a reward, or is another agent's.
         """
         rows = as_rows(obs, self.agent.family.obs_dim)
+        player = ModelPlayer(self.agent.learner, len(rows), self.rng)
         if state is not None:
-            check_state(state, TrialState, len(rows))
+            check_state(state, TrialState(player.state, 0))
         begun = state or self.state
         n_steps = begun.n_steps if begun else 0
-        rng = np.random.default_rng([PREDICTION_SEED, n_steps]) if deterministic else self.rng
-        player = ModelPlayer(self.agent.learner, len(rows), rng)
+        if deterministic:
+            player.rng = np.random.default_rng([PREDICTION_SEED, n_steps])
         first = as_starts(episode_start, len(rows), state is None)
         if state is not None:
             player.state = {**state.state, "last/reward": as_rewards(reward, len(rows))}

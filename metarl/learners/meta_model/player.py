@@ -37,6 +37,11 @@ class TrialState:
         """N."""
         return len(self.state["last/reward"])
 
+    @property
+    def tensors(self) -> State:
+        """All that is carried, (N, ...) each."""
+        return self.state
+
 
 class ModelPlayer:
     """A model, and who acts by it, in the midst of N trials.
