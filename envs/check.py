@@ -234,6 +234,8 @@ def _hidden(family: TaskFamily) -> str | None:
     first, second = _two_tasks(family)
     second = family.task({**second, **{p.name: first[p.name] for p in family.told_params}})
     obs = [_same_start(family, task)[1] for task in (first, second)]
+    if np.abs(obs[0] - _same_start(family, first)[1]).max() > SAME:
+        return "the same task does not begin alike from the same seed: draw from rng, which is given, only"
     if np.abs(obs[0] - obs[1]).max() > SAME:
         i = int(np.abs(obs[0] - obs[1]).max(axis=0).argmax())
         return (

@@ -80,6 +80,7 @@ class Choice:
             raise InputError(f"Choice({self.values!r}): give at least one value, Choice((1.0, 2.0))")
         if not all(isinstance(x, Real) and np.isfinite(x) for x in self.values):
             raise InputError(f"Choice({self.values!r}): its values must be numbers")
+        object.__setattr__(self, "values", tuple(float(x) for x in self.values))
 
     @property
     def low(self) -> float:

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from metarl.errors import DamagedError, InputError
@@ -32,6 +33,11 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path} is a device or a pipe; give the path of a file to write")
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write {path}: no permission to write in {path.parent}; give another path")
+
+
+def typed(path: Path) -> str:
+    """A path as one types it to a shell."""
+    return quote(str(path))
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
@@ -91,6 +97,10 @@ def write_atomically(path: Path, write: Callable[[Any], None]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename = str(path)  # which is the file that somebody knows
+        raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -173,6 +173,11 @@ SPOILED = {
         "np.full((n, 1), np.nan), np",
         "initial_state gives qpos with numbers that are not finite",
     ),
+    "a beginning drawn from somewhere else": (
+        "rng.uniform(-0.1, 0.1, (n, 1)), np",
+        "np.random.default_rng().uniform(-0.1, 0.1, (n, 1)), np",
+        "the same task does not begin alike from the same seed: draw from rng",
+    ),
     "as many numbers as there are simulations": (
         OBSERVE,
         "r.qpos @ r.qpos.T",

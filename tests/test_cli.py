@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -708,6 +708,7 @@ def test_a_damaged_checkpoint_is_refused_and_runs_no_code(refused, runs, command
         ({"state": {"learner": {}, "rng": "{}", "num_timesteps": 0, "iterations": 0}}, "damaged"),
         ({"config": 3}, "is not a checkpoint of metarl"),
         ({"learner": "other"}, "belongs to another run"),
+        ({"learner": "meta-lstm", "config": asdict(MetaLSTMConfig())}, "belongs to another run"),
         ({"seed": 3}, "belongs to another run"),
         ({"family": "SparsePointGoal"}, "was trained on SparsePointGoal, not on PointGoal"),
     ],

@@ -388,6 +388,12 @@ def test_servos_of_any_kind_hold_the_pose_that_actions_are_around(actuator):
 # Within an episode.
 
 
+def test_choices_may_be_truths_and_are_numbers():
+    fam = family(params=(GOAL, Param("mirrored", "", Choice((True, False)))))
+    assert {float(task["mirrored"]) for task in fam.tasks("test")} == {0.0, 1.0}
+    assert task_features(fam, fam.stack(fam.tasks("test"))).dtype == np.float32
+
+
 def test_a_number_that_begins_at_zero_has_a_finite_logarithm_for_who_is_told_it():
     fam = varied(
         "dof_armature", mode="set", objects=("j",), change="once", train=LogUniform(0.05, 1), told=True

@@ -353,6 +353,13 @@ def test_an_evaluation_is_told_in_words_with_what_is_known():
     )
 
 
+def test_an_error_that_is_no_number_is_left_out_of_the_words():
+    family = load_family("PointGoal")
+    result = evaluate(MAML(family, TINY, n_threads=1), family, family.tasks("test")[:2], 2, 1)
+    unknown = replace(result, error=[[np.nan, *row[1:]] for row in result.error])
+    assert "nan" not in conclusion(unknown, family, 1) and "mean return" in conclusion(unknown, family, 1)
+
+
 def test_robot_time_is_that_of_the_steps_that_were_taken():
     family = Fragile()
     family.horizon = 100  # long enough to leave the room

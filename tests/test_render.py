@@ -208,6 +208,17 @@ def test_a_clip_shows_every_task_and_episode_in_real_time(runs, gl, suffix):
     assert (np.abs(frames[0].astype(int) - frames[15]) > 40).any(axis=2).sum() > 50
 
 
+def test_the_smallest_clip_shows_what_is_read_of_the_memory_too(runs, gl):
+    assert main(["render", "memory", "--out", "small.mp4", "--size", "64", "64"]) == 0
+
+
+def test_a_default_that_cannot_be_written_is_said_before_anything_is_played(runs, capsys, monkeypatch):
+    monkeypatch.setattr("metarl.render.record_rollouts", None)
+    (runs / "gradient" / "replay.html").mkdir()
+    assert main(["render", "gradient"]) == 2
+    assert "gradient/replay.html is a folder" in capsys.readouterr().err
+
+
 def test_a_fast_robots_clip_leaves_frames_out_instead_of_slowing_it_down(gl):
     family = load_family("HopperRandParams")
     states = np.zeros((201, BatchSim(family, 1, 1).state.shape[1]))

@@ -275,8 +275,9 @@ def test_a_file_has_the_mode_that_the_user_wants_and_a_failed_write_changes_noth
         file.write(b"new")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as found:
         write_atomically(path, fail)
+    assert found.value.filename == str(path)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 

@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         give_up(sys.stdout)
         return 1
     except OSError as error:
-        message = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
+        message = f"cannot use {error.filename or 'what is written to'}: {error.strerror or error}"
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # a family of somebody's own can fail in any way

@@ -98,5 +98,9 @@ class Render(Command):
             use_opengl()
         except InputError as error:
             print(f"no clip: {error}", file=sys.stderr)
-            return (page,)
-        return folder / "render.mp4", page
+            out: tuple[Path, ...] = (page,)
+        else:
+            out = folder / "render.mp4", page
+        for path in out:
+            check_writable(path)
+        return out

@@ -15,6 +15,7 @@ from metarl.envs import TaskFamily
 from metarl.envs.catalogue import load_family
 from metarl.envs.simulate import MUJOCO, Physics
 from metarl.errors import InputError
+from metarl.files import typed
 from metarl.learners import LEARNERS
 from metarl.progress import progress
 from metarl.runs.run_folder import CONFIG, check_judging
@@ -131,7 +132,7 @@ class Sweep(Command):
         jobs = submit(missing, self.submit or "local", self.processes, self.submit_with or "")
         say(f"submitted {len(jobs)} trainings: {', '.join(str(job.job_id) for job in jobs)}")
         if self.submit == "slurm":
-            say(f"next: metarl runs {self.out}; the same command goes on with what was interrupted")
+            say(f"next: metarl runs {typed(self.out)}; the same command goes on with what was interrupted")
             return 0
         ended = [
             Outcome(one, job.result() if job.exception() is None else 1, str(job.exception() or ""))

@@ -14,11 +14,11 @@ from metarl import ranks
 from metarl.box import made
 from metarl.cli.unheeded import unheeded_output
 from metarl.cli.words import FILE, Command, check_amounts, check_common, say
-from metarl.envs import FAMILIES, TaskFamily
+from metarl.envs import FAMILIES, GymFamily, TaskFamily
 from metarl.envs.catalogue import load_family, load_recorded
 from metarl.envs.simulate import MUJOCO, Physics
 from metarl.errors import InputError, LostError, unknown
-from metarl.files import sweep
+from metarl.files import sweep, typed
 from metarl.learners import LEARNERS, Agent
 from metarl.runs.helpers import end_with_parent, helped
 from metarl.runs.run_folder import RunConfig, RunFolder, check_judging
@@ -239,16 +239,17 @@ class Train(Command):
             finished = go_on(agent, folder, asked.steps, self.tables, asked.eval_every, asked.target)
         say(f"{agent.num_timesteps} steps, {agent.iterations} iterations; saved in {folder.path}")
         if agent.n_failures > MANY_FAILURES * agent.num_timesteps:
+            how = "" if isinstance(agent.family, GymFamily) else " (metarl check)"  # which asks for a robot
             say(
                 f"{agent.n_failures} of the steps ended an episode in numbers that are not finite: what was "
-                f"learned is worth little; {agent.family.name} has to be mended first (metarl check)"
+                f"learned is worth little; {agent.family.name} has to be mended first{how}"
             )
         if finished:
             if agent.fits(asked.steps):
                 say(f"{agent.note} has reached the target")
-            say(f"next: metarl evaluate {folder.path}")
+            say(f"next: metarl evaluate {typed(folder.path)}")
             return 0
-        say(f"interrupted; go on with: metarl train --resume {folder.path}")
+        say(f"interrupted; go on with: metarl train --resume {typed(folder.path)}")
         return 130
 
 

@@ -53,7 +53,7 @@ def _what(result: Evaluation, family: TaskFamily, column: int, known: References
         start = when.capitalize()
     start += f" on {n} {kind.replace('task', 'tasks') if n > 1 else kind}"
     told = ""
-    if result.error is None:
+    if result.error is None or not np.isfinite(result.error).all():
         of, end = "its mean return is", ""
         words = [f"{value:.4g}" for value in result.mean]
     else:

@@ -66,7 +66,7 @@ def _servos(model: mujoco.MjModel) -> dict[str, list[float | None]]:
     if not servo.any():
         return {}
     return {
-        name: [float(x) if is_servo else None for x, is_servo in zip(values, servo, strict=True)]
+        name: [float(x) + 0.0 if is_servo else None for x, is_servo in zip(values, servo, strict=True)]
         for name, values in (("joint_stiffness", stiffness), ("joint_damping", damping))
     }
 

@@ -178,7 +178,7 @@ class Film:
         now: int,
     ) -> None:
         """Attention over the memory's slots (rows) so far, as wide as the whole episode."""
-        label = 74
+        label = min(74, self.width // 2)
         draw.text((left + 8, top + STRIP / 2), "memory\nread", FAINT, _font(12), anchor="lm")
         width = self.width - label - 8
         seen = attention[: max(now, 1)].T

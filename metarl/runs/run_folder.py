@@ -16,7 +16,7 @@ from metarl.envs.catalogue import load_recorded
 from metarl.envs.simulate import MUJOCO, PHYSICS
 from metarl.envs.task import SPLITS, Split
 from metarl.errors import DamagedError, plain, unknown
-from metarl.files import UNFINISHED, keep, read_json, remove, swap, sweep, unfinished, write_json
+from metarl.files import UNFINISHED, keep, read_json, remove, swap, sweep, typed, unfinished, write_json
 from metarl.learners import LEARNERS
 from metarl.learners.agent import Agent, Family
 from metarl.learners.checkpoint import CHECKPOINT, is_whole, read_checkpoint
@@ -191,7 +191,7 @@ class RunFolder:
             raise InputError(f"{self.path} holds files that are not a run; give another --out") from None
         if not force:
             raise InputError(
-                f"{self.path} already holds a run: go on with --resume {self.path}, "
+                f"{self.path} already holds a run: go on with --resume {typed(self.path)}, "
                 "replace it with --force, or give another --out"
             )
         if self.path.is_symlink() or Path.cwd().is_relative_to(self.path.resolve()):
@@ -272,7 +272,7 @@ class RunFolder:
         config = self.read_config()
         if self.unbegun:
             raise InputError(
-                f"{self.path} has not been trained yet; begin with metarl train --resume {self.path}"
+                f"{self.path} has not been trained yet; begin with metarl train --resume {typed(self.path)}"
             )
         try:
             found = self._load(config, self.checkpoint, device, n_threads, family)
@@ -290,8 +290,8 @@ class RunFolder:
     ) -> tuple[RunConfig, Agent]:
         content = read_checkpoint(path)
         kind = LEARNERS[config.learner]
-        asked = config.learner, config.seed, self._settings(config)
-        if (content["learner"], content["seed"], kind.make_config(content["config"])) != asked:
+        of_this = (content["learner"], content["seed"]) == (config.learner, config.seed)
+        if not of_this or kind.make_config(content["config"]) != self._settings(config):
             raise InputError(
                 f"{path} belongs to another run than {self.path / CONFIG}; put back the one that belongs to "
                 f"it, or evaluate {path} itself"

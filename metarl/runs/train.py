@@ -16,7 +16,7 @@ from metarl import ranks
 from metarl.envs import InputError
 from metarl.envs.failures import load_failures, to_json
 from metarl.errors import LostError
-from metarl.files import write_json
+from metarl.files import typed, write_json
 from metarl.learners.agent import TEACHER, Agent, Callback, says_stop
 from metarl.ranges import whole
 from metarl.runs.logs import LONGEST, SECONDS, STEP, logged, make_logger
@@ -198,7 +198,7 @@ def _writing_to(folder: RunFolder) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f"cannot write to {folder.path}: {error.strerror or error}; once that is mended, go on from "
-            f"the last checkpoint: metarl train --resume {folder.path}"
+            f"the last checkpoint: metarl train --resume {typed(folder.path)}"
         ) from None
 
 
@@ -209,7 +209,7 @@ def resumable(folder: RunFolder) -> Iterator[None]:
         yield
     except LostError as error:
         raise LostError(
-            f"{error}; go on from the last checkpoint: metarl train --resume {folder.path}"
+            f"{error}; go on from the last checkpoint: metarl train --resume {typed(folder.path)}"
         ) from None
 
 
