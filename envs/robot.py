@@ -101,7 +101,7 @@ def _fix_muscles(spec: mujoco.MjSpec, model: mujoco.MjModel) -> bool:
 def _for_the_eye(spec: mujoco.MjSpec) -> list[mujoco.MjsGeom]:
     """Meshes that touch nothing and are named by nobody, of bodies whose inertia is stated.
 
-    None where they weigh all the same, or a sensor measures how far whatever there is is away.
+    None where all shapes weigh something, or a sensor measures how far away they are.
     """
     by_shape = spec.compiler.inertiafromgeom == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_TRUE
     if by_shape or any(sensor.type in SEEING for sensor in spec.sensors):
