@@ -29,6 +29,7 @@ from metarl.envs import (
 )
 from metarl.envs.families.point import PointGoal
 from metarl.learners.agent import Agent
+from metarl.policies.cores import CORES
 from metarl.sb3 import FamilyVecEnv
 
 GOAL = {"goal_x": 0.5, "goal_y": 0.5}
@@ -372,7 +373,7 @@ def test_a_distribution_that_is_none_is_refused_where_it_is_written(make, says):
 
 
 @pytest.mark.parametrize("acts_only", [False, True])
-@pytest.mark.parametrize("core", ["lstm-memory", "lstm", "gru", "transformer", "feedforward"])
+@pytest.mark.parametrize("core", CORES)
 def test_what_was_hardly_trained_is_not_taken_for_damaged(core, acts_only, tmp_path):
     """Where nothing of the task can be told to anybody, a policy is small."""
     world = "gym:gymnasium:Pendulum-v1:horizon=20"
@@ -400,8 +401,7 @@ def test_a_state_that_is_none_of_these_trials_is_refused_in_a_line(make):
 
 def test_a_state_of_another_agent_is_refused_in_a_line():
     small = {"width": 8, "hidden": 8}
-    cores = ("lstm-memory", "lstm", "gru", "transformer", "feedforward")
-    agents = {core: MetaLSTM("PointGoal", MetaLSTMConfig(core=core, **small)) for core in cores}
+    agents = {core: MetaLSTM("PointGoal", MetaLSTMConfig(core=core, **small)) for core in CORES}
     agents |= {
         "wider": MetaLSTM("PointGoal", MetaLSTMConfig(width=16, hidden=8)),
         "another robot": MetaLSTM("X2Hover", MetaLSTMConfig(**small)),
@@ -420,7 +420,7 @@ def test_a_state_of_another_agent_is_refused_in_a_line():
                 agent.predict(obs, state, reward=0)
 
 
-@pytest.mark.parametrize("core", ["lstm-memory", "lstm", "gru", "transformer", "feedforward"])
+@pytest.mark.parametrize("core", CORES)
 def test_no_policy_has_fewer_parameters_than_its_settings_ask_for_at_least(core):
     recurrent = MetaLSTM("PointGoal", MetaLSTMConfig(core=core, width=64, hidden=32))
     gradient = MAML("PointGoal", MAMLConfig(hidden=(33, 21, 8), learn_inner_lr=False))
