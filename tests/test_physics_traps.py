@@ -255,7 +255,7 @@ def test_a_reward_or_observation_that_is_not_finite_counts_as_a_failure_too(pend
             return {"root": np.sqrt(r.qpos[:, 0])}
 
     sim = started(Divides(), 3)
-    sim.set_state(np.array([[0.5], [-0.5], [1.5]]), np.zeros((3, 1)))
+    sim.set_state(np.array([[0.5], [-0.5], [0.99]]), np.array([[0.0], [0.0], [10.0]]))  # the last gets past 1
     step = sim.step(np.zeros((3, 1)))
     assert step.failed.tolist() == step.terminated.tolist() == [False, True, True]
     assert step.obs[2] == step.reward[1] == step.reward[2] == 0 != step.reward[0]
