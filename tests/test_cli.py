@@ -491,6 +491,8 @@ MODEL_FLAGS = {
     "--plan": ["0"],
     "--elites": ["0", "37"],
     "--colour": ["-1", "nan"],
+    "--refine": ["0"],
+    "--refine-std": ["0", "nan"],
     "--plan-std": ["0"],
     "--gamma": ["1", "nan"],
     "--noise": ["-1"],

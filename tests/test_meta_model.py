@@ -430,11 +430,13 @@ def test_icem_finds_a_known_optimum_for_every_trial():
     torch.testing.assert_close(plan["mean"], goal[:, None].expand(-1, 6, -1), atol=0.1, rtol=0)
 
 
-def test_what_somebody_offers_is_looked_at():
-    planner = ICEM(1, horizon=3, candidates=6, rounds=1, elites=1, colour=0.0, std=0.01, multiple=2)
-    offer = torch.full((1, 2, 3, 1), 0.9)
-    action, _ = planner.plan(planner.start(1), lambda c: c.sum((-1, -2)), np.random.default_rng(0), [offer])
-    assert float(action) > 0.8
+def test_a_plan_of_somebody_elses_is_begun_with_and_looked_at():
+    planner = ICEM(1, horizon=3, candidates=6, rounds=1, elites=1, colour=0.0, std=0.01)
+    offers = torch.tensor([0.9, -0.5]).view(1, 2, 1, 1).expand(-1, -1, 3, -1)
+    for begun, best in ((0.0, 0.9), (0.95, 0.95)):
+        plan = {"mean": torch.full((1, 3, 1), begun), "elites": offers}
+        action, _ = planner.plan(plan, lambda c: c.sum((-1, -2)), np.random.default_rng(0))
+        assert abs(float(action) - (0.9 * best + 0.1 * begun)) < 0.03
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
@@ -549,6 +551,7 @@ def test_who_acts_may_be_another_one_than_in_training():
     obs = np.random.default_rng(0).standard_normal((4, 2))
     policy, planner, both = (agent.act_by(who).predict(obs)[0] for who in ("policy", "planner", "both"))
     assert (policy != planner).any() and (planner != both).any() and (policy != both).any()
+    assert np.abs(both - policy).max() < 4 * agent.config.refine_std < np.abs(planner - policy).max()
     alone = MetaModel("PointGoal", replace(SMALL, act="planner"), n_threads=1)
     alone.learner.load_acting_state({k: x for k, x in agent.learner.acting_state().items() if k != "policy"})
     np.testing.assert_array_equal(alone.predict(obs)[0], planner)

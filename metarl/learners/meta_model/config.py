@@ -28,6 +28,8 @@ RANGES = {
     "elites": (1, 100_000),
     "colour": (0, 10),
     "plan_std": (1e-3, 10),
+    "refine": (1, 1000),
+    "refine_std": (1e-3, 10),
     "gamma": (0, 0.9999),
     "noise": (0, 10),
     "replay": (0, 1000),
@@ -48,7 +50,7 @@ class MetaModelConfig:
         adapt: how the model adapts to a task: by a memory of the last transitions (CaDM), by a gradient step
             on them (GrBAL), by both, or not at all (none)
         act: who acts: a policy that learns from all that was lived through (fast), a planner (iCEM), or the
-            planner that the policy starts and whose value stands at the end of a plan (both)
+            planner that looks for something better near the policy's plan, whose end the critics value (both)
         n_trials: trials an iteration, each on a task of its own and one horizon long
         n_episodes: episodes of a trial in an evaluation, what was seen kept in between
         window: transitions that the model adapts to, the last ones of the trial
@@ -69,6 +71,8 @@ class MetaModelConfig:
         elites: planner: candidates that the next round is drawn around
         colour: planner: of the noise in candidates, 0 for white, 1 for pink: how smooth they are
         plan_std: planner: standard deviation of candidates in the first round
+        refine: both: steps of the policy's plan that the planner varies
+        refine_std: both: standard deviation of candidates around it in the first round
         gamma: discount per step
         noise: planner: standard deviation of what is added to planned actions in training
         replay: policy: Adam steps of the policy's critics to a step of the environment
@@ -102,6 +106,8 @@ class MetaModelConfig:
     elites: int = 8
     colour: float = 1.0
     plan_std: float = 0.5
+    refine: int = 5
+    refine_std: float = 0.1
     gamma: float = 0.98
     noise: float = 0.1
     replay: float = 1.0

@@ -103,12 +103,14 @@ class ModelPlayer:
         with torch_threads(1), torch.no_grad():
             mine = self._take_in({k: x[rows] for k, x in self.state.items()}, now, episode_start[rows])
             adapted = self.adapted(mine)
-            if self.policy is not None and self.learner.config.act == "policy":
-                noise = self._noise((len(rows), self.learner.robot.action_dim)) if explores else None
+            noise = self._noise((len(rows), self.learner.robot.action_dim)) if explores else None
+            if self.policy is None:
+                action, plan = self._plan(adapted, now, mine, noise)
+                mine |= {f"plan/{k}": x for k, x in plan.items()}
+            elif self.learner.config.act == "policy":
                 action = self.policy.act(self.policy.params, self.policy.see(now, adapted.hints()), noise)
             else:
-                action, plan = self._plan(adapted, now, mine, explores)
-                mine |= {f"plan/{k}": x for k, x in plan.items()}
+                action = self._refine(self.policy, adapted, now, noise)
         self._keep(mine | {"last/obs": now}, rows)
         out = np.zeros((n, action.shape[-1]), np.float32)
         out[rows] = action.clamp(-1, 1).numpy()
@@ -117,24 +119,33 @@ class ModelPlayer:
     def _noise(self, shape: Sequence[int]) -> Tensor:
         return torch.from_numpy(self.rng.standard_normal(tuple(shape), dtype=np.float32))
 
-    def _plan(self, adapted: Adapted, obs: Tensor, state: State, explores: bool) -> tuple[Tensor, Plan]:
-        """What is planned, which the policy starts where there is one."""
+    def _plan(self, adapted: Adapted, obs: Tensor, state: State, noise: Tensor | None) -> tuple[Tensor, Plan]:
+        """What is planned, noise (N, action_dim) added, and the plan for the next step."""
         plan: Plan = {k[5:]: x for k, x in state.items() if k.startswith("plan/")}
-        offers = [] if self.policy is None else [self._offer(self.policy, adapted, obs)]
-        action, plan = self.planner.plan(
-            plan, lambda some: self._imagine(adapted, obs, some), self.rng, offers
-        )
-        return action + explores * self.learner.config.noise * self._noise(action.shape), plan
+        action, plan = self.planner.plan(plan, lambda some: self._imagine(adapted, obs, some), self.rng)
+        return action if noise is None else action + self.learner.config.noise * noise, plan
 
-    def _offer(self, policy: ActorCritic, adapted: Adapted, obs: Tensor) -> Tensor:
+    def _refine(self, policy: ActorCritic, adapted: Adapted, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """The best that is found near what the policy would do, whose first action has the noise.
+
+        The plan begins anew at every step (policy planning in action space, Wang & Ba 2019): further from
+        what the robot has done than this, its model and critics promise what they do not keep.
+        """
+        offers = self._offers(policy, adapted, obs, noise)
+        plan = {"mean": offers.mean(1), "elites": offers}
+        return self.planner.plan(plan, lambda some: self._imagine(adapted, obs, some), self.rng)[0]
+
+    def _offers(self, policy: ActorCritic, adapted: Adapted, obs: Tensor, noise: Tensor | None) -> Tensor:
         """What the policy would do, as each member imagines it, (N, E, H, action_dim)."""
         learner = self.learner
         e, n = learner.config.members, len(obs)
         now, hints = (x.expand(e, n, -1)[:, :, None] for x in (obs, adapted.hints()))
+        drawn = None if noise is None else noise[:, None]
         out = []
-        for _ in range(learner.config.plan):
-            out.append(policy.act(policy.params, policy.see(now, hints)))
+        for _ in range(self.planner.horizon):
+            out.append(policy.act(policy.params, policy.see(now, hints), drawn))
             now, _, _ = foresee(learner.model, learner.scales, adapted, now, out[-1])
+            drawn = None
         return torch.cat(out, 2).transpose(0, 1)
 
     def feel(self, action: np.ndarray, reward: np.ndarray, live: np.ndarray | None = None) -> None:
@@ -152,30 +163,29 @@ class ModelPlayer:
         return adapt(self.learner.model, self.params, seen, self.learner.config.adapt)
 
     def imagine(self, adapted: Adapted, obs: Tensor, candidates: Tensor) -> Tensor:
-        """What sequences of actions would earn, discounted, (N, P).
+        """What sequences of actions would earn, discounted, (N, P): the mean of what the members expect.
 
-        Each candidate is imagined by one member of the ensemble. Where there is a critic, it tells what the
-        end of the plan is worth.
+        Where there is a critic, it tells what the end of the plan is worth.
 
         Args:
             adapted: the model, adapted to N tasks.
             obs: (N, obs_dim), now.
-            candidates: (N, P, H, action_dim); P is a multiple of the ensemble's members.
+            candidates: (N, P, H, action_dim).
         """
         learner, e = self.learner, self.learner.config.members
-        action = candidates.unflatten(1, (-1, e)).permute(3, 2, 0, 1, 4)  # (H, E, N, P / E, action_dim)
+        action = candidates.permute(2, 0, 1, 3)[:, None].expand(-1, e, -1, -1, -1)
         gamma, policy = learner.config.gamma, self.policy
         total, end, alive = imagine(learner.model, learner.scales, adapted, obs, action, gamma)
         if policy is not None:
             hints = adapted.hints()[None, :, None].expand(*end.shape[:3], -1)
             value = policy.worth(policy.params, policy.see(end, hints))
             total = total + gamma ** len(action) * alive * value
-        return total.permute(1, 2, 0).flatten(1)
+        return total.mean(0)
 
     def _imagine(self, adapted: Adapted, obs: Tensor, candidates: Tensor) -> Tensor:
         """The same, some trials after the other, or side by side."""
         n, p = candidates.shape[:2]
-        some = max(1, ROWS // p)
+        some = max(1, ROWS // (p * self.learner.config.members))
         parts = [slice(k, min(k + some, n)) for k in range(0, n, some)]
 
         def one(part: slice) -> Tensor:
@@ -229,15 +239,7 @@ def taken_in(scales: Scales, state: State, obs: Tensor, first: Tensor) -> State:
 
 
 def planner_of(learner: MetaModelLearner) -> ICEM:
-    """The planner of these settings."""
+    """The planner of these settings; with a policy it stays near what that would do."""
     c = learner.config
-    return ICEM(
-        learner.robot.action_dim,
-        c.plan,
-        c.candidates,
-        c.rounds,
-        c.elites,
-        c.colour,
-        c.plan_std,
-        multiple=c.members,
-    )
+    horizon, std = (c.refine, c.refine_std) if c.act == "both" else (c.plan, c.plan_std)
+    return ICEM(learner.robot.action_dim, horizon, c.candidates, c.rounds, c.elites, c.colour, std)

@@ -1,6 +1,6 @@
 """iCEM: the cross-entropy method with coloured noise and a memory (Pinneri et al. 2020), N plans at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
@@ -26,7 +26,6 @@ class ICEM:
         std: of the candidates of the first round.
         decay, momentum, kept: the paper's settings: of how many candidates, of mean and deviation from round
             to round, and the share of the elites that is looked at again.
-        multiple: candidates come in multiples of so many.
     """
 
     action_dim: int
@@ -39,7 +38,6 @@ class ICEM:
     decay: float = 1.25
     momentum: float = 0.1
     kept: float = 0.3
-    multiple: int = 1
 
     def start(self, n: int) -> Plan:
         """What N trials begin with: no plan."""
@@ -56,27 +54,22 @@ class ICEM:
 
     def n_candidates(self, k: int) -> int:
         """Candidates in round k, those that are looked at again included."""
-        wanted = max(self.candidates * self.decay**-k, 2 * self.elites, self.n_kept + 2)
-        return ceil(wanted / self.multiple) * self.multiple
+        return ceil(max(self.candidates * self.decay**-k, 2 * self.elites, self.n_kept + 2))
 
-    def plan(
-        self, plan: Plan, imagine: Imagine, rng: np.random.Generator, offers: Sequence[Tensor] = ()
-    ) -> tuple[Tensor, Plan]:
+    def plan(self, plan: Plan, imagine: Imagine, rng: np.random.Generator) -> tuple[Tensor, Plan]:
         """What to do now, (N, action_dim), and the plan that the next step begins with.
 
         Args:
-            plan: of the step before.
+            plan: of the step before, or somebody else's; there may be any number of elites.
             imagine: what candidates would earn.
             rng: draws candidates.
-            offers: somebody's candidates, (N, k, H, action_dim) each, to be looked at in the first round.
         """
         mean, elites = plan["mean"], plan["elites"]
         std = torch.full_like(mean, self.std)
         n, smooth = len(mean), colours(self.horizon, self.colour)
         for k in range(self.rounds):
-            again = [elites, *(offers if k == 0 else ()), *([mean[:, None]] if k == self.rounds - 1 else [])]
-            n_again = sum(x.shape[1] for x in again)
-            n_new = max(self.n_candidates(k) - n_again, -n_again % self.multiple)
+            again = [elites, *([mean[:, None]] if k == self.rounds - 1 else [])]
+            n_new = max(self.n_candidates(k) - sum(x.shape[1] for x in again), 0)
             white = rng.standard_normal((n, n_new, self.action_dim, self.horizon), dtype=np.float32)
             noise = (torch.from_numpy(white) @ smooth).transpose(-1, -2)
             fresh = (mean[:, None] + std[:, None] * noise).clamp(-1, 1)
