@@ -19,6 +19,7 @@ LISTS: dict[str, tuple[type, str]] = {
     "pushes": (Push, "Push(every=(2, 4))"),
     "recipes": (Recipe, 'Recipe("meta-lstm", 2_000_000)'),
 }
+MOST_TASKS = 100_000  # of a fixed list, all drawn whenever it is asked for
 FUNCTIONS = {
     "edit": ("spec",),
     "initial_state": ("rng", "n"),
@@ -70,6 +71,11 @@ def check_declared(family: TaskFamily) -> None:
             continue
         if not isinstance(value, Integral) or value < 1:
             raise InputError(f"{family.name}: {name} = {value!r} must be a whole number of at least 1")
+        if name.startswith("n_") and value > MOST_TASKS:
+            raise InputError(
+                f"{family.name}: {name} = {value} is more tasks than a list holds ({MOST_TASKS:,})"
+                + "; n_train = None draws them anew" * (name == "n_train")
+            )
 
 
 def _check_function(family: TaskFamily, name: str, given: Sequence[str]) -> None:

@@ -213,6 +213,8 @@ REFUSED = {
         "initial_state gives two arrays",
     ),
     "contacts by number": (lambda: family(contacts=((1, 2),)), "contacts are pairs of names"),
+    "too many held-out tasks": (lambda: family(n_test=10**7), "n_test = 10000000 is more tasks than a list"),
+    "too many trained tasks": (lambda: family(n_train=10**7), "n_train = None draws them anew"),
     "no held-out tasks": (lambda: family(n_test=0), "n_test = 0 must be a whole number of at least 1"),
     "half a validation task": (lambda: family(n_validation=0.5), "n_validation = 0.5 must be a whole number"),
     "a recipe that is a word": (lambda: family(recipes=("meta-lstm",)), "which is no Recipe"),
