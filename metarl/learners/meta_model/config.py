@@ -118,7 +118,7 @@ class MetaModelConfig:
     critic_lr: float = 3e-3
     tau: float = 0.02
     # What files hold implicitly that were written before there was such a setting.
-    EARLIER: ClassVar[Mapping[str, Any]] = {"tau": 0.005, "policy_width": 128}
+    EARLIER: ClassVar[Mapping[str, Any]] = {"tau": 0.005, "policy_width": 128, "refine": 5, "refine_std": 0.1}
 
     def __post_init__(self):
         check(self, RANGES)
