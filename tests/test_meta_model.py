@@ -487,6 +487,18 @@ def test_imagination_is_the_simulator_where_the_model_is():
     assert (alive == 1).all()
 
 
+def test_what_a_candidate_is_worth_does_not_depend_on_its_place():
+    agent = MetaModel("PointGoal", replace(SMALL, act="both"), n_threads=1)
+    agent.learn(agent.steps_per_iteration)
+    player, obs = ModelPlayer(agent.learner, 2, np.random.default_rng(0)), torch.rand(2, 2)
+    candidates, order = torch.rand(2, 7, 3, 2) * 2 - 1, torch.randperm(7)
+    with torch.no_grad():
+        adapted = player.adapted(player.state)
+        worth = player.imagine(adapted, obs, candidates)
+        again = player.imagine(adapted, obs, candidates[:, order])
+    torch.testing.assert_close(again, worth[:, order])
+
+
 # The agent.
 
 
