@@ -560,6 +560,8 @@ class Pushed(PointGoal):
 def test_who_acts_may_be_another_one_than_in_training():
     agent = MetaModel("PointGoal", SMALL, n_threads=1)
     agent.learn(2 * agent.steps_per_iteration)
+    assert agent.learner.policy is not None
+    agent.learner.policy.params["actor/b2"].data[:2] += 1  # away from where a planner begins
     obs = np.random.default_rng(0).standard_normal((4, 2))
     policy, planner, both = (agent.act_by(who).predict(obs)[0] for who in ("policy", "planner", "both"))
     assert (policy != planner).any() and (planner != both).any() and (policy != both).any()
