@@ -281,7 +281,7 @@ class Near(PointGoal):
 def test_the_order_of_the_tasks_changes_no_number(name):
     family = Near()
     kinds = {"maml": (MAML, TINY), "meta-lstm": (MetaLSTM, MetaLSTMConfig(width=4))}
-    kinds["meta-model"] = MetaModel, MetaModelConfig(hidden=(4, 4), act="both", plan=3)
+    kinds["meta-model"] = MetaModel, MetaModelConfig(hidden=(4, 4), act="both", refine=3, refine_std=2.0)
     kind, config = kinds[name]
     agent, order = kind(family, config, seed=3, n_threads=1), [3, 0, 4, 1, 2]
     tasks = family.tasks("test")[:5]
