@@ -71,7 +71,7 @@ def check_declared(family: TaskFamily) -> None:
             continue
         if not isinstance(value, Integral) or value < 1:
             raise InputError(f"{family.name}: {name} = {value!r} must be a whole number of at least 1")
-        if name.startswith("n_") and value > MOST_TASKS:
+        if name.startswith("n_") and int(value) > MOST_TASKS:
             raise InputError(
                 f"{family.name}: {name} = {value} is more tasks than a list holds ({MOST_TASKS:,})"
                 + "; n_train = None draws them anew" * (name == "n_train")

@@ -85,6 +85,20 @@ def test_a_probe_of_a_model_draws_how_far_off_its_predictions_are(tmp_path, caps
     assert (tmp_path / "probe.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_rollout_shows_who_is_asked_to_act(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    agent = MetaModel("PointGoal", SMALL, n_threads=1)
+    agent.learn(2 * agent.steps_per_iteration)
+    agent.save("agent.pt")
+    for who in ("policy", "planner"):
+        assert main(["render", "agent.pt", "--act", who, "--out", f"{who}.html"]) == 0
+    assert main(["render", "agent.pt", "--out", "default.html"]) == 0
+    policy, planner, default = (
+        (tmp_path / f"{name}.html").read_text() for name in ("policy", "planner", "default")
+    )
+    assert policy == default != planner
+
+
 def test_what_could_not_be_predicted_is_left_out_of_the_picture(tmp_path):
     errors = np.full((5, 3, AHEAD), 0.5)
     errors[3:] = errors[0, 0] = np.nan

@@ -452,6 +452,7 @@ def test_a_live_viewer_is_refused_where_this_machine_has_no_such_address(runs, c
         (["memory", "--show", "0"], "--show 0: use numbers from 1 to 100"),
         (["gradient", "--task", "speed=1"], "unknown task parameter of PointGoal 'speed'"),
         (["gradient", "--split", "ood"], "PointGoal defines no out-of-distribution tasks"),
+        (["memory", "--act", "both"], "--act says who acts by a meta-model, and this is a meta-lstm policy"),
         (["nowhere"], "no folder nowhere"),
     ],
 )

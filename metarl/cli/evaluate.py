@@ -136,8 +136,6 @@ class Evaluate(Command):
         if self.probe is not None and not isinstance(agent, MetaLSTM | MetaModel):
             raise InputError(f"--probe looks into a memory or a model, and a {agent.name} policy has none")
         if self.act is not None:
-            if not isinstance(agent, MetaModel):
-                raise InputError(f"--act says who acts by a meta-model, and this is a {agent.name} policy")
             agent.act_by(self.act)
         family = agent.family
         if self.metaworld:

@@ -44,6 +44,8 @@ class Render(Command):
     live_host: str = render.HERE
     """address of this machine at which the viewer is served where it is a web page (0.0.0.0 shows it to
     everybody who can reach the machine)"""
+    act: Literal["policy", "planner", "both"] | None = None
+    """who acts by a meta-model (default: who acted in training)"""
     seed: int = 0
     """of initial states and exploration"""
     n_threads: int = 0
@@ -64,6 +66,8 @@ class Render(Command):
         if not all(64 <= n <= 4096 and n % 2 == 0 for n in self.size):
             raise InputError(f"--size {self.size[0]} {self.size[1]}: use even numbers from 64 to 4096")
         agent, _ = load_agent(self.run_folder, self.n_threads, self.family)
+        if self.act is not None:
+            agent.act_by(self.act)
         first = first_number(agent.adapter().column)
         if any(not first <= number <= 100 for number in self.show):
             raise InputError(f"--show {' '.join(map(str, self.show))}: use numbers from {first} to 100")

@@ -158,6 +158,14 @@ class Agent:
         """This agent as the evaluator sees it."""
         raise NotImplementedError
 
+    def act_by(self, who: str) -> Self:
+        """Let somebody else act from now on than in training, where there is a choice; this agent.
+
+        Raises:
+            InputError: there is none.
+        """
+        raise InputError(f"--act says who acts by a meta-model, and this is a {self.name} policy")
+
     def adapt(self, task_or_env: Mapping[str, Any] | gymnasium.Env, *args: Any, **kwargs: Any) -> Any:
         """The policy, adapted to a task by its values or to the one of a Gymnasium environment."""
         raise InputError(f"a {self.name} defines no `adapt`: evaluate its adapter instead")

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from typing_extensions import Self
 
 from metarl.envs import InputError, Task, World
 from metarl.learners.acting import PREDICTION_SEED, Remembering, first_episodes, relive
@@ -113,7 +114,7 @@ class MetaModel(Agent):
         """Return in training, and how wrong the model is."""
         return f"return {stats['return/episode_1']:.1f}, error {stats['learn/error_1']:.2g}"
 
-    def act_by(self, who: str) -> "MetaModel":
+    def act_by(self, who: str) -> Self:
         """Let somebody else act from now on than in training: "policy", "planner" or "both"; this agent.
 
         Raises:
