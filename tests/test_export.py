@@ -275,8 +275,10 @@ def test_what_a_planner_does_is_not_exported(who, tmp_path):
     agent.act_by(who)
     with pytest.raises(InputError, match="a planner tries thousands of steps before each of its own"):
         agent.export(tmp_path / "policy.onnx")
-    assert not os.listdir(tmp_path)
-    agent.act_by("policy").export(tmp_path / "policy.onnx")
+    agent.act_by("both").save(tmp_path / "agent.pt")
+    words = ["export", str(tmp_path / "agent.pt"), "--out", str(tmp_path / "policy.onnx")]
+    assert main(words) == 2 and os.listdir(tmp_path) == ["agent.pt"]
+    assert main([*words, "--act", "policy"]) == 0 and (tmp_path / "policy.onnx").stat().st_size
 
 
 def test_a_runner_acts_in_the_simulator_as_the_policy_does(exported):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -23,6 +23,8 @@ class Export(Command):
     """the run's family, where its file is elsewhere now, or code that you have not run yet"""
     out: Path = Path("policy.onnx")
     """the file to write"""
+    act: Literal["policy"] | None = None
+    """of a meta-model that acted with a planner in training (--act both), the policy alone"""
     task: tuple[str, ...] = ()
     """adapt to this task first, as name=value (name=v1,v2,... where it takes several numbers): as many
     gradient steps as in training, or the first episodes of a trial"""
@@ -36,6 +38,8 @@ class Export(Command):
         if self.task and self.episodes:
             raise InputError("--task and --episodes: a policy adapts to one or the other")
         agent, _ = load_agent(self.run_folder, 0, self.family)
+        if self.act is not None:
+            agent.act_by(self.act)
         tasks = parse_tasks(agent.family, [self.task] if self.task else [])
         if len(tasks) > 1:
             raise InputError("--task names a number twice; a policy is exported for one task")

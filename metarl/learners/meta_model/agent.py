@@ -236,7 +236,7 @@ class MetaModelPolicy(Remembering):
         if learner.policy is None or learner.config.act != "policy":
             raise InputError(
                 "a planner tries thousands of steps before each of its own, which no file or page can hold; "
-                'train with --act policy, or, after --act both, let its policy act: agent.act_by("policy")'
+                "train with --act policy, or, after --act both, let its policy act (--act policy here, too)"
             )
         if attention:
             raise InputError("a meta-model has no slots to look at")
