@@ -275,6 +275,7 @@ def test_what_a_planner_does_is_not_exported(who, tmp_path):
     agent.act_by(who)
     with pytest.raises(InputError, match="a planner tries thousands of steps before each of its own"):
         agent.export(tmp_path / "policy.onnx")
+    assert not os.listdir(tmp_path)
     agent.act_by("both").save(tmp_path / "agent.pt")
     words = ["export", str(tmp_path / "agent.pt"), "--out", str(tmp_path / "policy.onnx")]
     assert main(words) == 2 and os.listdir(tmp_path) == ["agent.pt"]

@@ -566,6 +566,9 @@ def test_who_acts_may_be_another_one_than_in_training():
     policy, planner, both = (agent.act_by(who).predict(obs)[0] for who in ("policy", "planner", "both"))
     assert (policy != planner).any() and (planner != both).any() and (policy != both).any()
     assert np.abs(both - policy).max() < 4 * agent.config.refine_std < np.abs(planner - policy).max()
+    for who, next_one in (("both", "policy"), ("policy", "planner"), ("planner", "both")):
+        _, state = agent.act_by(who).predict(obs)
+        agent.act_by(next_one).predict(obs, state, reward=np.zeros(4))  # in the midst of a trial, too
     alone = MetaModel("PointGoal", replace(SMALL, act="planner"), n_threads=1)
     alone.learner.load_acting_state({k: x for k, x in agent.learner.acting_state().items() if k != "policy"})
     np.testing.assert_array_equal(alone.predict(obs)[0], planner)

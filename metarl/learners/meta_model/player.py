@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -69,8 +70,10 @@ class ModelPlayer:
     ):
         self.learner, self.rng, self.adapts, self.pool = learner, rng, adapts, pool
         self.params, self.planner = learner.acting(), planner_of(learner)
-        self.policy = None if learner.config.act == "planner" else learner.policy
-        robot, window = learner.robot, learner.config.window
+        c = learner.config
+        self.refiner = replace(self.planner, horizon=c.refine, std=c.refine_std)
+        self.policy = None if c.act == "planner" else learner.policy
+        robot, window = learner.robot, c.window
         sizes = {"features": robot.n_features, "action": robot.action_dim, "outcome": robot.obs_dim + 1}
         self.state: State = {
             **{f"seen/{k}": torch.zeros(n, window, size) for k, size in sizes.items()},
@@ -122,7 +125,7 @@ class ModelPlayer:
     def _plan(self, adapted: Adapted, obs: Tensor, state: State, noise: Tensor | None) -> tuple[Tensor, Plan]:
         """What is planned, noise (N, action_dim) added, and the plan for the next step."""
         plan: Plan = {k[5:]: x for k, x in state.items() if k.startswith("plan/")}
-        action, plan = self.planner.plan(plan, lambda some: self._imagine(adapted, obs, some), self.rng)
+        action, plan = self.planner.plan(plan, partial(self._imagine, adapted, obs), self.rng)
         return action if noise is None else action + self.learner.config.noise * noise, plan
 
     def _refine(self, policy: ActorCritic, adapted: Adapted, obs: Tensor, noise: Tensor | None) -> Tensor:
@@ -133,19 +136,18 @@ class ModelPlayer:
         """
         offers = self._offers(policy, adapted, obs, noise)
         plan = {"mean": offers.mean(1), "elites": offers}
-        return self.planner.plan(plan, lambda some: self._imagine(adapted, obs, some), self.rng)[0]
+        return self.refiner.plan(plan, partial(self._imagine, adapted, obs), self.rng)[0]
 
     def _offers(self, policy: ActorCritic, adapted: Adapted, obs: Tensor, noise: Tensor | None) -> Tensor:
         """What the policy would do, as each member imagines it, (N, E, H, action_dim)."""
         learner = self.learner
         e, n = learner.config.members, len(obs)
         now, hints = (x.expand(e, n, -1)[:, :, None] for x in (obs, adapted.hints()))
-        drawn = None if noise is None else noise[:, None]
+        first = None if noise is None else noise[:, None]
         out = []
-        for _ in range(self.planner.horizon):
+        for drawn in (first, *[None] * (self.refiner.horizon - 1)):
             out.append(policy.act(policy.params, policy.see(now, hints), drawn))
             now, _, _ = foresee(learner.model, learner.scales, adapted, now, out[-1])
-            drawn = None
         return torch.cat(out, 2).transpose(0, 1)
 
     def feel(self, action: np.ndarray, reward: np.ndarray, live: np.ndarray | None = None) -> None:
@@ -239,7 +241,6 @@ def taken_in(scales: Scales, state: State, obs: Tensor, first: Tensor) -> State:
 
 
 def planner_of(learner: MetaModelLearner) -> ICEM:
-    """The planner of these settings; with a policy it stays near what that would do."""
+    """The planner of these settings."""
     c = learner.config
-    horizon, std = (c.refine, c.refine_std) if c.act == "both" else (c.plan, c.plan_std)
-    return ICEM(learner.robot.action_dim, horizon, c.candidates, c.rounds, c.elites, c.colour, std)
+    return ICEM(learner.robot.action_dim, c.plan, c.candidates, c.rounds, c.elites, c.colour, c.plan_std)
