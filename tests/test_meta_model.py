@@ -557,7 +557,7 @@ class Pushed(PointGoal):
         return {"x": r.qpos[:, 0]}
 
 
-def test_who_acts_may_be_another_one_than_in_training():
+def test_who_acts_may_be_another_one_than_in_training(tmp_path):
     agent = MetaModel("PointGoal", SMALL, n_threads=1)
     agent.learn(2 * agent.steps_per_iteration)
     assert agent.learner.policy is not None
@@ -569,6 +569,11 @@ def test_who_acts_may_be_another_one_than_in_training():
     for who, next_one in (("both", "policy"), ("policy", "planner"), ("planner", "both")):
         _, state = agent.act_by(who).predict(obs)
         agent.act_by(next_one).predict(obs, state, reward=np.zeros(4))  # in the midst of a trial, too
+    for acts_only in (False, True):
+        agent.act_by("planner").save(tmp_path / "agent.pt", acts_only)  # and its policy is not lost
+        again = MetaModel.load(tmp_path / "agent.pt")
+        np.testing.assert_array_equal(again.predict(obs)[0], planner)
+        np.testing.assert_array_equal(again.act_by("policy").predict(obs)[0], policy)
     alone = MetaModel("PointGoal", replace(SMALL, act="planner"), n_threads=1)
     alone.learner.load_acting_state({k: x for k, x in agent.learner.acting_state().items() if k != "policy"})
     np.testing.assert_array_equal(alone.predict(obs)[0], planner)

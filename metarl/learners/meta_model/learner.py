@@ -57,8 +57,10 @@ class MetaModelLearner:
             initial |= initial_rates(c.hidden, c.members, c.inner_lr)
         self.params = {k: p.requires_grad_() for k, p in initial.items()}
         self.adam = torch.optim.Adam(self.params.values(), lr=c.lr)
-        acts = c.act != "planner"
-        self.policy = ActorCritic(self.scales, c, n_context, self.generator) if acts else None
+        self.policy = self._new_policy() if c.act != "planner" else None
+
+    def _new_policy(self) -> ActorCritic:
+        return ActorCritic(self.scales, self.config, self.model.context, self.generator)
 
     def acting(self) -> Params:
         """The parameters to act with."""
@@ -209,6 +211,8 @@ class MetaModelLearner:
         """Take over what `acting_state` gave."""
         copy_parameters(self.params, state["params"])
         self.scales.load_state_dict(state["scales"])
+        if "policy" in state:  # also where a planner was told to act later
+            self.policy = self.policy or self._new_policy()
         if self.policy:
             copy_parameters(self.policy.params, state["policy"])
 
