@@ -45,7 +45,7 @@ class UR5eReach(TaskFamily):
     n_test = 40
     error_unit = "m"
     derived = ("site_xpos",)
-    recipes = (Recipe("meta-lstm", 5_000_000, {"change_input": "all", "gamma": 0.95, "final_std": 0.05}),)
+    recipes = (Recipe("meta-lstm", 8_000_000, {"change_input": "all", "gamma": 0.95, "final_std": 0.05}),)
     view = View(distance=2.2, azimuth=140.0, elevation=-20.0, lookat=(0.0, 0.3, 0.4))
 
     def build_spec(self) -> mujoco.MjSpec:
