@@ -99,8 +99,8 @@ class SparsePointGoal(PointGoal):
 
     params = (Param("angle", "rad", Uniform(0, pi)),)
     n_train = 80
-    # A teacher that knows the goal never shows how to search for it. And who searches in the last episode gains
-    # little by it, so there is one more than it takes to look everywhere and go there.
+    # A teacher that knows the goal never shows how to search for it. Searching in the last episode pays
+    # little, so a trial has one more than it takes to look everywhere and go there.
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
             "meta-lstm",
