@@ -400,8 +400,14 @@ class TaskFamily:
         """How many numbers a parameter takes."""
         return self.variations[param.name].size if param.name in self.variations else 1
 
-    def task(self, values: Mapping[str, float | Sequence[float]] | None = None) -> Task:
+    def task(
+        self, values: Mapping[str, float | Sequence[float]] | None = None, in_range: bool = True
+    ) -> Task:
         """A checked task from names and numbers; a dynamics parameter left out keeps its nominal value.
+
+        Args:
+            values: by name.
+            in_range: numbers have to be such as a split draws, which those of `milder` tasks are not always.
 
         Raises:
             InputError: a name is unknown, a goal is missing, or a number is out of range.
@@ -412,7 +418,7 @@ class TaskFamily:
         for name in values:
             if name not in {p.name for p in self.params}:
                 raise unknown(f"task parameter of {self.name}", name, [p.name for p in self.params])
-        return Task({p.name: self._number(p, values.get(p.name)) for p in self.params})
+        return Task({p.name: self._number(p, values.get(p.name), in_range) for p in self.params})
 
     def given(self, tasks: Sequence[Mapping[str, float | Sequence[float]]]) -> list[Task]:
         """Tasks from somebody's: those that are none yet, or lack a name, are checked and completed.
@@ -428,7 +434,9 @@ class TaskFamily:
     def _example(self) -> str:
         return repr({p.name: p.train.low for p in self.params if p.field is None or p is self.params[0]})
 
-    def _number(self, param: Param, value: float | Sequence[float] | None) -> float | np.ndarray:
+    def _number(
+        self, param: Param, value: float | Sequence[float] | None, in_range: bool
+    ) -> float | np.ndarray:
         size = self.size(param)
         if value is None:
             neutral = self.nominal(param)
@@ -443,7 +451,8 @@ class TaskFamily:
             raise InputError(f"{param.name} takes {size} number(s), not {array.size}")
         if not np.isfinite(array).all():
             raise InputError(f"{param.name}={value} is not finite; use {param.train}")
-        self.check_numbers(param, array)
+        if in_range:
+            self.check_numbers(param, array)
         return self._shape(param, np.broadcast_to(array, (size,)))
 
     def check_numbers(self, param: Param, numbers: np.ndarray) -> None:
@@ -497,6 +506,31 @@ class TaskFamily:
         pool = self.tasks("train")
         rounds = [rng.permutation(len(pool)) for _ in range(-(-n // len(pool)))]
         return [pool[i] for i in np.concatenate(rounds)[:n]]
+
+    def milder(self, tasks: Sequence[Task], width: float) -> list[Task]:
+        """Tasks whose dynamics lie between the robot of the model file and their own; goals stay as they are.
+
+        Args:
+            tasks: N of this family's.
+            width: 0 for the robot of the model file, 1 for the tasks as they are.
+
+        Raises:
+            InputError: the family has no dynamics, or none that are at home in the model file, or all are
+                drawn anew within an episode.
+        """
+        ways = {p: n for p in self.params if not p.every and (n := self.nominal(p)) is not None}
+        if not ways:
+            raise InputError(
+                f"{self.name} has no dynamics that could begin as in its model file: "
+                "leave out --nominal and --widen"
+            )
+        numbers = self.stack(tasks)
+        for param, nominal in ways.items():
+            numbers[param.name] = param.milder(numbers[param.name].reshape(-1, len(nominal)), nominal, width)
+        return [
+            Task({p.name: self._shape(p, np.ravel(numbers[p.name][i])) for p in self.params})
+            for i in range(len(tasks))
+        ]
 
     def _check_split(self, split: Split) -> None:
         if split not in SPLITS:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from metarl.envs.distributions import Distribution, Index
+from metarl.envs.distributions import Distribution, Index, LogUniform
 from metarl.envs.task import Split
 from metarl.errors import InputError
 
@@ -131,6 +131,12 @@ class Param:
             )
             unit = f", {self.unit}" if self.unit else ""
             raise InputError(f"{self.name}={bad:g} is out of range: use {' or '.join(words)}{unit}")
+
+    def milder(self, numbers: np.ndarray, nominal: np.ndarray, width: float) -> np.ndarray:
+        """Numbers so far from nominal ones (0) to the given ones (1): of a `LogUniform` in logarithms."""
+        if isinstance(self.train, LogUniform) and np.all(nominal > 0):
+            return nominal * (numbers / nominal) ** width
+        return nominal + width * (numbers - nominal)
 
     def distribution(self, split: Split) -> Distribution:
         """From what a split's tasks are drawn."""

@@ -31,6 +31,8 @@ from metarl.sampling.trajectories import Trajectories
 from metarl.threads import plain_torch, torch_threads
 
 TEACHER = "teacher/return"  # is logged of an iteration that was not the learner's own, but its teacher's
+WIDTH = "curriculum/width"  # is logged where there is a curriculum
+CURRICULUM = "nominal", "widen"  # its settings, of the configs that have them
 MAX_SKIPPED = 10  # updates in a row that were not finite, and training stops
 
 
@@ -90,6 +92,8 @@ class Agent:
             checked_threads(n_threads),
         )
         self.physics = physics
+        if self.has_curriculum:
+            self.family.milder(self.family.sample(np.random.default_rng(0), 1), 0.0)  # or it says why not
         if physics != MUJOCO:
             simulate(self.family, 1, 1, physics, device)  # or it says why not, before anything is written
         self.rng = np.random.default_rng(self.seed)
@@ -243,11 +247,15 @@ class Agent:
     def draw(self, n_tasks: int) -> tuple[list[Task], np.random.Generator]:
         """Training tasks, so many in all processes: this one's, and what draws everything else meanwhile.
 
+        Their dynamics are as wide as the curriculum is by now.
+
         All are drawn in every process, from where process 0's generator is, so that they are spread over the
         range as they are in one; then the others begin generators of their own, so that none has to be saved.
         """
         self.rng.bit_generator.state = ranks.from_first(self.rng.bit_generator.state)
         tasks, rank = self.family.sample(self.rng, n_tasks), ranks.rank()
+        if self.width < 1:
+            tasks = self.family.milder(tasks, self.width)
         own = np.random.default_rng([self.seed, self.iterations, rank]) if rank else self.rng
         return [tasks[i] for i in ranks.share(n_tasks)], own
 
@@ -272,13 +280,15 @@ class Agent:
             while self.fits(total_timesteps):
                 stats = self._iterate_or_skip()
                 self.iterations += 1
-                bar.update(
-                    self.num_timesteps,
-                    "" if self.skipped_in_a_row else f"{self.headline(stats)}  {self.note}",
-                )
+                bar.update(self.num_timesteps, "" if self.skipped_in_a_row else self._words(stats))
                 if ranks.any_of(says_stop(callback, self, stats)):
                     break
         return self
+
+    def _words(self, stats: Mapping[str, float]) -> str:
+        width = stats.get(WIDTH, 1)
+        mild = f" (dynamics {width:.0%} as wide)" if width < 1 else ""
+        return f"{self.headline(stats)}{mild}  {self.note}"
 
     def _like_first(self, total_timesteps: int) -> int:
         """Begin as process 0 does; the budget that it has."""
@@ -309,8 +319,9 @@ class Agent:
             InputError: that has happened too often in a row.
         """
         before = deepcopy(self.learner.state_dict())
+        curriculum = {WIDTH: self.width} if self.has_curriculum else {}
         try:
-            stats = self.iterate()
+            stats = self.iterate() | curriculum
         except NotFiniteError:
             stats, finite = {}, False
         else:
@@ -354,6 +365,23 @@ class Agent:
     def progress(self) -> float:
         """Fraction of the budget of `learn` that is used, for schedules."""
         return self.num_timesteps / self.total_timesteps if self.total_timesteps else 0.0
+
+    @property
+    def has_curriculum(self) -> bool:
+        """Whether training begins with the robot of the model file."""
+        return any(self._curriculum)
+
+    @property
+    def _curriculum(self) -> tuple[float, float]:
+        nominal, widen = (getattr(self.config, name, 0.0) for name in CURRICULUM)
+        return nominal, widen
+
+    @property
+    def width(self) -> float:
+        """How far the dynamics of training are from the robot of the model file (0) to the tasks' own (1)."""
+        nominal, widen = self._curriculum
+        done = self.num_timesteps / self.total_timesteps if self.total_timesteps else 0.0
+        return float(np.clip((done - nominal) / widen, 0, 1)) if widen else float(done >= nominal)
 
     def headline(self, stats: Mapping[str, float]) -> str:
         """A few words on an iteration for the progress bar."""

@@ -26,6 +26,8 @@ RANGES = {
     "clip": (1e-3, 1000),
     "inner_kl": (0, 1e6),
     "max_grad_norm": (1e-6, 1e6),
+    "nominal": (0, 1),
+    "widen": (0, 1),
 }
 
 
@@ -64,6 +66,8 @@ class MAMLConfig:
         clip: PPO: clip range of the probability ratio after adaptation
         inner_kl: PPO: weight of the KL penalty on the policies that collected the inner data
         max_grad_norm: PPO: gradients longer than this are shortened
+        nominal: share of the steps, the first, in which all robots are as in the model file
+        widen: share of the steps, the next, in which their dynamics go from there to what the tasks say
     """
 
     n_tasks: int = 6
@@ -92,12 +96,16 @@ class MAMLConfig:
     clip: float = 0.2
     inner_kl: float = 5e-4
     max_grad_norm: float = 1.0
+    nominal: float = 0.0
+    widen: float = 0.0
     # What files hold implicitly that were written before there was such a setting.
     EARLIER: ClassVar[Mapping[str, Any]] = {
         "lr_schedule": "constant",
         "shorter_steps": False,
         "every_step": False,
         "learned_loss": False,
+        "nominal": 0.0,
+        "widen": 0.0,
     }
 
     def __post_init__(self):

@@ -27,6 +27,8 @@ RANGES = {
     "entropy": (0, 100),
     "value_weight": (0, 1000),
     "max_grad_norm": (1e-6, 1e6),
+    "nominal": (0, 1),
+    "widen": (0, 1),
 }
 
 
@@ -71,6 +73,8 @@ class MetaLSTMConfig:
             policy visits itself; in half of the rest that fades; 0 imitates no expert
         cut_at_failure: nothing after a failed episode counts for what led to it; false lets the rest of the
             trial count
+        nominal: share of the steps, the first, in which all robots are as in the model file
+        widen: share of the steps, the next, in which their dynamics go from there to what the tasks say
     """
 
     n_trials: int = 64
@@ -100,6 +104,8 @@ class MetaLSTMConfig:
     teacher: float = 0.0
     imitate: float = 0.6
     cut_at_failure: bool = True
+    nominal: float = 0.0
+    widen: float = 0.0
     # What files hold implicitly that were written before there was such a setting.
     EARLIER: ClassVar[Mapping[str, Any]] = {
         "piece": 1_000_000,
@@ -107,6 +113,8 @@ class MetaLSTMConfig:
         "teacher": 0.0,
         "imitate": 0.0,
         "final_std": 0.0,
+        "nominal": 0.0,
+        "widen": 0.0,
     }
 
     def __post_init__(self):

@@ -74,7 +74,7 @@ class MetaModel(Agent):
     def iterate(self) -> dict[str, float]:
         """Sample a task for every trial, act in it, and learn from all trials so far."""
         sim, learner = self.sim, self.learner
-        sim.set_tasks(self.family.sample(self.rng, sim.n_sims))
+        sim.set_tasks(self.draw(sim.n_sims)[0])
         new = self._wander() if self.iterations < self.config.warm_up else self._act()
         learner.remember(new)
         self.num_timesteps += new.n_steps

@@ -20,6 +20,8 @@ RANGES = {
     "batch": (1, 100_000),
     "updates": (1, 100_000),
     "max_grad_norm": (1e-6, 1e6),
+    "nominal": (0, 1),
+    "widen": (0, 1),
     "capacity": (1, 100_000_000),
     "warm_up": (1, 10_000),
     "candidates": (2, 100_000),
@@ -82,6 +84,8 @@ class MetaModelConfig:
         policy_lr: policy: Adam's step size
         critic_lr: policy: Adam's step size for what it expects, and for its temperature
         tau: policy: of the way to the critics, that the slow ones, of which they learn, go in a step
+        nominal: share of the steps, the first, in which all robots are as in the model file
+        widen: share of the steps, the next, in which their dynamics go from there to what the tasks say
     """
 
     adapt: Literal["memory", "gradient", "both", "none"] = "memory"
@@ -117,8 +121,17 @@ class MetaModelConfig:
     policy_lr: float = 3e-4
     critic_lr: float = 3e-3
     tau: float = 0.02
+    nominal: float = 0.0
+    widen: float = 0.0
     # What files hold implicitly that were written before there was such a setting.
-    EARLIER: ClassVar[Mapping[str, Any]] = {"tau": 0.005, "policy_width": 128, "refine": 5, "refine_std": 0.1}
+    EARLIER: ClassVar[Mapping[str, Any]] = {
+        "tau": 0.005,
+        "policy_width": 128,
+        "refine": 5,
+        "refine_std": 0.1,
+        "nominal": 0.0,
+        "widen": 0.0,
+    }
 
     def __post_init__(self):
         check(self, RANGES)
