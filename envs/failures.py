@@ -28,10 +28,7 @@ def load_failures(path: str | Path, family: TaskFamily) -> list[Failure]:
     """
     rows = read_json(Path(path))
     try:
-        found = [
-            Failure(family.task(r["task"], in_range=False), r["state"], r["action"], int(r["elapsed"]))
-            for r in rows
-        ]
+        found = [Failure(family.task(r["task"]), r["state"], r["action"], int(r["elapsed"])) for r in rows]
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise InputError(f"{path} holds no failures of {family.name}: {error}") from None
     return found

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 
 from metarl.envs.actions import ActionMap, Controls, Direct, activations, keyframe
+from metarl.envs.distributions import Index
 from metarl.envs.events import Push
 from metarl.envs.markers import Marker, View
 from metarl.envs.mjcf import load_spec
@@ -400,14 +401,8 @@ class TaskFamily:
         """How many numbers a parameter takes."""
         return self.variations[param.name].size if param.name in self.variations else 1
 
-    def task(
-        self, values: Mapping[str, float | Sequence[float]] | None = None, in_range: bool = True
-    ) -> Task:
+    def task(self, values: Mapping[str, float | Sequence[float]] | None = None) -> Task:
         """A checked task from names and numbers; a dynamics parameter left out keeps its nominal value.
-
-        Args:
-            values: by name.
-            in_range: numbers have to be such as a split draws, which those of `milder` tasks are not always.
 
         Raises:
             InputError: a name is unknown, a goal is missing, or a number is out of range.
@@ -418,7 +413,7 @@ class TaskFamily:
         for name in values:
             if name not in {p.name for p in self.params}:
                 raise unknown(f"task parameter of {self.name}", name, [p.name for p in self.params])
-        return Task({p.name: self._number(p, values.get(p.name), in_range) for p in self.params})
+        return Task({p.name: self._number(p, values.get(p.name)) for p in self.params})
 
     def given(self, tasks: Sequence[Mapping[str, float | Sequence[float]]]) -> list[Task]:
         """Tasks from somebody's: those that are none yet, or lack a name, are checked and completed.
@@ -434,9 +429,7 @@ class TaskFamily:
     def _example(self) -> str:
         return repr({p.name: p.train.low for p in self.params if p.field is None or p is self.params[0]})
 
-    def _number(
-        self, param: Param, value: float | Sequence[float] | None, in_range: bool
-    ) -> float | np.ndarray:
+    def _number(self, param: Param, value: float | Sequence[float] | None) -> float | np.ndarray:
         size = self.size(param)
         if value is None:
             neutral = self.nominal(param)
@@ -451,12 +444,11 @@ class TaskFamily:
             raise InputError(f"{param.name} takes {size} number(s), not {array.size}")
         if not np.isfinite(array).all():
             raise InputError(f"{param.name}={value} is not finite; use {param.train}")
-        if in_range:
-            self.check_numbers(param, array)
+        self.check_numbers(param, array)
         return self._shape(param, np.broadcast_to(array, (size,)))
 
     def check_numbers(self, param: Param, numbers: np.ndarray) -> None:
-        """Raise `InputError` unless a split draws such numbers, (size,) or (N, size), or they are nominal."""
+        """Raise `InputError` unless a split draws such numbers, (size,) or (N, size), or milder ones."""
         param.check(numbers, self.nominal(param))
 
     def nominal(self, param: Param) -> np.ndarray | None:
@@ -518,7 +510,8 @@ class TaskFamily:
             InputError: the family has no dynamics, or none that are at home in the model file, or all are
                 drawn anew within an episode.
         """
-        ways = {p: n for p in self.params if not p.every and (n := self.nominal(p)) is not None}
+        inner = [p for p in self.params if not p.every and not isinstance(p.train, Index)]
+        ways = {p: nominal for p in inner if (nominal := self.nominal(p)) is not None}
         if not ways:
             raise InputError(
                 f"{self.name} has no dynamics that could begin as in its model file: "

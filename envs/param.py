@@ -118,12 +118,14 @@ class Param:
         return "goal" if self.field is None else "dynamics"
 
     def check(self, value: np.ndarray, nominal: np.ndarray | None = None) -> None:
-        """Raise `InputError` unless every number lies where a split can draw it, or is the model's own."""
+        """Raise `InputError` unless every number lies where a split can draw it, or is `milder` than such."""
         given = {"train": self.train, "test": self.test, "out of distribution": self.ood}
         known = {name: dist for name, dist in given.items() if dist is not None}
         legal = np.any([dist.contains(value) for dist in known.values()], axis=0)
         if nominal is not None:
-            legal = legal | (np.asarray(value) == nominal)
+            for dist in known.values():
+                least, most = np.minimum(dist.low, nominal), np.maximum(dist.high, nominal)
+                legal = legal | ((value >= least) & (value <= most))
         if not np.all(legal):
             bad = np.broadcast_to(value, legal.shape)[~legal].flat[0]
             words = (

@@ -65,6 +65,8 @@ class Options:
     """plan, and leave what was measured else as it is"""
     seeds: int = 1
     """trainings of the average and of the oracle"""
+    widen: float = 0.0
+    """share of the steps of average and oracle in which dynamics go from the model file's to the tasks'"""
     n_threads: int = 0
     """physics threads, 0 for one per CPU"""
 
@@ -103,7 +105,9 @@ def train(
 
     with progress("training", int(steps), shown=True) as bar:
         for done in range(0, max(1, int(steps) // one) * one, one):
-            sim.set_tasks([task] * sim.n_sims if task else practised(family, rng, sim.n_sims, told))
+            tasks = [task] * sim.n_sims if task else practised(family, rng, sim.n_sims, told)
+            mild = not task and done < options.widen * steps
+            sim.set_tasks(family.milder(tasks, done / (options.widen * steps)) if mild else tasks)
             lessons = collect_lessons(sim, teacher.act, rng)
             teacher.update(lessons, done / steps)
             curve.env_steps.append(done + one)

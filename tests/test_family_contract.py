@@ -303,6 +303,23 @@ def test_training_and_held_out_tasks_are_disjoint_unless_the_family_says_otherwi
             family.tasks("train")
 
 
+def test_milder_tasks_go_from_the_model_file_to_the_tasks_and_keep_their_goals(family):
+    tasks = family.sample(np.random.default_rng(0), 5)
+    inner = [p for p in family.params if family.nominal(p) is not None and not p.every]
+    if not inner:
+        with pytest.raises(InputError, match="no dynamics"):
+            family.milder(tasks, 0.5)
+        return
+    at = {width: family.milder(tasks, width) for width in (0, 0.5, 1)}
+    for k, task in enumerate(tasks):
+        assert at[0][k] | {p.name: task[p.name] for p in inner} == at[1][k] == task
+    for param in inner:
+        own, none, half = (np.array([t[param.name] for t in some]) for some in (tasks, at[0], at[0.5]))
+        assert (none == family.nominal(param)).all()
+        assert (np.abs(half - none) <= np.abs(own - none)).all() and (half != none).any()
+        np.testing.assert_array_equal(np.sign(half - none), np.sign(own - none))
+
+
 def test_the_lists_of_tasks_have_their_stated_sizes_without_duplicates_and_do_not_change(family):
     sizes = {"train": family.n_train, "test": family.n_test, "ood": family.n_ood}
     for split in splits(family):
