@@ -510,20 +510,17 @@ class TaskFamily:
             InputError: the family has no dynamics, or none that are at home in the model file, or all are
                 drawn anew within an episode.
         """
-        inner = [p for p in self.params if not p.every and not isinstance(p.train, Index)]
-        ways = {p: nominal for p in inner if (nominal := self.nominal(p)) is not None}
+        inner = (p for p in self.params if not p.every and not isinstance(p.train, Index))
+        ways = [(p, nominal) for p in inner if (nominal := self.nominal(p)) is not None]
         if not ways:
             raise InputError(
                 f"{self.name} has no dynamics that could begin as in its model file: "
                 "leave out --nominal and --widen"
             )
         numbers = self.stack(tasks)
-        for param, nominal in ways.items():
-            numbers[param.name] = param.milder(numbers[param.name].reshape(-1, len(nominal)), nominal, width)
-        return [
-            Task({p.name: self._shape(p, np.ravel(numbers[p.name][i])) for p in self.params})
-            for i in range(len(tasks))
-        ]
+        for p, nominal in ways:
+            numbers[p.name] = p.milder(numbers[p.name].reshape(len(tasks), -1), nominal, width)
+        return self._tasks_of(numbers, len(tasks))
 
     def _check_split(self, split: Split) -> None:
         if split not in SPLITS:
@@ -535,7 +532,14 @@ class TaskFamily:
         columns = {}
         for p in self.params:
             columns[p.name] = p.distribution(split).sample(rng, (n, self.size(p)))
-        return [Task({p.name: self._shape(p, columns[p.name][i]) for p in self.params}) for i in range(n)]
+        return self._tasks_of(columns, n)
+
+    def _tasks_of(self, numbers: Mapping[str, np.ndarray], n: int) -> list[Task]:
+        """N tasks of their numbers by parameter, (N,) or (N, size)."""
+        return [
+            Task({p.name: self._shape(p, np.ravel(numbers[p.name][i])) for p in self.params})
+            for i in range(n)
+        ]
 
     def words(self, task: Task, changing: bool = False) -> str:
         """A task in a few words: "velocity 2.5 m/s", "strength *0.3 of bthigh"; or what changes of it."""

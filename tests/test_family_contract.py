@@ -312,7 +312,7 @@ def test_milder_tasks_go_from_the_model_file_to_the_tasks_and_keep_their_goals(f
         return
     at = {width: family.milder(tasks, width) for width in (0, 0.5, 1)}
     for k, task in enumerate(tasks):
-        assert at[0][k] | {p.name: task[p.name] for p in inner} == at[1][k] == task
+        assert dict(at[0][k]) | {p.name: task[p.name] for p in inner} == dict(at[1][k]) == dict(task)
     for param in inner:
         own, none, half = (np.array([t[param.name] for t in some]) for some in (tasks, at[0], at[0.5]))
         assert (none == family.nominal(param)).all()
