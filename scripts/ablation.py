@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no teacher": {"teacher": 0.0, "imitate": 0.0},
     "blind critic": {"critic": "blind"},
     "few steps of learning": {"piece": 1_000_000, "minibatches": 4},
+    "no curriculum": {"nominal": 0.0, "widen": 0.0},
 }
 N_OF_MEMORY = 7  # which come first; the others are of how it is trained
 
