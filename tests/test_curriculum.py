@@ -81,6 +81,12 @@ def test_goals_alone_cannot_be_narrowed_and_who_asks_is_told(kind):
         kind("PointGoal", SMALL[kind])
 
 
+def test_a_curriculum_that_does_not_come_to_its_end_is_refused():
+    config = replace(SMALL[MetaLSTM], nominal=0.5, widen=0.6)
+    with pytest.raises(InputError, match=r"1\.1 of the training"):
+        MetaLSTM("HopperRandParams", config)
+
+
 BRITTLE = """
 import numpy as np
 from metarl.envs import Param, Uniform

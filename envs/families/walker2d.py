@@ -20,7 +20,7 @@ class Walker2dRandParams(PlanarWalker):
         Recipe(
             "meta-lstm",
             3_000_000,
-            {"change_input": "all", "gamma": 0.99},
+            {"change_input": "all", "gamma": 0.99, "widen": 0.6},
         ),
     )
 
