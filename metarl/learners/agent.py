@@ -95,8 +95,8 @@ class Agent:
         if self.has_curriculum:
             if (both := sum(self._curriculum)) > 1 + 1e-9:
                 raise InputError(
-                    f"--nominal and --widen are {both:g} of the training together, which ends before tasks are "
-                    "as wide as the family says; use 1 at most"
+                    f"--nominal and --widen are {both:g} of the training together, which ends before tasks "
+                    "are as wide as the family says; use 1 at most"
                 )
             self.family.milder(self.family.sample(np.random.default_rng(0), 1), 0.0)  # or it says why not
         if physics != MUJOCO:
