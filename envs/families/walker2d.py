@@ -22,6 +22,7 @@ class Walker2dRandParams(PlanarWalker):
             3_000_000,
             {"change_input": "all", "gamma": 0.99, "widen": 0.6},
         ),
+        Recipe("maml", settings={"widen": 0.5}),
     )
 
     def healthy(self, r: Readings) -> np.ndarray:
