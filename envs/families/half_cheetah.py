@@ -16,6 +16,8 @@ from metarl.envs.task import Task
 
 X = 0  # coordinate of the root along the track
 CONTROL_COST = 0.05
+# Settings of a memory that has to learn to run forward.
+RUNNING = {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.2, "gamma": 0.99}
 
 
 class HalfCheetah(GymnasiumRobot):
@@ -132,11 +134,7 @@ class HalfCheetahForward(HalfCheetah):
     """Run forward: v_x - 0.05 ||a||^2, with whatever a family varies of the robot."""
 
     recipes = (
-        Recipe(
-            "meta-lstm",
-            6_000_000,
-            {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.2, "gamma": 0.99},
-        ),
+        Recipe("meta-lstm", 6_000_000, RUNNING),
         Recipe("meta-model", settings={"policy_width": 256}),
     )
 
@@ -208,6 +206,10 @@ class HalfCheetahPayload(HalfCheetahForward):
             mode="add",
             axis=0,
         ),
+    )
+    recipes = (
+        Recipe("meta-lstm", 6_000_000, {**RUNNING, "widen": 0.6}),
+        *HalfCheetahForward.recipes[1:],
     )
 
     def markers(self, task: Task, data: mujoco.MjData) -> tuple[Marker, ...]:

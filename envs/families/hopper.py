@@ -15,7 +15,10 @@ class HopperRandParams(PlanarWalker):
     """
 
     mjcf = "hopper.xml"
-    recipes = (Recipe("meta-lstm", 3_000_000, {"change_input": "all", "gamma": 0.99}),)
+    recipes = (
+        Recipe("meta-lstm", 3_000_000, {"change_input": "all", "gamma": 0.99}),
+        Recipe("maml", settings={"widen": 0.5}),
+    )
 
     def healthy(self, r: Readings) -> np.ndarray:
         """Torso above 0.7 m, pitch within 0.2 rad, every other coordinate within 100."""
