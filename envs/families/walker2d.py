@@ -19,7 +19,7 @@ class Walker2dRandParams(PlanarWalker):
     recipes = (
         Recipe(
             "meta-lstm",
-            3_000_000,
+            4_500_000,
             {"change_input": "all", "gamma": 0.99, "widen": 0.6},
         ),
         Recipe("maml", settings={"widen": 0.5}),
