@@ -519,7 +519,7 @@ class TaskFamily:
             )
         numbers = self.stack(tasks)
         for p, nominal in ways:
-            numbers[p.name] = p.milder(numbers[p.name].reshape(len(tasks), -1), nominal, width)
+            numbers[p.name] = p.milder(numbers[p.name].reshape(-1, len(nominal)), nominal, width)
         return self._tasks_of(numbers, len(tasks))
 
     def _check_split(self, split: Split) -> None:

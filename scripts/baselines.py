@@ -30,6 +30,7 @@ from metarl.evaluation.references import (
     References,
     references_of,
 )
+from metarl.learners.agent import curriculum_width
 from metarl.learners.meta_lstm.learner import teaching
 from metarl.learners.meta_model.planner.icem import ICEM
 from metarl.learners.pupil import LESSON
@@ -106,8 +107,8 @@ def train(
     with progress("training", int(steps), shown=True) as bar:
         for done in range(0, max(1, int(steps) // one) * one, one):
             tasks = [task] * sim.n_sims if task else practised(family, rng, sim.n_sims, told)
-            mild = not task and done < options.widen * steps
-            sim.set_tasks(family.milder(tasks, done / (options.widen * steps)) if mild else tasks)
+            width = 1.0 if task else curriculum_width(done / steps, 0.0, options.widen)
+            sim.set_tasks(family.milder(tasks, width) if width < 1 else tasks)
             lessons = collect_lessons(sim, teacher.act, rng)
             teacher.update(lessons, done / steps)
             curve.env_steps.append(done + one)

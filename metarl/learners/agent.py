@@ -36,6 +36,17 @@ CURRICULUM = "nominal", "widen"  # its settings, of the configs that have them
 MAX_SKIPPED = 10  # updates in a row that were not finite, and training stops
 
 
+def curriculum_width(spent: float, nominal: float, widen: float) -> float:
+    """How wide dynamics are when so much of a training is over, from 0 to 1; see `TaskFamily.milder`.
+
+    Args:
+        spent: share of the steps.
+        nominal: the first of them, whose robots are as in the model file.
+        widen: the next, in which dynamics go from there to the tasks' own.
+    """
+    return float(np.clip((spent - nominal) / widen, 0, 1)) if widen else float(spent >= nominal)
+
+
 Callback = Callable[["Agent", dict[str, float]], bool | None]
 Family = str | TaskFamily | type[TaskFamily]
 
@@ -98,7 +109,7 @@ class Agent:
                     f"--nominal and --widen are {both:g} of the training together, which ends before tasks "
                     "are as wide as the family says; use 1 at most"
                 )
-            self.family.milder(self.family.sample(np.random.default_rng(0), 1), 0.0)  # or it says why not
+            self.family.milder([], 0.0)  # or it says why not
         if physics != MUJOCO:
             simulate(self.family, 1, 1, physics, device)  # or it says why not, before anything is written
         self.rng = np.random.default_rng(self.seed)
@@ -259,8 +270,8 @@ class Agent:
         """
         self.rng.bit_generator.state = ranks.from_first(self.rng.bit_generator.state)
         tasks, rank = self.family.sample(self.rng, n_tasks), ranks.rank()
-        if self.width < 1:
-            tasks = self.family.milder(tasks, self.width)
+        if (width := self.width) < 1:
+            tasks = self.family.milder(tasks, width)
         own = np.random.default_rng([self.seed, self.iterations, rank]) if rank else self.rng
         return [tasks[i] for i in ranks.share(n_tasks)], own
 
@@ -367,9 +378,14 @@ class Agent:
             )
 
     @property
-    def progress(self) -> float:
-        """Fraction of the budget of `learn` that is used, for schedules."""
+    def spent(self) -> float:
+        """Fraction of the budget of `learn` that is used."""
         return self.num_timesteps / self.total_timesteps if self.total_timesteps else 0.0
+
+    @property
+    def progress(self) -> float:
+        """How far the learner's schedules are."""
+        return self.spent
 
     @property
     def has_curriculum(self) -> bool:
@@ -384,9 +400,7 @@ class Agent:
     @property
     def width(self) -> float:
         """How far the dynamics of training are from the robot of the model file (0) to the tasks' own (1)."""
-        nominal, widen = self._curriculum
-        done = self.num_timesteps / self.total_timesteps if self.total_timesteps else 0.0
-        return float(np.clip((done - nominal) / widen, 0, 1)) if widen else float(done >= nominal)
+        return curriculum_width(self.spent, *self._curriculum)
 
     def headline(self, stats: Mapping[str, float]) -> str:
         """A few words on an iteration for the progress bar."""
