@@ -34,6 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nothing remembered": {"core": "feedforward", "reward_input": False, "change_input": "none"},
     "no teacher": {"teacher": 0.0, "imitate": 0.0},
     "blind critic": {"critic": "blind"},
+    "told by inputs": {"told_in": "inputs"},
     "few steps of learning": {"piece": 1_000_000, "minibatches": 4},
     "no curriculum": {"nominal": 0.0, "widen": 0.0},
 }

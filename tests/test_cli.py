@@ -438,6 +438,7 @@ RECURRENT_FLAGS = {
     "--n-trials": ["0", "-1", "1.5"],
     "--n-episodes": ["0", "1001"],
     "--core": ["rnn"],
+    "--told-in": ["words"],
     "--width": ["0", "5000"],
     "--hidden": ["0", "-4"],
     "--memory-span": ["life"],

@@ -17,6 +17,7 @@ from metarl.learners.returns import gae
 from metarl.learners.teacher.config import TeacherConfig
 from metarl.learners.teacher.learner import Teacher, imitation
 from metarl.policies.gaussian import log_prob
+from metarl.policies.told import through
 from metarl.sampling.lessons import Lessons, collect_lessons
 from metarl.sampling.trials import collect_trials
 from metarl.threads import torch_threads
@@ -140,6 +141,29 @@ def test_many_numbers_of_a_task_weigh_together_no_more_than_a_few(n, weight):
     assert torch.equal(seen[..., 2:], torch.full((3, 4, n), weight))
 
 
+def test_weights_that_change_with_the_task_are_each_tasks_own():
+    teacher = teacher_of(told_in="weights")
+    x, told = torch.randn(5, 2), torch.tensor([[0.5, -2.0]]).expand(5, 2)
+    with torch.no_grad():
+        for p in teacher.params.values():
+            p.copy_(torch.randn_like(p))
+        mean, _ = teacher.act(x, told)
+        seen = teacher.seen(x, told)
+        parts = teacher.params["actor/w0"].unflatten(0, (4, 3))  # of each input: alone, and times c1, c2
+        params = {**teacher.params, "actor/w0": parts[:, 0] + 0.5 * parts[:, 1] - 2.0 * parts[:, 2]}
+        expected = through("actor", params, seen, told[:, :0])[:, :2]
+    torch.testing.assert_close(mean, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_begin_the_same_for_all_tasks():
+    x, told = torch.randn(5, 2), torch.randn(5, 2)
+    plain, weighty = teacher_of(), teacher_of(told_in="weights")
+    torch.testing.assert_close(plain.act(x, told), weighty.act(x, told))
+    weighty.update(lessons_of(PointGoal()), 0.0)
+    first = weighty.params["critic/w0"].unflatten(0, (4, 3))
+    assert (first[:, 1:] != 0).any()
+
+
 def test_ratios_of_strange_steps_neither_push_nor_brake():
     old = torch.zeros(1000)
     new = torch.zeros(1000)
@@ -212,10 +236,11 @@ def test_pupils_come_closer_to_what_they_are_shown():
     assert np.mean(distance[-5:]) < 0.8 * np.mean(distance[:5])
 
 
+@pytest.mark.parametrize("told_in", ["inputs", "weights"])
 @pytest.mark.parametrize("few", [1, 8])
-def test_a_pupil_begins_with_what_its_teacher_sees_expects_and_dares(few, monkeypatch):
+def test_a_pupil_begins_with_what_its_teacher_sees_expects_and_dares(few, told_in, monkeypatch):
     monkeypatch.setattr("metarl.learners.teacher.learner.FEW", few)
-    agent = MetaLSTM("PointGoal", MEMORY, n_threads=1)
+    agent = MetaLSTM("PointGoal", replace(MEMORY, told_in=told_in), n_threads=1)
     agent.learn(BUDGET, lambda agent, stats: agent.iterations < 2)
     learner = agent.learner
     learner.take_over()

@@ -54,6 +54,7 @@ class RecurrentPolicy:
         change_input: what the core sees of the change: "none", of the "reward" alone, or "all".
         n_told: numbers that the critic is told of the task, which are never seen by what acts; 0 for a critic
             that knows as little.
+        weighty: the critic's weights change with them.
     """
 
     obs_dim: int
@@ -66,6 +67,7 @@ class RecurrentPolicy:
     forgetful: bool = False
     change_input: str = "reward"
     n_told: int = 0
+    weighty: bool = False
     core: Core = field(init=False)
 
     def __post_init__(self):
@@ -93,8 +95,12 @@ class RecurrentPolicy:
     def _init_critic(self, generator: torch.Generator) -> Params:
         if self.n_told:
             n = self.obs_dim + self.n_told + self.core.n_out
-            return two_layers("critic", n, CRITIC_WIDTH, 1, 1.0, generator)
+            return two_layers("critic", n, CRITIC_WIDTH, 1, 1.0, generator, self._n_weighty)
         return {"value": orthogonal(self.hidden, 1, 1.0, generator), "value_bias": torch.zeros(1)}
+
+    @property
+    def _n_weighty(self) -> int:
+        return self.n_told if self.weighty else 0
 
     def start(self, params: Params, n: int) -> Memory:
         """What N new trials begin with."""
@@ -169,7 +175,8 @@ class RecurrentPolicy:
             value = (critic[0] @ params["value"] + params["value_bias"])[..., 0]
         elif told is not None:
             told = told.expand(*obs.shape[:-1], -1)
-            value = through("critic", params, torch.cat([obs, told, out], -1))[..., 0]
+            seen = torch.cat([obs, told, out], -1)
+            value = through("critic", params, seen, told[..., : self._n_weighty])[..., 0]
         else:
             value = obs.new_zeros(obs.shape[:-1])
         return Decision(mean, params["log_std"].clamp(min=log(self.min_std)), value)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from metarl.learners.teacher.config import ToldIn
 from metarl.ranges import check
 
 RANGES = {
@@ -67,6 +68,8 @@ class MetaLSTMConfig:
         value_weight: weight of the value loss
         max_grad_norm: gradients longer than this are shortened
         critic: what expects the return in training is told the task, or as blind as what acts
+        told_in: how critic and teacher are told: by inputs, or by inputs and weights that change with them,
+            which pays where tasks are few numbers and done in different ways
         teacher: share of the steps in which a teacher is trained first, which is told the task and has no
             memory, to be imitated; 0 for none, nor is there one where the family brings an expert
         imitate: share of the other steps in which teacher or expert is only imitated, on the states that the
@@ -101,6 +104,7 @@ class MetaLSTMConfig:
     value_weight: float = 0.5
     max_grad_norm: float = 0.5
     critic: Literal["told", "blind"] = "told"
+    told_in: ToldIn = "inputs"
     teacher: float = 0.0
     imitate: float = 0.6
     cut_at_failure: bool = True
@@ -110,6 +114,7 @@ class MetaLSTMConfig:
     EARLIER: ClassVar[Mapping[str, Any]] = {
         "piece": 1_000_000,
         "critic": "blind",
+        "told_in": "inputs",
         "teacher": 0.0,
         "imitate": 0.0,
         "final_std": 0.0,

@@ -85,6 +85,7 @@ class MetaLSTMLearner:
             forgetful=c.memory_span == "episode",
             change_input=c.change_input,
             n_told=n_told if c.critic == "told" else 0,
+            weighty=c.told_in == "weights",
         )
         self.taught, self.imitation = expert and c.imitate > 0, 0.0
         wanted = c.teacher and not self.taught
@@ -329,7 +330,7 @@ class MetaLSTMLearner:
 
 def teaching(config: MetaLSTMConfig) -> TeacherConfig:
     """How the teacher of a policy with a memory is trained."""
-    names = "init_std", "min_std", "gamma", "gae_lambda"
+    names = "init_std", "min_std", "gamma", "gae_lambda", "told_in"
     return TeacherConfig(width=CRITIC_WIDTH, **{name: getattr(config, name) for name in names})
 
 

@@ -1,6 +1,9 @@
 """The settings of a teacher."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+ToldIn = Literal["inputs", "weights"]
 
 
 @dataclass(frozen=True)
@@ -11,6 +14,7 @@ class TeacherConfig:
 
     Attributes:
         width: of its layers.
+        told_in: how it is told: by inputs, or by inputs and weights that change with them.
         init_std, min_std: standard deviation of actions at first, and its floor.
         gamma, gae_lambda: discount per step, and bias-variance trade-off of the advantages.
         lr: Adam's step size at the beginning; falls linearly to zero.
@@ -22,6 +26,7 @@ class TeacherConfig:
     """
 
     width: int = 128
+    told_in: ToldIn = "inputs"
     init_std: float = 0.6
     min_std: float = 0.1
     gamma: float = 0.98

@@ -45,7 +45,8 @@ class Teacher:
     def __init__(self, obs_dim: int, n_told: int, action_dim: int, config: TeacherConfig, seed: int):
         c = self.config = config
         self.n_told, self.weight = n_told, min(1.0, FEW / max(1, n_told))
-        self.policy = ToldPolicy(obs_dim + n_told, action_dim, c.width, c.init_std, c.min_std)
+        n_weighty = n_told if c.told_in == "weights" else 0
+        self.policy = ToldPolicy(obs_dim + n_told, action_dim, c.width, c.init_std, c.min_std, n_weighty)
         self.normaliser, self.scale, self.brake = Normaliser(obs_dim), Normaliser(1), 1.0
         self.generator = torch.Generator().manual_seed(seed)
         self.params: Params = {k: p.requires_grad_() for k, p in self.policy.init(self.generator).items()}
@@ -74,7 +75,9 @@ class Teacher:
         """The critic's parameters, as one needs them who sees the numbers of the task as they are."""
         params = {k: p.detach() for k, p in self.params.items() if k.startswith("critic/")}
         first = params["critic/w0"].clone()
-        first[len(first) - self.n_told :] *= self.weight
+        by_input = first.unflatten(0, (self.policy.n_in, -1))  # alone, and times each number of the task
+        by_input[self.policy.n_in - self.n_told :] *= self.weight
+        by_input[:, 1:] *= self.weight
         return {**params, "critic/w0": first}
 
     def update(self, lessons: Lessons, progress: float) -> dict[str, float]:
