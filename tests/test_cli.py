@@ -439,6 +439,7 @@ RECURRENT_FLAGS = {
     "--n-episodes": ["0", "1001"],
     "--core": ["rnn"],
     "--told-in": ["words"],
+    "--teacher-kl": ["0", "nan"],
     "--width": ["0", "5000"],
     "--hidden": ["0", "-4"],
     "--memory-span": ["life"],

@@ -12,6 +12,7 @@ from helpers import Fragile
 from metarl import MetaLSTM, MetaLSTMConfig
 from metarl.envs import BatchSim
 from metarl.envs.families.point import PointGoal
+from metarl.learners.meta_lstm.learner import teaching
 from metarl.learners.ppo import surrogate
 from metarl.learners.returns import gae
 from metarl.learners.teacher.config import TeacherConfig
@@ -139,6 +140,12 @@ def test_many_numbers_of_a_task_weigh_together_no_more_than_a_few(n, weight):
     teacher = Teacher(2, n, 2, TeacherConfig(), 0)
     seen = teacher.seen(torch.zeros(3, 4, 2), torch.ones(4, n))
     assert torch.equal(seen[..., 2:], torch.full((3, 4, n), weight))
+
+
+def test_a_teacher_has_the_settings_of_its_pupil_and_a_trust_region_of_its_own():
+    pupil = replace(MEMORY, teacher_kl=0.1, target_kl=0.2, gae_lambda=0.7, told_in="weights")
+    config = teaching(pupil)
+    assert (config.gamma, config.gae_lambda, config.target_kl, config.told_in) == (0.9, 0.7, 0.1, "weights")
 
 
 def test_weights_that_change_with_the_task_are_each_tasks_own():

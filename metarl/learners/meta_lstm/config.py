@@ -22,6 +22,7 @@ RANGES = {
     "minibatches": (1, 100_000),
     "piece": (1, 1_000_000),
     "teacher": (0, 0.95),
+    "teacher_kl": (1e-8, 1000),
     "imitate": (0, 0.999),
     "clip": (1e-3, 1000),
     "target_kl": (1e-8, 1000),
@@ -72,6 +73,7 @@ class MetaLSTMConfig:
             which pays where tasks are few numbers and done in different ways
         teacher: share of the steps in which a teacher is trained first, which is told the task and has no
             memory, to be imitated; 0 for none, nor is there one where the family brings an expert
+        teacher_kl: target_kl of the teacher
         imitate: share of the other steps in which teacher or expert is only imitated, on the states that the
             policy visits itself; in half of the rest that fades; 0 imitates no expert
         cut_at_failure: nothing after a failed episode counts for what led to it; false lets the rest of the
@@ -106,6 +108,7 @@ class MetaLSTMConfig:
     critic: Literal["told", "blind"] = "told"
     told_in: ToldIn = "inputs"
     teacher: float = 0.0
+    teacher_kl: float = 0.03
     imitate: float = 0.6
     cut_at_failure: bool = True
     nominal: float = 0.0
@@ -116,6 +119,7 @@ class MetaLSTMConfig:
         "critic": "blind",
         "told_in": "inputs",
         "teacher": 0.0,
+        "teacher_kl": 0.03,
         "imitate": 0.0,
         "final_std": 0.0,
         "nominal": 0.0,

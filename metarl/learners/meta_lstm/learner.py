@@ -331,7 +331,8 @@ class MetaLSTMLearner:
 def teaching(config: MetaLSTMConfig) -> TeacherConfig:
     """How the teacher of a policy with a memory is trained."""
     names = "init_std", "min_std", "gamma", "gae_lambda", "told_in"
-    return TeacherConfig(width=CRITIC_WIDTH, **{name: getattr(config, name) for name in names})
+    same = {name: getattr(config, name) for name in names}
+    return TeacherConfig(width=CRITIC_WIDTH, target_kl=config.teacher_kl, **same)
 
 
 def _acting(params: Params) -> Params:
