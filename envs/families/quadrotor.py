@@ -185,7 +185,7 @@ class X2Goal(X2):
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
             "meta-lstm",
-            5_000_000,
+            8_000_000,
             {"teacher": 0.2, "imitate": 0.15, "init_std": 0.3, "change_input": "all", "gamma": 0.98},
         ),
     )
