@@ -91,8 +91,16 @@ class HalfCheetahDir(HalfCheetah):
     recipes = (
         Recipe(
             "meta-lstm",
-            9_000_000,
-            {"teacher": 0.65, "imitate": 0.6, "init_std": 0.4, "min_std": 0.25, "gamma": 0.99},
+            8_500_000,
+            {
+                "teacher": 0.75,
+                "teacher_kl": 0.1,
+                "told_in": "weights",
+                "imitate": 0.6,
+                "init_std": 0.4,
+                "min_std": 0.25,
+                "gae_lambda": 0.9,
+            },
         ),
     )
     n_train = 2
