@@ -118,14 +118,15 @@ class Training:
         seconds = float(rows[-1][SECONDS])
         if len(cores) == 1 and not resumed:
             seconds = min(seconds, busy)  # what else ran on that core is not the training's
-        found = json.loads(evaluation.read_text())
+        found, asked = (json.loads(path.read_text()) for path in (evaluation, folder / CONFIG))
         MEASURED.mkdir(exist_ok=True)
         self._write_curve(rows)
         write_json(
             self.record,
             {
                 "command": " ".join(self.command),
-                **self.defaults,
+                "steps": asked["steps"],
+                "config": asked["config"],
                 "frames": int(float(rows[-1][STEP])),
                 "seconds": seconds,
                 "cores": len(cores),
