@@ -18,8 +18,6 @@ X = 0  # coordinate of the root along the track
 CONTROL_COST = 0.05
 # Settings of a memory that has to learn to run forward.
 RUNNING = {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.2, "gamma": 0.99}
-# Of a teacher that is told one number, and learns in large steps.
-BOLD = {"teacher_kl": 0.1, "told_in": "weights", "gae_lambda": 0.9}
 
 
 class HalfCheetah(GymnasiumRobot):
@@ -55,7 +53,13 @@ class HalfCheetahVel(HalfCheetah):
     params = (Param("velocity", "m/s", Uniform(0, 3), ood=Uniform(3, 4)),)
     n_train = 100
     error_unit = "m/s"
-    recipes = (Recipe("meta-lstm", 3_600_000, {"teacher": 0.3, **BOLD, "imitate": 0.7, "min_std": 0.2}),)
+    recipes = (
+        Recipe(
+            "meta-lstm",
+            4_800_000,
+            {"teacher": 0.5, "imitate": 0.7, "min_std": 0.2},
+        ),
+    )
 
     def reward(
         self, r: Readings, action: np.ndarray, task: Mapping[str, np.ndarray]
@@ -88,7 +92,15 @@ class HalfCheetahDir(HalfCheetah):
         Recipe(
             "meta-lstm",
             8_500_000,
-            {"teacher": 0.75, **BOLD, "imitate": 0.6, "init_std": 0.4, "min_std": 0.25},
+            {
+                "teacher": 0.75,
+                "teacher_kl": 0.1,
+                "told_in": "weights",
+                "imitate": 0.6,
+                "init_std": 0.4,
+                "min_std": 0.25,
+                "gae_lambda": 0.9,
+            },
         ),
     )
     n_train = 2
@@ -123,7 +135,6 @@ class HalfCheetahVelGap(HalfCheetahVel):
             test=Uniform(0.5, 2.5),
         ),
     )
-    recipes = (Recipe("meta-lstm", 4_800_000, {"teacher": 0.5, "imitate": 0.7, "min_std": 0.2}),)
     error = HalfCheetahVel.error
 
 
