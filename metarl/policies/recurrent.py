@@ -54,7 +54,7 @@ class RecurrentPolicy:
         change_input: what the core sees of the change: "none", of the "reward" alone, or "all".
         n_told: numbers that the critic is told of the task, which are never seen by what acts; 0 for a critic
             that knows as little.
-        weighty: the critic's weights change with them.
+        n_weighty: of these numbers, the first, with which the weights of the critic's first layer change.
     """
 
     obs_dim: int
@@ -67,7 +67,7 @@ class RecurrentPolicy:
     forgetful: bool = False
     change_input: str = "reward"
     n_told: int = 0
-    weighty: bool = False
+    n_weighty: int = 0
     core: Core = field(init=False)
 
     def __post_init__(self):
@@ -95,12 +95,8 @@ class RecurrentPolicy:
     def _init_critic(self, generator: torch.Generator) -> Params:
         if self.n_told:
             n = self.obs_dim + self.n_told + self.core.n_out
-            return two_layers("critic", n, CRITIC_WIDTH, 1, 1.0, generator, self._n_weighty)
+            return two_layers("critic", n, CRITIC_WIDTH, 1, 1.0, generator, self.n_weighty)
         return {"value": orthogonal(self.hidden, 1, 1.0, generator), "value_bias": torch.zeros(1)}
-
-    @property
-    def _n_weighty(self) -> int:
-        return self.n_told if self.weighty else 0
 
     def start(self, params: Params, n: int) -> Memory:
         """What N new trials begin with."""
@@ -176,7 +172,7 @@ class RecurrentPolicy:
         elif told is not None:
             told = told.expand(*obs.shape[:-1], -1)
             seen = torch.cat([obs, told, out], -1)
-            value = through("critic", params, seen, told[..., : self._n_weighty])[..., 0]
+            value = through("critic", params, seen, told[..., : self.n_weighty])[..., 0]
         else:
             value = obs.new_zeros(obs.shape[:-1])
         return Decision(mean, params["log_std"].clamp(min=log(self.min_std)), value)

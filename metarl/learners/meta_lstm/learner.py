@@ -74,6 +74,7 @@ class MetaLSTMLearner:
     ):
         c = self.config = config
         self.device = torch.device(device)
+        for_critic = n_told if c.critic == "told" else 0
         self.policy = RecurrentPolicy(
             obs_dim,
             action_dim,
@@ -84,8 +85,8 @@ class MetaLSTMLearner:
             min(c.min_std, c.final_std or c.min_std),
             forgetful=c.memory_span == "episode",
             change_input=c.change_input,
-            n_told=n_told if c.critic == "told" else 0,
-            weighty=c.told_in == "weights",
+            n_told=for_critic,
+            n_weighty=for_critic if c.told_in == "weights" else 0,
         )
         self.taught, self.imitation = expert and c.imitate > 0, 0.0
         wanted = c.teacher and not self.taught
