@@ -149,7 +149,7 @@ class TaskFamily:
         return None
 
     def expert(self, r: Readings, task: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """What a controller that knows the task would do now, for a Meta-LSTM to imitate in training.
+        """What a controller that knows the task would do now, to be imitated in training.
 
         It goes by the readings and the task alone, since it is asked in states that a learner has come to.
         Default: there is none.

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -88,6 +89,11 @@ def stages(rng: np.random.Generator, config: MAMLConfig, length: int = 6) -> lis
     """Trajectories of every stage of an iteration."""
     n = config.n_tasks * config.n_episodes
     return [trajectories(rng, length, n) for _ in range(config.inner_steps + 1)]
+
+
+def with_expert(rng: np.random.Generator, data: Sequence[Trajectories]) -> list[Trajectories]:
+    """The same trajectories, and what some expert would have done."""
+    return [replace(t, shown=rng.uniform(-1, 1, t.action.shape).astype(np.float32)) for t in data]
 
 
 def rows(t: Trajectories, index: slice | np.ndarray) -> Trajectories:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from helpers import ACTION_DIM, OBS_DIM, PLAIN, rows, stages
+from helpers import ACTION_DIM, OBS_DIM, PLAIN, rows, stages, with_expert
 
 from metarl import MAMLConfig, MetaLSTMConfig, ranks
 from metarl.errors import NotFiniteError
@@ -31,12 +31,15 @@ TEACHER = TeacherConfig(width=8, minibatches=7, target_kl=1000)
 Part = Callable[[int], Sequence[int]]  # of so many, whose a process is
 
 
-def maml(outer: str) -> tuple[MAMLLearner, Callable[[int, Part], None]]:
-    learner = MAMLLearner(OBS_DIM, ACTION_DIM, replace(MAML, outer=outer, inner_steps=2), 0)
+def maml(outer: str, expert: bool = False) -> tuple[MAMLLearner, Callable[[int, Part], None]]:
+    config = replace(MAML, outer=outer, inner_steps=2, imitate=0.05, n_context=2 if expert else 0)
+    learner = MAMLLearner(OBS_DIM, ACTION_DIM, config, 0, expert=expert)
 
     def update(k: int, part: Part) -> None:
-        columns = [2 * task + e for task in part(N_TASKS) for e in range(2)]
-        data = stages(np.random.default_rng(k), learner.config)
+        columns, rng = [2 * task + e for task in part(N_TASKS) for e in range(2)], np.random.default_rng(k)
+        data = stages(rng, learner.config)
+        if expert:
+            data = with_expert(rng, data)
         learner.update([rows(stage, np.array(columns)) for stage in data], 0.1)
 
     return learner, update
@@ -80,6 +83,7 @@ def teacher() -> tuple[Teacher, Callable[[int, Part], None]]:
 LEARNERS: dict[str, Callable[[], tuple[Any, Callable[[int, Part], None]]]] = {
     "maml ppo": lambda: maml("ppo"),
     "maml trpo": lambda: maml("trpo"),
+    "maml that imitates": lambda: maml("ppo", expert=True),
     "meta-lstm": lstm,
     "teacher": teacher,
 }

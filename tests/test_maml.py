@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import ACTION_DIM, OBS_DIM, SMALL, double, pad, rows, stages, trajectories
+from helpers import ACTION_DIM, OBS_DIM, SMALL, double, pad, rows, stages, trajectories, with_expert
 
 from metarl.learners.maml import loss
 from metarl.learners.maml.learner import Batch, MAMLConfig, MAMLLearner
@@ -24,6 +24,8 @@ VARIANTS = {
     "learned rates": LEARNED,
     "two steps, learned rates": replace(TWO_STEPS, learn_inner_lr=True),
     "two steps, a learned loss": replace(TWO_STEPS, learned_loss=True),
+    "two steps, a context": replace(TWO_STEPS, n_context=2),
+    "two steps, a learned loss of a context": replace(TWO_STEPS, learned_loss=True, n_context=2),
     "the last of two full steps alone": replace(TWO_STEPS, every_step=False, shorter_steps=False),
 }
 
@@ -46,7 +48,7 @@ def learner_of(config: MAMLConfig, seed: int = 0) -> MAMLLearner:
 def batches_of(learner: MAMLLearner, data: list) -> list[Batch]:
     """As `update` makes them."""
     n_tasks = learner.config.n_tasks
-    return [learner.batch(t, n_tasks, compared=True) for t in data]
+    return [learner.batch(t, n_tasks, counted=True) for t in data]
 
 
 def in_double(config: MAMLConfig, rng: np.random.Generator) -> tuple[MAMLLearner, list[Batch]]:
@@ -97,6 +99,75 @@ def test_the_meta_gradient_equals_finite_differences(config, rng):
     approximate = differences(learner, lambda: learner.objective(learner.meta, batches).detach())
     torch.testing.assert_close(exact, approximate, rtol=1e-6, atol=1e-8)
     assert exact.abs().max() > 1e-2
+
+
+def imitating(amount: float, config: MAMLConfig, rng: np.random.Generator) -> tuple[MAMLLearner, list]:
+    """A learner that imitates an expert so much, and what it learns from."""
+    learner = MAMLLearner(OBS_DIM, ACTION_DIM, config, 0, expert=True)
+    learner.imitates = lambda progress: amount
+    learner.imitation = amount
+    return learner, with_expert(rng, stages(rng, config))
+
+
+@pytest.mark.parametrize("amount", [1.0, 0.3])
+def test_who_imitates_climbs_towards_what_is_shown_as_far_as_that_is_wanted(amount, rng):
+    learner, data = imitating(amount, replace(TWO_STEPS, learned_loss=True, n_context=2), rng)
+    batches = double(learner, batches_of(learner, data))
+    exact = gradient(learner, batches)
+    approximate = differences(learner, lambda: learner.objective(learner.meta, batches).detach())
+    torch.testing.assert_close(exact, approximate, rtol=1e-6, atol=1e-8)
+    after = learner.stages(learner.meta, batches)[1:]
+    means = [learner.policy.mean(p, b.obs) for p, b in zip(after, batches[1:], strict=True)]
+    gaps = [(m - b.shown).square().sum(-1).mean() for m, b in zip(means, batches[1:], strict=True)]
+    worth = -3 * amount * sum(gaps) / 2
+    if amount < 1:
+        pairs = zip(after, batches[1:], strict=True)
+        worth += (1 - amount) * sum((learner._surrogate(p, b) * b.spread).mean() for p, b in pairs) / 2
+    torch.testing.assert_close(learner.objective(learner.meta, batches), worth)
+
+
+@pytest.mark.parametrize("outer", ["trpo", "ppo"])
+def test_adapted_policies_come_nearer_to_what_is_shown_by_either_outer_step(outer, rng):
+    config = replace(WITH_LOSS, outer=outer, outer_lr=0.02, max_kl=0.1)
+    learner, data = imitating(1.0, config, rng)
+    worth = []
+    for _ in range(6):
+        worth.append(float(learner.objective(learner.meta, batches_of(learner, data)).detach()))
+        learner.update(data)
+    assert worth == sorted(worth) and worth[-1] > 0.8 * worth[0]  # both are negative
+
+
+def test_padding_is_not_imitated(rng):
+    learner, data = imitating(1.0, replace(TWO_STEPS, outer="ppo"), rng)
+    for t in data:
+        t.terminated[2, 1], t.truncated[-1, 1], t.valid[3:, 1] = True, False, False
+    whole = learner.objective(learner.meta, batches_of(learner, data))
+    for t in data:
+        t.shown[3:, 1] = 77
+    torch.testing.assert_close(learner.objective(learner.meta, batches_of(learner, data)), whole)
+
+
+# The context.
+
+
+@pytest.mark.parametrize("learned_loss", [True, False])
+def test_a_context_is_zero_before_adaptation_and_each_tasks_own_after_a_step(learned_loss, rng):
+    learner = learner_of(replace(TWO_STEPS, n_context=2, learned_loss=learned_loss))
+    start = learner.initial(3)
+    assert not start["context"].any()
+    moved = learner.adapt(start, trajectories(rng, 6, 6))["context"][:, 0]
+    assert (moved.abs() > 1e-5).all() and len(moved.unique(dim=0)) == 3
+
+
+def test_a_context_is_adapted_in_longer_steps(rng):
+    long, t = learner_of(replace(ONE_STEP, n_context=2)), trajectories(rng, 6, 6)
+    other = learner_of(replace(ONE_STEP, n_context=2, inner_lr=3.0))
+    torch.testing.assert_close(
+        10 * long.adapt(long.initial(3), t)["context"], other.adapt(other.initial(3), t)["context"]
+    )
+    learned = learner_of(replace(LEARNED, n_context=2))
+    assert learned.meta["lr/context"].unique().tolist() == pytest.approx([3.0])
+    assert learned.meta["lr/w0"].unique().tolist() == pytest.approx([0.3])
 
 
 def test_first_order_differs_from_second_order_by_the_hessian_term(rng):
@@ -176,7 +247,7 @@ def test_a_good_action_has_a_large_advantage(rng):
 def test_advantages_have_mean_0_and_deviation_1_and_by_their_spread_over_all_tasks(rng):
     learner, t = learner_of(ONE_STEP), trajectories(rng, 6, 6)
     t.reward[:, :2] *= 100
-    batch = learner.batch(t, 3, compared=True)
+    batch = learner.batch(t, 3, counted=True)
     own, pooled = batch.advantage, batch.advantage * batch.spread[:, None]
     assert torch.equal(learner.batch(t, 3).spread, torch.ones(3))
     torch.testing.assert_close(own.mean(1), torch.zeros(3), rtol=0, atol=1e-5)

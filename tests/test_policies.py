@@ -54,6 +54,27 @@ def test_many_tasks_at_once_are_a_loop_over_tasks(policy):
         assert torch.equal(log_std[k], single[k]["log_std"])
 
 
+def test_a_context_changes_the_first_layer_by_so_much_of_each_of_its_matrices():
+    g = torch.Generator().manual_seed(0)
+    policy = GaussianMLP(OBS_DIM, ACTION_DIM, (8, 6), n_context=2)
+    params = expand(policy.init(g), K)
+    obs, context = torch.randn(K, B, OBS_DIM, generator=g), torch.randn(K, 1, 2, generator=g)
+    plain = GaussianMLP(OBS_DIM, ACTION_DIM, (8, 6))
+    torch.testing.assert_close(policy.mean(params, obs), plain.mean(params, obs))  # it is zero
+    by_hand = dict(params)
+    for name in "w0", "b0":
+        change = params[f"context_{name}"]
+        by_hand[name] = torch.stack(
+            [
+                p + context[k, 0, 0] * change[k, 0] + context[k, 0, 1] * change[k, 1]
+                for k, p in enumerate(params[name])
+            ]
+        )
+    moved = policy.mean({**params, "context": context}, obs)
+    torch.testing.assert_close(moved, plain.mean({k: by_hand[k] for k in plain.init(g)}, obs))
+    assert (moved - policy.mean(params, obs)).abs().max() > 1e-3
+
+
 def test_expand_gives_every_task_the_same_parameters(policy):
     params = policy.init(torch.Generator().manual_seed(0))
     many = expand(params, K)

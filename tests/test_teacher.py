@@ -9,9 +9,10 @@ import pytest
 import torch
 from helpers import Fragile
 
-from metarl import MetaLSTM, MetaLSTMConfig
+from metarl import MAML, MAMLConfig, MetaLSTM, MetaLSTMConfig
 from metarl.envs import BatchSim
 from metarl.envs.families.point import PointGoal
+from metarl.learners.maml import learner as maml
 from metarl.learners.meta_lstm.learner import teaching
 from metarl.learners.ppo import surrogate
 from metarl.learners.returns import gae
@@ -35,7 +36,11 @@ MEMORY = MetaLSTMConfig(
     piece=10,
     gamma=0.9,
 )
-BUDGET = 2000  # of MEMORY: two iterations of the teacher, and three of the pupil
+STEPPING = MAMLConfig(
+    n_tasks=4, n_episodes=2, hidden=(8,), minibatches=2, n_context=2, teacher=0.4, imitate=0.5, gamma=0.9
+)
+BUDGET = 2000  # of either: two iterations of the teacher, and a few of the pupil
+PUPILS = {"meta-lstm": (MetaLSTM, MEMORY), "maml": (MAML, STEPPING)}
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +151,20 @@ def test_a_teacher_has_the_settings_of_its_pupil_and_a_trust_region_of_its_own()
     pupil = replace(MEMORY, teacher_kl=0.1, target_kl=0.2, gae_lambda=0.7, told_in="weights")
     config = teaching(pupil)
     assert (config.gamma, config.gae_lambda, config.target_kl, config.told_in) == (0.9, 0.7, 0.1, "weights")
+    other = maml.teaching(replace(STEPPING, teacher_kl=0.1, gae_lambda=0.7, told_in="weights", init_std=0.3))
+    assert (other.gamma, other.gae_lambda, other.target_kl, other.told_in) == (0.9, 0.7, 0.1, "weights")
+    assert (other.init_std, other.min_std) == (0.3, 0.15)
+
+
+def test_who_adapts_by_gradients_begins_with_what_its_teacher_sees_and_dares():
+    agent = MAML("PointGoal", STEPPING, n_threads=1)
+    agent.learn(BUDGET, lambda agent, stats: agent.iterations < 2)
+    learner = agent.learner
+    learner.take_over()
+    assert torch.equal(learner.meta["log_std"][0], learner.teacher.log_std)
+    assert not torch.equal(learner.teacher.log_std, MAML("PointGoal", STEPPING).learner.meta["log_std"][0])
+    assert torch.equal(learner.normaliser.mean, learner.teacher.normaliser.mean)
+    assert learner.normaliser.mean is not learner.teacher.normaliser.mean and learner.normaliser.count > 0
 
 
 def test_weights_that_change_with_the_task_are_each_tasks_own():
@@ -196,8 +215,20 @@ def test_imitation_fades_in_half_of_the_rest(progress, expected):
     assert imitation(progress, 0.5) == pytest.approx(expected)
 
 
-def test_the_teacher_has_its_share_and_then_the_pupil_the_rest():
-    agent = MetaLSTM("PointGoal", MEMORY, n_threads=1)
+@pytest.fixture(params=PUPILS)
+def pupil(request) -> tuple:
+    """Class and config of a learner that may have a teacher."""
+    return PUPILS[request.param]
+
+
+def numbers(learner) -> dict[str, torch.Tensor]:
+    """What it has learned."""
+    state = learner.acting_state()
+    return state.get("params") or state["meta"]
+
+
+def test_the_teacher_has_its_share_and_then_the_pupil_the_rest(pupil):
+    agent = pupil[0]("PointGoal", pupil[1], n_threads=1)
     seen = []
     agent.learn(BUDGET, lambda agent, stats: seen.append(("teacher/return" in stats, agent.progress)))
     taught = [by_teacher for by_teacher, _ in seen]
@@ -208,34 +239,35 @@ def test_the_teacher_has_its_share_and_then_the_pupil_the_rest():
 
 
 @pytest.mark.parametrize("stop", [1, 3], ids=["teaching", "imitating"])
-def test_a_pupil_that_was_interrupted_goes_on_as_if_it_had_not_been(stop, tmp_path):
-    straight = MetaLSTM("PointGoal", MEMORY, n_threads=1).learn(BUDGET)
-    stopped = MetaLSTM("PointGoal", MEMORY, n_threads=1)
+def test_a_pupil_that_was_interrupted_goes_on_as_if_it_had_not_been(stop, pupil, tmp_path):
+    kind, config = pupil
+    straight = kind("PointGoal", config, n_threads=1).learn(BUDGET)
+    stopped = kind("PointGoal", config, n_threads=1)
     stopped.learn(BUDGET, lambda agent, stats: agent.iterations < stop)
     stopped.save(tmp_path / "agent.pt")
-    resumed = MetaLSTM.load(tmp_path / "agent.pt", n_threads=1).learn(BUDGET)
+    resumed = kind.load(tmp_path / "agent.pt", n_threads=1).learn(BUDGET)
     assert resumed.lesson_steps == straight.lesson_steps
-    for name, p in straight.learner.params.items():
-        assert torch.equal(p, resumed.learner.params[name]), name
+    for name, p in numbers(straight.learner).items():
+        assert torch.equal(p, numbers(resumed.learner)[name]), name
 
 
-def test_a_teacher_that_has_no_time_is_not_imitated(monkeypatch):
+def test_a_teacher_that_has_no_time_is_not_imitated(pupil, monkeypatch):
     monkeypatch.setattr("metarl.learners.pupil.LEAST_LESSONS", 3)
-    agent, seen = MetaLSTM("PointGoal", MEMORY, n_threads=1), []
+    agent, seen = pupil[0]("PointGoal", pupil[1], n_threads=1), []
     agent.learn(BUDGET, lambda agent, stats: seen.append(stats))
     assert agent.lesson_steps == 0 and not agent.learner.taught
     assert not any({"teacher/return", "learn/distance"} & stats.keys() for stats in seen)
 
 
-def test_a_longer_budget_does_not_bring_the_teacher_back():
-    agent = MetaLSTM("PointGoal", MEMORY, n_threads=1).learn(BUDGET)
+def test_a_longer_budget_does_not_bring_the_teacher_back(pupil):
+    agent = pupil[0]("PointGoal", pupil[1], n_threads=1).learn(BUDGET)
     seen = []
     agent.learn(20 * BUDGET, lambda agent, stats: seen.append(stats) or len(seen) < 2)
     assert not any("teacher/return" in stats for stats in seen)
 
 
-def test_pupils_come_closer_to_what_they_are_shown():
-    agent = MetaLSTM("PointGoal", replace(MEMORY, teacher=0.03, imitate=0.9), n_threads=1)
+def test_pupils_come_closer_to_what_they_are_shown(pupil):
+    agent = pupil[0]("PointGoal", replace(pupil[1], teacher=0.03, imitate=0.9), n_threads=1)
     agent.learner.teacher.show = lambda obs, told: (5 * (told - torch.from_numpy(obs))).clamp(-1, 1)
     distance = []
     agent.learn(60 * agent.own_steps, lambda agent, stats: distance.append(stats.get("learn/distance")))
@@ -368,8 +400,8 @@ def test_an_expert_is_asked_in_every_state_that_the_pupil_comes_to():
     np.testing.assert_allclose(trials.shown, np.clip(5 * (goals - trials.obs), -1, 1), atol=1e-5)
 
 
-def test_an_expert_takes_the_teachers_place_at_once():
-    agent, seen = MetaLSTM(Guided(), replace(MEMORY, imitate=0.9), n_threads=1), []
+def test_an_expert_takes_the_teachers_place_at_once(pupil):
+    agent, seen = pupil[0](Guided(), replace(pupil[1], imitate=0.9), n_threads=1), []
     agent.learn(60 * agent.own_steps, lambda agent, stats: seen.append(stats))
     assert agent.learner.teacher is None and agent.lesson_steps == 0
     assert not any("teacher/return" in stats for stats in seen)
@@ -378,20 +410,18 @@ def test_an_expert_takes_the_teachers_place_at_once():
     assert "learn/distance" not in seen[-1]  # in the end it goes by itself
 
 
-def test_whoever_imitates_nobody_learns_as_if_there_were_no_expert():
-    plain = replace(MEMORY, imitate=0.0, teacher=0.0)
-    with_one, without = (
-        MetaLSTM(family, plain, n_threads=1).learn(2000) for family in (Guided(), PointGoal())
-    )
-    for name, p in with_one.learner.params.items():
-        assert torch.equal(p, without.learner.params[name]), name
+def test_whoever_imitates_nobody_learns_as_if_there_were_no_expert(pupil):
+    kind, plain = pupil[0], replace(pupil[1], imitate=0.0, teacher=0.0)
+    with_one, without = (kind(family, plain, n_threads=1).learn(2000) for family in (Guided(), PointGoal()))
+    for name, p in numbers(with_one.learner).items():
+        assert torch.equal(p, numbers(without.learner)[name]), name
 
 
-def test_a_pupil_of_an_expert_goes_on_as_if_it_had_not_been_interrupted():
-    straight, stopped, resumed = (MetaLSTM(Guided(), MEMORY, n_threads=1) for _ in range(3))
+def test_a_pupil_of_an_expert_goes_on_as_if_it_had_not_been_interrupted(pupil):
+    straight, stopped, resumed = (pupil[0](Guided(), pupil[1], n_threads=1) for _ in range(3))
     straight.learn(BUDGET)
     stopped.learn(BUDGET, lambda agent, stats: agent.iterations < 2)
     resumed.load_state_dict(stopped.state_dict())
     resumed.learn(BUDGET)
-    for name, p in straight.learner.params.items():
-        assert torch.equal(p, resumed.learner.params[name]), name
+    for name, p in numbers(straight.learner).items():
+        assert torch.equal(p, numbers(resumed.learner)[name]), name

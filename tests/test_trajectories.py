@@ -20,7 +20,8 @@ def identifiable() -> Trajectories:
 
 def test_empty_is_float32_and_bool():
     kinds = {k: x.dtype.name for k, x in vars(Trajectories.empty(T, N, 5, 2)).items()}
-    assert {kinds.pop(k) for k in ("obs", "action", "log_prob", "reward")} == {"float32"}
+    numbers = "obs", "action", "log_prob", "reward", "told", "shown"
+    assert {kinds.pop(k) for k in numbers} == {"float32"}
     assert set(kinds.values()) == {"bool"}
 
 

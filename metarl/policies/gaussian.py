@@ -10,11 +10,16 @@ from torch import Tensor
 from metarl.policies.normaliser import Normaliser
 
 Params = dict[str, Tensor]
+FIRST = "w0", "b0"  # of the first layer, which a context changes
 
 
 @dataclass(frozen=True)
 class GaussianMLP:
     """A tanh network for the mean of a Gaussian whose log standard deviation is a parameter.
+
+    A few parameters may be a context, zero at first (CAVIA, Zintgraf et al. 2019), on which the first layer
+    depends, W(c) = W + sum_j c_j G_j (multiplicative interactions, Jayakumar et al. 2020): a short way along
+    it changes all weights at once, in a direction that is learned.
 
     The object holds sizes only; parameters are passed in. In every function they and the data carry
     a leading task axis K: parameters (K, ...), data (K, B, ...).
@@ -25,6 +30,7 @@ class GaussianMLP:
     hidden: tuple[int, ...] = (64, 64)
     init_std: float = 0.4
     min_std: float = 0.05
+    n_context: int = 0
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters, without a task axis: orthogonal weights, a small last layer."""
@@ -35,6 +41,12 @@ class GaussianMLP:
             params[f"w{i}"] = orthogonal(n_in, n_out, gain, generator)
             params[f"b{i}"] = torch.zeros(1, n_out)
         params["log_std"] = torch.full((1, self.action_dim), log(self.init_std))
+        if self.n_context:
+            params["context"] = torch.zeros(1, self.n_context)
+            for name in FIRST:
+                shape = self.n_context, *params[name].shape
+                flat = orthogonal(self.n_context, params[name].numel(), 1.0, generator)
+                params[f"context_{name}"] = flat.view(shape)
         return params
 
     def mean_std(self, params: Params, obs: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,11 +59,22 @@ class GaussianMLP:
 
     def mean(self, params: Params, obs: Tensor) -> Tensor:
         """The mean alone, of which `params` need have no more."""
-        x = obs
+        x, params = obs, settled(params)
         for i in range(len(self.hidden)):
             x = torch.tanh(torch.baddbmm(params[f"b{i}"], x, params[f"w{i}"]))
         i = len(self.hidden)
         return torch.baddbmm(params[f"b{i}"], x, params[f"w{i}"])
+
+
+def settled(params: Params) -> Params:
+    """The parameters (K, ...) of the same policy without a context: what it changes is changed."""
+    if "context" not in params:
+        return params
+    plain = {k: p for k, p in params.items() if not k.startswith("context")}
+    for name in FIRST:
+        change = torch.einsum("kc,kcih->kih", params["context"][:, 0], params[f"context_{name}"])
+        plain[name] = params[name] + change
+    return plain
 
 
 def act(policy: GaussianMLP, params: Params, normaliser: Normaliser, obs: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,15 @@
 """Sampling: a simulator and a policy give Trajectories."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from metarl.envs import InputError, World
-from metarl.policies.gaussian import GaussianMLP, Params
+from metarl.policies.gaussian import GaussianMLP, Params, settled
 from metarl.policies.normaliser import Normaliser
+from metarl.sampling.known import Known
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import torch_threads
 
@@ -22,6 +24,8 @@ def collect(
     rng: np.random.Generator,
     deterministic: bool = False,
     noise_rng: np.random.Generator | None = None,
+    knows: bool = False,
+    shows: bool = False,
 ) -> Trajectories:
     """One episode in each simulation, under K adapted policies.
 
@@ -33,6 +37,8 @@ def collect(
         rng: draws initial states and actions.
         deterministic: act by the mean.
         noise_rng: draws actions instead, so that whoever acts meets the same initial states.
+        knows: what may be known of the tasks in training is kept.
+        shows: what the family's expert would have done is kept.
 
     Returns:
         Trajectories of T = horizon steps, padded where an episode ended early.
@@ -47,15 +53,17 @@ def collect(
     std = folded["log_std"].clamp(min=np.log(policy.min_std)).exp()
     scaled = torch.from_numpy(noise).view(horizon, n_tasks, -1, action_dim) * std
     action = torch.from_numpy(out.action).view(horizon, n_tasks, -1, action_dim)
+    known = Known(sim, horizon, knows, shows)
     out.trial_start[0] = True
     with torch_threads(1), torch.inference_mode():
         for t, _ in play(sim, out, rng):
+            known.look(t)
             mean, _ = policy.mean_std(folded, per_task[t])
             torch.add(mean, scaled[t], out=action[t])
     # log N(a; mean, std) = -||noise||^2 / 2 - sum log std - log sqrt(2 pi)^d, with the noise at hand
     log_std = np.repeat(std.log().sum(-1).numpy(), n // n_tasks)
     out.log_prob[:] = -0.5 * np.square(noise).sum(-1) - log_std - 0.5 * np.log(2 * np.pi) * action_dim
-    return out
+    return replace(out, told=known.told, shown=known.shown)
 
 
 def draw_noise(rng: np.random.Generator, out: Trajectories, deterministic: bool) -> np.ndarray:
@@ -109,7 +117,7 @@ def check_robot(sim: World, out: Trajectories) -> None:
 
 def fold(params: Params, normaliser: Normaliser) -> Params:
     """CPU parameters that take raw observations: the normaliser goes into the first layer."""
-    cpu = {k: p.detach().cpu() for k, p in params.items()}
+    cpu = {k: p.detach().cpu() for k, p in settled(params).items()}
     mean, std = normaliser.scale()
     weight = cpu["w0"] / std[:, None]
     return {**cpu, "w0": weight, "b0": cpu["b0"] - (mean[:, None] * weight).sum(-2, keepdim=True)}

@@ -20,6 +20,10 @@ class Trajectories:
         valid: (T, N) bool; false where the row has already ended and the rest is padding.
         episode_start: (T, N) bool, obs is the first of an episode.
         trial_start: (T, N) bool, obs is the first of a trial.
+        told: (T, N, n_told) float32, the tasks in numbers at each step, for what may know them in training;
+            n_told may be 0.
+        shown: (T, N, action_dim) float32, what the family's expert would have done;
+            (T, N, 0) where nobody asked.
 
     Raises:
         ValueError: two arrays disagree about T and N.
@@ -34,11 +38,13 @@ class Trajectories:
     valid: np.ndarray
     episode_start: np.ndarray
     trial_start: np.ndarray
+    told: np.ndarray
+    shown: np.ndarray
 
     def __post_init__(self):
         for part in fields(Trajectories):
             array = getattr(self, part.name)
-            ndim = 3 if part.name in ("obs", "action") else 2
+            ndim = 3 if part.name in ("obs", "action", "told", "shown") else 2
             if array.ndim != ndim or array.shape[:2] != self.reward.shape:
                 raise ValueError(
                     f"{part.name} has shape {array.shape}, reward {self.reward.shape}: "
@@ -52,7 +58,8 @@ class Trajectories:
 
     @staticmethod
     def _zeros(length: int, n: int, obs_dim: int, action_dim: int) -> dict[str, np.ndarray]:
-        sizes = {"obs": (obs_dim,), "action": (action_dim,), "log_prob": (), "reward": ()}
+        wide = {"obs": (obs_dim,), "action": (action_dim,), "told": (0,), "shown": (0,)}
+        sizes = {**wide, "log_prob": (), "reward": ()}
         return {
             f.name: np.zeros((length, n, *sizes[f.name]), np.float32)
             if f.name in sizes
@@ -77,18 +84,12 @@ class Trials(Trajectories):
     Attributes:
         value: (T + 1, N) float32, what the policy that acted expected of each obs, and in the last row of
             the state after the last step, in its own scaled reward.
-        told: (T, N, n_told) float32, the tasks in numbers at each step, for what may know them in training;
-            n_told may be 0.
-        shown: (T, N, action_dim) float32, what the family's expert would have done;
-            (T, N, 0) where nobody asked.
         n_pieces: P, of equal length, in which a trial can be learned from.
         memory: what the policy remembered at the start of each, by name: (P, N, ...) tensors; empty where
             nobody asked.
     """
 
     value: np.ndarray
-    told: np.ndarray
-    shown: np.ndarray
     n_pieces: int
     memory: dict[str, Tensor]
 
@@ -108,8 +109,7 @@ class Trials(Trajectories):
     def empty(cls, length: int, n: int, obs_dim: int, action_dim: int) -> "Trials":
         """Zeros for T = length steps of n trials, to be filled in place."""
         zeros = cls._zeros(length, n, obs_dim, action_dim)
-        value, none = np.zeros((length + 1, n), np.float32), np.zeros((length, n, 0), np.float32)
-        return cls(**zeros, value=value, told=none, shown=none, n_pieces=1, memory={})
+        return cls(**zeros, value=np.zeros((length + 1, n), np.float32), n_pieces=1, memory={})
 
     def episode_returns(self, n_episodes: int) -> np.ndarray:
         """Undiscounted return of the first episodes of every trial, (N, n_episodes); NaN if cut short."""

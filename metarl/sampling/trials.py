@@ -8,6 +8,7 @@ import torch
 from metarl.envs import World
 from metarl.policies.player import Player
 from metarl.sampling.episodes import check_robot, draw_noise, play
+from metarl.sampling.known import Known
 from metarl.sampling.trajectories import Trajectories, Trials
 from metarl.threads import torch_threads
 
@@ -41,8 +42,7 @@ def collect_trials(
     check_robot(sim, out)
     noise, memories = draw_noise(rng, out, deterministic), []
     noise[:, :n_quiet] = 0
-    told: list[np.ndarray] = []
-    shown: list[np.ndarray] = []
+    known = Known(sim, length, knows, shows)
     with torch_threads(1), torch.inference_mode():
         obs, ended = sim.reset(rng), np.ones(n, bool)
         out.trial_start[0] = out.valid[:] = True
@@ -50,13 +50,9 @@ def collect_trials(
             if piece and t % piece == 0:
                 memories.append(player.state.memory)
             out.obs[t], out.episode_start[t] = obs, ended
+            known.look(t)
             if knows:
-                told.append(sim.told() if sim.family.moves or not told else told[0])
-                player.told = torch.from_numpy(told[-1])
-            if shows:
-                action = sim.shown()
-                assert action is not None
-                shown.append(action)
+                player.told = torch.from_numpy(known.told[t])
             decision = player.decide(obs, ended)
             std = decision.log_std.exp().numpy()
             np.add(decision.mean.numpy(), std * noise[t], out=out.action[t])
@@ -73,8 +69,8 @@ def collect_trials(
     out.log_prob[:] = _log_density(noise, std)
     return replace(
         out,
-        told=np.stack(told) if told else out.told,
-        shown=np.stack(shown) if shown else out.shown,
+        told=known.told,
+        shown=known.shown,
         n_pieces=max(1, len(memories)),
         memory=memory,
     )

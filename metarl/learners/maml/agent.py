@@ -14,10 +14,10 @@ from metarl.envs import InputError, Task, World, simulate
 from metarl.export.graph import MemorylessGraph
 from metarl.learners.acting import NOTHING, PREDICTION_SEED, Acting
 from metarl.learners.adapter import column_title
-from metarl.learners.agent import Agent
 from metarl.learners.given import as_paid, as_rows, is_env
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.learner import MAMLLearner
+from metarl.learners.pupil import Pupil
 from metarl.policies.gaussian import Params, act, log_prob
 from metarl.ranges import checked_seed, whole
 from metarl.sampling.episodes import collect
@@ -27,7 +27,7 @@ from metarl.threads import plain_torch
 LEAST_NOISE = 1e-4  # of recorded actions, variance in units of the policy's
 
 
-class MAML(Agent):
+class MAML(Pupil):
     """Meta-trains a policy that adapts by gradient steps (see `Agent` for the arguments).
 
     Example:
@@ -44,12 +44,22 @@ class MAML(Agent):
 
     @classmethod
     def n_least(cls, config: MAMLConfig) -> int:
-        """Weights between the policy's layers."""
-        return sum(n_in * n_out for n_in, n_out in pairwise(config.hidden))
+        """Weights between the policy's layers, and of what the context changes."""
+        first = (*config.hidden, 1)[0]
+        return config.n_context * first + sum(n_in * n_out for n_in, n_out in pairwise(config.hidden))
 
     def build_learner(self) -> MAMLLearner:
         """The MAML learner for this robot."""
-        return MAMLLearner(self.family.obs_dim, self.family.action_dim, self.config, self.seed, self.device)
+        family = self.family
+        return MAMLLearner(
+            family.obs_dim,
+            family.action_dim,
+            self.config,
+            self.seed,
+            self.device,
+            self.n_told,
+            family.has_expert,
+        )
 
     @property
     def n_sims(self) -> int:
@@ -62,19 +72,29 @@ class MAML(Agent):
         return self.config.n_tasks
 
     @property
-    def steps_per_iteration(self) -> int:
+    def own_steps(self) -> int:
         """One episode in every simulation, before and after each inner step."""
         return self.n_sims * self.family.horizon * (self.config.inner_steps + 1)
 
-    def iterate(self) -> dict[str, float]:
+    def learn_once(self) -> dict[str, float]:
         """Sample tasks, alternate collecting and adapting, then learn from all of it."""
         c, learner = self.config, self.learner
+        imitates, taught = learner.imitates(self.progress) > 0, learner.teacher is not None
         tasks, rng = self.draw(c.n_tasks)
         params, stages = learner.initial(len(tasks)), []
         with ranks.together():
             self.sim.set_tasks([task for task in tasks for _ in range(c.n_episodes)])
             for k in range(c.inner_steps + 1):
-                stages.append(collect(self.sim, learner.policy, params, learner.normaliser, rng))
+                episodes = collect(
+                    self.sim,
+                    learner.policy,
+                    params,
+                    learner.normaliser,
+                    rng,
+                    knows=imitates and taught,
+                    shows=imitates and not taught,
+                )
+                stages.append(episodes)
                 if k < c.inner_steps:
                     params = learner.adapt(params, stages[-1], k + 1)
         stats = learner.update(stages, self.progress)
@@ -83,11 +103,6 @@ class MAML(Agent):
         means = {f"return/after_{k}": float(s.returns().mean()) for k, s in enumerate(stages)}
         returns, lengths = ranks.mean(means, len(tasks)), {"episode_length": n_steps[-1] / self.n_sims}
         return {**returns, **lengths, **{f"learn/{k}": v for k, v in stats.items()}}
-
-    def headline(self, stats: Mapping[str, float]) -> str:
-        """Return before and after adaptation."""
-        last = self.config.inner_steps
-        return f"return {stats['return/after_0']:.1f} -> {stats[f'return/after_{last}']:.1f}"
 
     def adapter(self) -> "MAMLAdapter":
         """This agent as the evaluator sees it."""

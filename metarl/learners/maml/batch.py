@@ -17,6 +17,7 @@ class Batch:
         reward: (K, B), normalised.
         next_obs: (K, B, obs_dim), after the step; at the end of an episode, where it is not known, obs.
         weight: (K, B), sums to 1 within each task; zero on padding.
+        shown: (K, B, action_dim), what is to be imitated; (K, B, 0) where nothing is.
         spread: (K,), each task's deviation of advantages, in units of that over all tasks.
     """
 
@@ -27,6 +28,7 @@ class Batch:
     reward: Tensor
     next_obs: Tensor
     weight: Tensor
+    shown: Tensor
     spread: Tensor
 
     def tasks(self, index: Tensor) -> "Batch":

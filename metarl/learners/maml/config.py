@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from metarl.learners.teacher.config import ToldIn
 from metarl.ranges import check
 
 RANGES = {
@@ -14,6 +15,7 @@ RANGES = {
     "gamma": (0, 1),
     "gae_lambda": (0, 1),
     "hidden": (1, 4096),
+    "n_context": (0, 1024),
     "init_std": (1e-3, 10),
     "min_std": (1e-6, 10),
     "max_kl": (1e-8, 100),
@@ -26,6 +28,9 @@ RANGES = {
     "clip": (1e-3, 1000),
     "inner_kl": (0, 1e6),
     "max_grad_norm": (1e-6, 1e6),
+    "teacher": (0, 0.95),
+    "teacher_kl": (1e-8, 1000),
+    "imitate": (0, 0.999),
     "nominal": (0, 1),
     "widen": (0, 1),
 }
@@ -52,6 +57,8 @@ class MAMLConfig:
         gamma: discount per step
         gae_lambda: bias-variance trade-off of the advantages, 1 for Monte-Carlo returns
         hidden: widths of the tanh layers
+        n_context: numbers, zero before adaptation, that change the whole first layer and are adapted in
+            longer steps (CAVIA, Zintgraf et al. 2019); they pay where there is somebody to imitate
         init_std: initial standard deviation of the actions
         min_std: floor of the standard deviation
         max_kl: TRPO: trust region, mean over tasks and states
@@ -66,6 +73,13 @@ class MAMLConfig:
         clip: PPO: clip range of the probability ratio after adaptation
         inner_kl: PPO: weight of the KL penalty on the policies that collected the inner data
         max_grad_norm: PPO: gradients longer than this are shortened
+        told_in: how a teacher is told: by inputs, or by inputs and weights that change with them, which pays
+            where tasks are few numbers and done in different ways
+        teacher: share of the steps in which a teacher is trained first, which is told the task and does not
+            adapt, to be imitated; 0 for none, nor is there one where the family brings an expert
+        teacher_kl: target_kl of the teacher: its iteration stops early at 1.5 times this KL divergence
+        imitate: share of the other steps in which teacher or expert is only imitated, by the adapted policies
+            on the states that they visit; in half of the rest that fades; 0 imitates no expert
         nominal: share of the steps, the first, in which all robots are as in the model file
         widen: share of the steps, the next, in which their dynamics go from there to what the tasks say
     """
@@ -83,6 +97,7 @@ class MAMLConfig:
     gamma: float = 0.99
     gae_lambda: float = 0.9
     hidden: tuple[int, ...] = (64, 64)
+    n_context: int = 0
     init_std: float = 0.4
     min_std: float = 0.05
     max_kl: float = 0.03
@@ -96,6 +111,10 @@ class MAMLConfig:
     clip: float = 0.2
     inner_kl: float = 5e-4
     max_grad_norm: float = 1.0
+    told_in: ToldIn = "inputs"
+    teacher: float = 0.0
+    teacher_kl: float = 0.03
+    imitate: float = 0.6
     nominal: float = 0.0
     widen: float = 0.0
     # What files hold implicitly that were written before there was such a setting.
@@ -104,6 +123,11 @@ class MAMLConfig:
         "shorter_steps": False,
         "every_step": False,
         "learned_loss": False,
+        "n_context": 0,
+        "told_in": "inputs",
+        "teacher": 0.0,
+        "teacher_kl": 0.03,
+        "imitate": 0.0,
         "nominal": 0.0,
         "widen": 0.0,
     }

@@ -3,10 +3,14 @@
 The inner step and its exact second-order gradient follow Finn et al. 2017 with the low-variance
 curvature surrogate of ProMP (Rothfuss et al. 2019, eq. 11). The outer step is TRPO (as in MAML) or
 PPO (ProMP, algorithm 1). Every task is adapted at once: parameters carry a leading task axis.
+
+Before that, a teacher may be trained that is told the task, or the family brings an expert; what the policy
+is to become by adapting is then shown to it at first, on the states that it visits itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +27,14 @@ from metarl.learners.maml.trpo import Jacobian, trust_region_step
 from metarl.learners.ppo import minibatches, remaining
 from metarl.learners.returns import discounted_returns, gae
 from metarl.learners.shards import Shards, set_gradients
+from metarl.learners.teacher.config import TeacherConfig
+from metarl.learners.teacher.imitator import IMITATION, Imitator
 from metarl.policies.gaussian import GaussianMLP, Params, expand, kl, log_prob
 from metarl.policies.normaliser import Normaliser
 from metarl.sampling.trajectories import Trajectories
 from metarl.threads import thread_pool
 
+CONTEXT_LR = 10  # step size of the context, in those of other parameters, until they are learned
 SHARD = 4000  # steps of a stage that a CPU thread learns from at a time, whole tasks, and at least one
 MIN_FISHER_SAMPLES = 150  # of each task, below which the thinned Jacobian is mostly noise
 
@@ -51,10 +58,10 @@ class _Shard:
     fisher: Callable[[Tensor], Tensor]
 
 
-class MAMLLearner:
+class MAMLLearner(Imitator):
     """The learner: takes trajectories, returns parameters and numbers. It never sees a simulator.
 
-    Attributes:
+    Attributes, besides those of `Imitator`:
         policy: sizes of the policy.
         normaliser: of observations; moves at the end of `update` only.
         rewards: of rewards, likewise, for the learned loss.
@@ -62,25 +69,54 @@ class MAMLLearner:
         meta: the meta-parameters: the policy's initial parameters and, as "lr/...", step sizes, as "loss/..."
             those of the learned loss.
         counted: the stages that the objective counts.
+
+    Args:
+        obs_dim, action_dim: of the robot.
+        config: settings.
+        seed: of everything random here.
+        device: where to compute.
+        n_told: numbers in which a task is told, to whoever may know it in training.
+        expert: trajectories say what an expert would have done, which is imitated instead of a teacher.
     """
 
-    def __init__(self, obs_dim: int, action_dim: int, config: MAMLConfig, seed: int, device: str = "cpu"):
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        config: MAMLConfig,
+        seed: int,
+        device: str = "cpu",
+        n_told: int = 0,
+        expert: bool = False,
+    ):
+        teacher = teaching(config) if config.teacher else None
+        super().__init__(obs_dim, action_dim, teacher, config.imitate, seed, n_told, expert)
         self.config, self.device = config, torch.device(device)
-        self.policy = GaussianMLP(obs_dim, action_dim, config.hidden, config.init_std, config.min_std)
+        self.policy = GaussianMLP(
+            obs_dim, action_dim, config.hidden, config.init_std, config.min_std, config.n_context
+        )
         self.normaliser = Normaliser(obs_dim)
         self.generator = torch.Generator().manual_seed(seed)
         initial = self.policy.init(self.generator)
         if config.learn_inner_lr:
-            rates = {f"lr/{k}": torch.full_like(p, config.inner_lr) for k, p in initial.items()}
+            rates = {f"lr/{k}": torch.full_like(p, self._first_rate(k)) for k, p in initial.items()}
             initial = {**initial, **rates}
         self.loss, self.rewards = None, Normaliser(1)
         if config.learned_loss and not config.first_order:
-            self.loss = LearnedLoss(obs_dim, action_dim)
+            self.loss = LearnedLoss(obs_dim, action_dim, config.n_context)
             own = self.loss.init(self.generator)
             initial = {**initial, **{f"loss/{k}": p for k, p in own.items()}}
         self.meta = {k: p.to(self.device).requires_grad_() for k, p in initial.items()}
         self.adam = torch.optim.Adam(self.meta.values(), lr=config.outer_lr)  # used by the PPO outer step
         self.counted = slice(1 if config.every_step else config.inner_steps, None)
+
+    def take_over(self) -> None:
+        """Begin to imitate the teacher, and see and dare as it does."""
+        assert self.teacher is not None
+        self.taught = True
+        self.normaliser.load_state_dict(deepcopy(self.teacher.normaliser.state_dict()))
+        with torch.no_grad():
+            self.meta["log_std"].copy_(self.teacher.log_std)
 
     def initial(self, n_tasks: int) -> Params:
         """The policy's parameters before adaptation, for K tasks."""
@@ -109,14 +145,16 @@ class MAMLLearner:
 
         Args:
             stages: trajectories before the first inner step, after it, ... after the last.
-            progress: fraction of the training that is over, for the learning rate.
+            progress: fraction of the training that is over, without the teacher's, for the learning rate
+                and for how much the teacher is imitated.
 
         Returns:
             Numbers to log.
         """
         n_tasks = len(ranks.share(self.config.n_tasks))
         first = self.counted.start
-        batches = [self.batch(stage, n_tasks, compared=i >= first) for i, stage in enumerate(stages)]
+        self.imitation = self.imitates(progress)
+        batches = [self.batch(stage, n_tasks, counted=i >= first) for i, stage in enumerate(stages)]
         for group in self.adam.param_groups:
             group["lr"] = self.config.outer_lr * remaining(self.config.lr_schedule, progress)
         with thread_pool() as pool:
@@ -127,14 +165,15 @@ class MAMLLearner:
         std = self.policy.log_std(self.meta).detach().exp()
         return {**stats, "action_std": float(std.mean())}
 
-    def batch(self, trajectories: Trajectories, n_tasks: int, compared: bool = False) -> Batch:
+    def batch(self, trajectories: Trajectories, n_tasks: int, counted: bool = False) -> Batch:
         """Normalise observations, fit each task's baseline and estimate its advantages.
 
         Args:
             trajectories: K * E rows, task by task.
             n_tasks: K.
-            compared: find how the tasks' spreads compare, with those of all processes; else they are taken
-                to be alike, as adaptation must, which knows one task only.
+            counted: the objective counts it, and has to know how the tasks' spreads compare, with those of
+                all processes, and what is to be imitated; else spreads are taken to be alike, as adaptation
+                must, which knows one task only.
         """
         c = self.config
         tensors = {k: torch.from_numpy(x).to(self.device) for k, x in vars(trajectories).items()}
@@ -160,20 +199,24 @@ class MAMLLearner:
         keep = by_task(valid)
         after = torch.where(end[..., None], obs, torch.cat([obs[1:], obs[-1:]]))
         paid = self.rewards(reward[..., None])[..., 0]
-        parts = [by_task(x) for x in (obs, tensors["action"], tensors["log_prob"], advantage, paid, after)]
+        shown = obs[..., :0]
+        if counted and self.imitation:
+            shown = self.shown(trajectories).to(self.device)
+        acted = tensors["action"], tensors["log_prob"]
+        parts = [by_task(x) for x in (obs, *acted, advantage, paid, after, shown)]
         if not keep.all():
             order = (~keep).byte().argsort(dim=1, stable=True)[:, : int(keep.sum(1).max())]
             parts = [x[torch.arange(n_tasks, device=order.device)[:, None], order] for x in parts]
             keep = keep.gather(1, order)
         weight = keep / keep.sum(1, keepdim=True)
-        obs, action, old, advantage, paid, after = parts
+        obs, action, old, advantage, paid, after, shown = parts
         mean = (weight * advantage).sum(1, keepdim=True)
         var = (weight * (advantage - mean) ** 2).sum(1, keepdim=True)
         spread = torch.ones_like(mean[:, 0])
-        if compared:
+        if counted:
             spread = var[:, 0].sqrt() / (ranks.mean(var.mean(), n_tasks).sqrt() + 1e-8)
         advantage = (advantage - mean) / (var.sqrt() + 1e-8)
-        return Batch(obs, action, old, advantage, paid, after, weight, spread)
+        return Batch(obs, action, old, advantage, paid, after, weight, shown, spread)
 
     # The objective.
 
@@ -186,14 +229,19 @@ class MAMLLearner:
         length = 1 / step if self.config.shorter_steps else beyond
         if self.loss is not None and step <= self.config.inner_steps:
             own = {k.removeprefix("loss/"): p for k, p in meta.items() if k.startswith("loss/")}
-            loss = loss + self.loss(own, batch, new, self.policy.log_std(meta), step).sum()
+            log_std, context = self.policy.log_std(meta), params.get("context")
+            loss = loss + self.loss(own, batch, new, log_std, step, context).sum()
         elif self.loss is not None:
             length *= beyond  # of the policy gradient alone, for which the step sizes were not learned
         names = list(params)
         second_order = graph and not self.config.first_order
         grads = torch.autograd.grad(loss, [params[k] for k in names], create_graph=second_order)
-        rate = {k: meta.get(f"lr/{k}", self.config.inner_lr) for k in names}
+        rate = {k: meta.get(f"lr/{k}", self._first_rate(k)) for k in names}
         return {k: params[k] - length * rate[k] * g for k, g in zip(names, grads, strict=True)}
+
+    def _first_rate(self, name: str) -> float:
+        """Step size of a parameter before any is learned."""
+        return self.config.inner_lr * (CONTEXT_LR if name == "context" else 1)
 
     def stages(self, meta: Params, batches: Sequence[Batch], graph: bool = True) -> list[Params]:
         """Parameters at each stage: before adaptation, and after each inner step, (K, ...).
@@ -225,17 +273,34 @@ class MAMLLearner:
         return (gain * batch.weight).sum(1)
 
     def objective(self, meta: Params, batches: Sequence[Batch]) -> Tensor:
-        """The meta-objective, to be made large: the mean surrogate after the steps that count."""
-        stages = self.stages(meta, batches)[self.counted]
-        return self._objective(self._distributions(stages, batches[self.counted]), batches[self.counted])
+        """The meta-objective, to be made large: the mean surrogate after the steps that count.
 
-    def _objective(self, new: Sequence[Dist], batches: Sequence[Batch], clip: float | None = None) -> Tensor:
-        """The same of distributions at hand, maybe clipped, of the stages that count and their batches.
+        As far as the learner imitates it is how near it comes there to what is shown.
+        """
+        stages = self.stages(meta, batches)[self.counted]
+        return self._objective(*self._outcome(self._distributions(stages, batches[self.counted]), batches))
+
+    def _objective(self, gain: Tensor, distance: Tensor) -> Tensor:
+        return (1 - self.imitation) * gain - IMITATION * self.imitation * distance
+
+    def _outcome(
+        self, new: Sequence[Dist], batches: Sequence[Batch], clip: float | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The surrogate, maybe clipped, and the squared distance to what is shown, both () and means.
 
         A task weighs as much as its advantages are spread, so that the mean over tasks is that of returns.
+
+        Args:
+            new: distributions of the stages that count, on their own observations.
+            batches: one a stage, of all.
+            clip: range of the probability ratio.
         """
-        gains = [self._gain(dist, b, clip) * b.spread for dist, b in zip(new, batches, strict=True)]
-        return torch.stack(gains).mean()
+        pairs = list(zip(new, batches[self.counted], strict=True))
+        gain = torch.stack([self._gain(dist, b, clip) * b.spread for dist, b in pairs]).mean()
+        if not self.imitation:
+            return gain, torch.zeros_like(gain)
+        away = [((mean - b.shown).square().sum(-1) * b.weight).sum(1) for (mean, _), b in pairs]
+        return gain, torch.stack(away).mean()
 
     def _distributions(self, stages: Sequence[Params], batches: Sequence[Batch]) -> list[Dist]:
         """Action distributions of each stage on its own observations."""
@@ -261,7 +326,7 @@ class MAMLLearner:
             some = [b.tasks(shard) for b in batches]
             stages = self.stages(self.meta, some)
             dists = self._distributions(stages[self.counted], some[self.counted])
-            gain = self._objective(dists, some[self.counted])
+            gain = self._objective(*self._outcome(dists, some))
             gradient = _flatten(torch.autograd.grad(gain, meta))
             adapted = {k: p.detach() for k, p in stages[-1].items()}
             old = dists[-1][0].detach(), dists[-1][1].detach()
@@ -273,10 +338,11 @@ class MAMLLearner:
             meta = self._unflatten(flat)
 
             def judge(part: _Shard) -> Tensor:
-                stages, some = self.stages(meta, part.batches, graph=False), part.batches[self.counted]
+                stages, some = self.stages(meta, part.batches, graph=False), part.batches
                 with torch.no_grad():
-                    new = self._distributions(stages[self.counted], some)
-                    return torch.stack([self._objective(new, some), self._drift(part.old, new[-1], some[-1])])
+                    new = self._distributions(stages[self.counted], some[self.counted])
+                    drift = self._drift(part.old, new[-1], some[-1])
+                    return torch.stack([self._objective(*self._outcome(new, some)), drift])
 
             gain, drift = groups.average(pool.map(judge, parts))
             return float(gain), float(drift)
@@ -341,18 +407,20 @@ class MAMLLearner:
                 self._drift((mean[index], log_std[index]), dist, b)
                 for (mean, log_std), dist, b in zip(old, new, some, strict=True)
             ]
-            gain = self._objective(new[self.counted], some[self.counted], c.clip)
+            gain, distance = self._outcome(new[self.counted], some, c.clip)
             inner = torch.stack(drift[:-1]).sum()
-            slopes = torch.autograd.grad(c.inner_kl * inner - gain, meta)
-            return slopes, torch.stack([gain, inner, drift[-1]]).detach()
+            held = (1 - self.imitation) * c.inner_kl * inner
+            slopes = torch.autograd.grad(held - self._objective(gain, distance), meta)
+            return slopes, torch.stack([gain, inner, drift[-1], distance]).detach()
 
         for order in minibatches(n_tasks, c.epochs, c.minibatches, self.generator):
             groups = self._shards(order.to(self.device), batches)
             slopes, means = groups.average(pool.map(learn, groups.parts))
             norm = set_gradients(meta, slopes, c.max_grad_norm)
             self.adam.step()
-        names = "gain", "inner_kl", "outer_kl"
-        return {**dict(zip(names, means.tolist(), strict=True)), "grad_norm": float(norm)}
+        gain, inner, outer, distance = means.tolist()
+        stats = {"gain": gain, "inner_kl": inner, "outer_kl": outer, "grad_norm": float(norm)}
+        return {**stats, "distance": distance} if self.imitation else stats
 
     def state_dict(self) -> dict[str, Any]:
         """Meta-parameters, optimiser, normaliser and generator."""
@@ -362,6 +430,7 @@ class MAMLLearner:
             "normaliser": self.normaliser.state_dict(),
             "rewards": self.rewards.state_dict(),
             "generator": self.generator.get_state(),
+            **self.imitator_state(),
         }
 
     def acting_state(self) -> dict[str, Any]:
@@ -381,10 +450,18 @@ class MAMLLearner:
         self.load_acting_state(state)
         self.adam.load_state_dict(state["adam"])
         self.generator.set_state(state["generator"])
+        self.load_imitator_state(state)
 
     def _unflatten(self, flat: Tensor) -> Params:
         parts = flat.split([p.numel() for p in self.meta.values()])
         return {k: x.view_as(p) for (k, p), x in zip(self.meta.items(), parts, strict=True)}
+
+
+def teaching(config: MAMLConfig) -> TeacherConfig:
+    """How the teacher of a policy that adapts by gradient steps is trained."""
+    names = "init_std", "gamma", "gae_lambda", "told_in"
+    same = {name: getattr(config, name) for name in names}
+    return TeacherConfig(min_std=config.init_std / 2, target_kl=config.teacher_kl, **same)
 
 
 def _policy(meta: Params) -> Params:

@@ -27,7 +27,7 @@ from metarl.learners.ppo import TOO_FAR, braked, minibatches, remaining, surroga
 from metarl.learners.returns import discounted_past, gae, standardised
 from metarl.learners.shards import Shards, set_gradients
 from metarl.learners.teacher.config import TeacherConfig
-from metarl.learners.teacher.learner import Teacher, imitation
+from metarl.learners.teacher.imitator import IMITATION, Imitator
 from metarl.policies.gaussian import Params, log_prob
 from metarl.policies.inputs import InputNormaliser, Inputs
 from metarl.policies.normaliser import Normaliser
@@ -37,21 +37,17 @@ from metarl.threads import thread_pool
 
 SHARD = 800  # steps that a CPU thread learns from at a time: small products gain little from more threads
 QUIET = 0.3, 0.8  # of the learner's own progress, where its noise begins to be led, and has its final size
-IMITATION = 3.0  # weight of the squared distance to the teacher's action
 
 
-class MetaLSTMLearner:
+class MetaLSTMLearner(Imitator):
     """The learner: takes trials, returns numbers. It never sees a simulator.
 
-    Attributes:
+    Attributes, besides those of `Imitator`:
         policy: sizes of the policy.
         params: its parameters.
         normaliser: of its inputs; moves at the end of `update` only.
         scale: of discounted returns; rewards are divided by its standard deviation.
         brake: what the learning rate is multiplied by; below 1 after steps that went too far.
-        teacher: is told the task and trained first, to be imitated; None where an expert is, or nobody.
-        taught: there is somebody to imitate: an expert, or a teacher that has been trained.
-        imitation: how much the pupil imitates now, 1 for nothing else, 0 for not any more.
 
     Args:
         obs_dim, action_dim: of the robot.
@@ -88,9 +84,8 @@ class MetaLSTMLearner:
             n_told=for_critic,
             n_weighty=for_critic if c.told_in == "weights" else 0,
         )
-        self.taught, self.imitation = expert and c.imitate > 0, 0.0
-        wanted = c.teacher and not self.taught
-        self.teacher = Teacher(obs_dim, n_told, action_dim, teaching(c), seed) if wanted else None
+        teacher = teaching(c) if c.teacher else None
+        super().__init__(obs_dim, action_dim, teacher, c.imitate, seed, n_told, expert)
         self.normaliser = InputNormaliser(obs_dim, c.reward_input)
         self.scale = Normaliser(1)
         self.brake = 1.0
@@ -153,10 +148,6 @@ class MetaLSTMLearner:
             "explained_variance": ranks.mean(float(explained), n),
             "reward_scale": float(self._reward_scale()),
         }
-
-    def imitates(self, progress: float) -> float:
-        """How much the pupil imitates when so much of its training is over, from 1 to 0."""
-        return imitation(progress, self.config.imitate) if self.taught else 0.0
 
     def _lead_std(self, progress: float) -> None:
         """Keep the noise of the actions between bounds that close upon its final size."""
@@ -222,10 +213,7 @@ class MetaLSTMLearner:
             "told": told,
         }
         if self.imitation:
-            shown = torch.from_numpy(trials.shown)
-            if self.teacher is not None:
-                shown = self.teacher.show(trials.obs, told.cpu())
-            batch["shown"] = shown.to(self.device)
+            batch["shown"] = self.shown(trials).to(self.device)
         memory = {f"memory/{k}": x.flatten(0, 1)[None].to(self.device) for k, x in trials.memory.items()}
         cut = {k: _cut(x, trials.n_pieces) for k, x in batch.items()}
         first = torch.arange(cut["value"].shape[1], device=self.device) < trials.reward.shape[1]
@@ -293,8 +281,7 @@ class MetaLSTMLearner:
             "scale": self.scale.state_dict(),
             "brake": self.brake,
             "generator": self.generator.get_state(),
-            "taught": self.taught,
-            "teacher": self.teacher and self.teacher.state_dict(),
+            **self.imitator_state(),
         }
 
     def acting_state(self) -> dict[str, Any]:
@@ -322,11 +309,7 @@ class MetaLSTMLearner:
         self.scale.load_state_dict(state["scale"])
         self.brake = float(state["brake"])
         self.generator.set_state(state["generator"])
-        self.taught = bool(state.get("taught"))  # not in files of before there was a teacher
-        if self.teacher is not None:
-            if state["teacher"] is None:
-                raise ValueError("it was trained with an expert and no teacher; the family has lost it")
-            self.teacher.load_state_dict(state["teacher"])
+        self.load_imitator_state(state)
 
 
 def teaching(config: MetaLSTMConfig) -> TeacherConfig:
