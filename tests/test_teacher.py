@@ -20,6 +20,7 @@ from metarl.learners.teacher.config import TeacherConfig
 from metarl.learners.teacher.learner import Teacher, imitation
 from metarl.policies.gaussian import log_prob
 from metarl.policies.told import through
+from metarl.sampling.episodes import collect
 from metarl.sampling.lessons import Lessons, collect_lessons
 from metarl.sampling.trials import collect_trials
 from metarl.threads import torch_threads
@@ -398,6 +399,28 @@ def test_an_expert_is_asked_in_every_state_that_the_pupil_comes_to():
     trials = collect_trials(sim, agent.player(8), np.random.default_rng(1), 40, shows=True)
     goals = np.array([[task["goal_x"], task["goal_y"]] for task in tasks])
     np.testing.assert_allclose(trials.shown, np.clip(5 * (goals - trials.obs), -1, 1), atol=1e-5)
+
+
+class Watched(Guided):
+    """One of which, in training, the place is known beside the goal."""
+
+    def privileged(self, r):
+        return r.qpos
+
+
+def test_episodes_keep_what_may_be_known_and_what_an_expert_would_do_at_every_step():
+    agent = MAML(Watched(), STEPPING, n_threads=1)
+    learner, sim, tasks = agent.learner, agent.sim, agent.family.sample(np.random.default_rng(0), 8)
+    sim.set_tasks(tasks)
+    before = learner.policy, learner.initial(4), learner.normaliser
+    episodes = collect(sim, *before, np.random.default_rng(1), knows=True, shows=True)
+    goals = np.array([[task["goal_x"], task["goal_y"]] for task in tasks])
+    np.testing.assert_allclose(episodes.told[..., -2:], episodes.obs, atol=1e-6)
+    assert (episodes.told[:, :, :-2] == episodes.told[0, :, :-2]).all()
+    np.testing.assert_allclose(episodes.shown, np.clip(5 * (goals - episodes.obs), -1, 1), atol=1e-5)
+    unasked = collect(sim, *before, np.random.default_rng(1))
+    assert unasked.told.size == unasked.shown.size == 0
+    np.testing.assert_array_equal(unasked.obs, episodes.obs)
 
 
 def test_an_expert_takes_the_teachers_place_at_once(pupil):
