@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 from results import Training, rows_of
@@ -18,7 +19,6 @@ from results import Training, rows_of
 from metarl.box import FOLDER, MADE
 from metarl.errors import InputError
 from metarl.evaluation.evaluate import evaluate
-from metarl.files import write_json
 from metarl.learners import LEARNERS
 from metarl.learners.agent import Agent
 from metarl.runs.logs import PROGRESS, logged
@@ -49,20 +49,26 @@ def check(agent: Agent) -> list[list[float]]:
     return evaluate(agent, agent.family, tasks, columns, 1).returns
 
 
+def write_short(path: Path, value: Any) -> None:
+    """Write plain values as JSON on one line: the box has to stay small."""
+    path.write_text(json.dumps(value, separators=(",", ":")) + "\n")
+
+
 def put(training: Training, runs: Path) -> None:
     """Put the policy of a training into the box."""
     run, into = runs / training.name, FOLDER / f"{training.family}-{training.learner}"
     agent = RunFolder(run).load("cpu")[1]
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
-    for name in (CONFIG, TASKS, VERSIONS):
+    for name in (CONFIG, VERSIONS):
         shutil.copy(run / name, into / name)
+    write_short(into / TASKS, json.loads((run / TASKS).read_text()))
     write_sources(into, agent.family)
     shutil.copy(training.record.with_suffix(".csv"), into / PROGRESS)
     boxed = RunFolder(into)
     agent.save(boxed.checkpoint, acts_only=True)
     made = json.loads(training.record.read_text())
-    write_json(into / MADE, {**made, "check": check(load_agent(into, 0)[0])})
+    write_short(into / MADE, {**made, "check": check(load_agent(into, 0)[0])})
     print(f"{training.name}: {sum(path.stat().st_size for path in into.iterdir()):,} bytes")
 
 

@@ -18,6 +18,8 @@ X = 0  # coordinate of the root along the track
 CONTROL_COST = 0.05
 # Settings of a memory that has to learn to run forward.
 RUNNING = {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.2, "gamma": 0.99}
+# And of gradient steps by which one is to run.
+STEPPING = {"teacher": 0.6, "teacher_kl": 0.06, "imitate": 0.3, "hidden": (128, 128), "n_context": 8}
 
 
 class HalfCheetah(GymnasiumRobot):
@@ -102,6 +104,16 @@ class HalfCheetahDir(HalfCheetah):
                 "gae_lambda": 0.9,
             },
         ),
+        Recipe(
+            "maml",
+            settings={
+                **STEPPING,
+                "teacher": 0.5,
+                "teacher_kl": 0.1,
+                "told_in": "weights",
+                "gamma": 0.98,
+            },
+        ),
     )
     n_train = 2
     n_test = 2
@@ -143,6 +155,7 @@ class HalfCheetahForward(HalfCheetah):
 
     recipes = (
         Recipe("meta-lstm", 6_000_000, RUNNING),
+        Recipe("maml", settings=STEPPING),
         Recipe("meta-model", settings={"policy_width": 256}),
     )
 

@@ -159,6 +159,11 @@ class X2Hover(X2):
     params = DYNAMICS
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe("meta-lstm", 2_000_000, {"teacher": 0.3, "imitate": 0.6, "init_std": 0.3, "gamma": 0.98}),
+        Recipe(
+            "maml",
+            1_000_000,
+            {"teacher": 0.5, "imitate": 0.5, "n_context": 8, "init_std": 0.3, "gamma": 0.98},
+        ),
     )
     error = X2.error
 

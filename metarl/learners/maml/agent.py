@@ -79,7 +79,7 @@ class MAML(Pupil):
     def learn_once(self) -> dict[str, float]:
         """Sample tasks, alternate collecting and adapting, then learn from all of it."""
         c, learner = self.config, self.learner
-        imitates, taught = learner.imitates(self.progress) > 0, learner.teacher is not None
+        imitates, has_teacher = learner.imitates(self.progress) > 0, learner.teacher is not None
         tasks, rng = self.draw(c.n_tasks)
         params, stages = learner.initial(len(tasks)), []
         with ranks.together():
@@ -91,8 +91,8 @@ class MAML(Pupil):
                     params,
                     learner.normaliser,
                     rng,
-                    knows=imitates and taught,
-                    shows=imitates and not taught,
+                    knows=imitates and has_teacher,
+                    shows=imitates and not has_teacher,
                 )
                 stages.append(episodes)
                 if k < c.inner_steps:

@@ -127,7 +127,7 @@ class MAMLConfig:
         "told_in": "inputs",
         "teacher": 0.0,
         "teacher_kl": 0.03,
-        "imitate": 0.0,
+        "imitate": 0.6,  # of nobody: their states say that there was none to imitate
         "nominal": 0.0,
         "widen": 0.0,
     }
