@@ -19,7 +19,14 @@ CONTROL_COST = 0.05
 # Settings of a memory that has to learn to run forward.
 RUNNING = {"teacher": 0.6, "imitate": 0.6, "init_std": 0.5, "min_std": 0.2, "gamma": 0.99}
 # And of gradient steps by which one is to run.
-STEPPING = {"teacher": 0.6, "teacher_kl": 0.06, "imitate": 0.3, "hidden": (128, 128), "n_context": 8}
+STEPPING = {
+    "teacher": 0.5,
+    "teacher_kl": 0.06,
+    "imitate": 0.3,
+    "init_std": 0.5,
+    "hidden": (128, 128),
+    "n_context": 8,
+}
 
 
 class HalfCheetah(GymnasiumRobot):
@@ -108,9 +115,9 @@ class HalfCheetahDir(HalfCheetah):
             "maml",
             settings={
                 **STEPPING,
-                "teacher": 0.5,
                 "teacher_kl": 0.1,
                 "told_in": "weights",
+                "init_std": 0.4,
                 "gamma": 0.98,
             },
         ),
