@@ -1,12 +1,13 @@
 """Pupil: an agent that may learn from a teacher first, who is told the task."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from metarl import ranks
 from metarl.envs import World
 from metarl.envs.told import known_of
 from metarl.learners.agent import TEACHER, Agent
+from metarl.learners.teacher.imitator import Imitator
 from metarl.sampling.lessons import collect_lessons
 
 LESSON = 6400  # environment steps of a teacher's iteration, about
@@ -28,6 +29,8 @@ class Pupil(Agent):
 
     # What a subclass defines.
 
+    learner_class: ClassVar[Callable[..., Imitator]]
+
     def learn_once(self) -> dict[str, float]:
         """One iteration of the learner itself, after its teacher's, and numbers to log."""
         raise NotImplementedError
@@ -38,6 +41,19 @@ class Pupil(Agent):
         raise NotImplementedError
 
     # What follows from it.
+
+    def build_learner(self) -> Imitator:
+        """The learner for this robot."""
+        family = self.family
+        return self.learner_class(
+            family.obs_dim,
+            family.action_dim,
+            self.config,
+            self.seed,
+            self.device,
+            self.n_told,
+            family.has_expert,
+        )
 
     @property
     def n_told(self) -> int:

@@ -18,7 +18,7 @@ from metarl.learners.given import as_paid, as_rows, is_env
 from metarl.learners.maml.config import MAMLConfig
 from metarl.learners.maml.learner import MAMLLearner
 from metarl.learners.pupil import Pupil
-from metarl.policies.gaussian import Params, act, log_prob
+from metarl.policies.gaussian import Params, act, log_prob, settled
 from metarl.ranges import checked_seed, whole
 from metarl.sampling.episodes import collect
 from metarl.sampling.trajectories import Trajectories
@@ -40,6 +40,7 @@ class MAML(Pupil):
     config_class = MAMLConfig
     usual_steps = 2_500_000
     in_many = True
+    learner_class = MAMLLearner
     learner: MAMLLearner
 
     @classmethod
@@ -47,19 +48,6 @@ class MAML(Pupil):
         """Weights between the policy's layers, and of what the context changes."""
         first = (*config.hidden, 1)[0]
         return config.n_context * first + sum(n_in * n_out for n_in, n_out in pairwise(config.hidden))
-
-    def build_learner(self) -> MAMLLearner:
-        """The MAML learner for this robot."""
-        family = self.family
-        return MAMLLearner(
-            family.obs_dim,
-            family.action_dim,
-            self.config,
-            self.seed,
-            self.device,
-            self.n_told,
-            family.has_expert,
-        )
 
     @property
     def n_sims(self) -> int:
@@ -253,7 +241,7 @@ class MAMLPolicy(Acting):
         task: Task | None = None,
     ):
         super().__init__(agent, adapted, task)
-        self.learner, self.params = agent.learner, params
+        self.learner, self.params = agent.learner, settled(params)
         self.rng = rng or np.random.default_rng(PREDICTION_SEED)
 
     def graph(self, attention: bool = False) -> MemorylessGraph:

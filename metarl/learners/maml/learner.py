@@ -79,6 +79,8 @@ class MAMLLearner(Imitator):
         expert: trajectories say what an expert would have done, which is imitated instead of a teacher.
     """
 
+    config: MAMLConfig
+
     def __init__(
         self,
         obs_dim: int,
@@ -89,9 +91,8 @@ class MAMLLearner(Imitator):
         n_told: int = 0,
         expert: bool = False,
     ):
-        teacher = teaching(config) if config.teacher else None
-        super().__init__(obs_dim, action_dim, teacher, config.imitate, seed, n_told, expert)
-        self.config, self.device = config, torch.device(device)
+        super().__init__(obs_dim, action_dim, config, teaching(config), seed, n_told, expert)
+        self.device = torch.device(device)
         self.policy = GaussianMLP(
             obs_dim, action_dim, config.hidden, config.init_std, config.min_std, config.n_context
         )
@@ -459,9 +460,7 @@ class MAMLLearner(Imitator):
 
 def teaching(config: MAMLConfig) -> TeacherConfig:
     """How the teacher of a policy that adapts by gradient steps is trained."""
-    names = "init_std", "gamma", "gae_lambda", "told_in"
-    same = {name: getattr(config, name) for name in names}
-    return TeacherConfig(min_std=config.init_std / 2, target_kl=config.teacher_kl, **same)
+    return TeacherConfig.of_pupil(config, min_std=config.init_std / 2)
 
 
 def _policy(meta: Params) -> Params:

@@ -40,6 +40,7 @@ class MetaLSTM(Pupil):
     name = "meta-lstm"
     config_class = MetaLSTMConfig
     remembers = in_many = True
+    learner_class = MetaLSTMLearner
     learner: MetaLSTMLearner
 
     @classmethod
@@ -47,19 +48,6 @@ class MetaLSTM(Pupil):
         """Weights of the smallest core that remembers, the GRU, and of the layer behind it."""
         from_state = 0 if config.core == "feedforward" else 3 * config.width**2
         return from_state + config.width * config.hidden
-
-    def build_learner(self) -> MetaLSTMLearner:
-        """The recurrent learner for this robot."""
-        family = self.family
-        return MetaLSTMLearner(
-            family.obs_dim,
-            family.action_dim,
-            self.config,
-            self.seed,
-            self.device,
-            self.n_told,
-            family.has_expert,
-        )
 
     @property
     def n_sims(self) -> int:

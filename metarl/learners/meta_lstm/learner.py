@@ -58,6 +58,8 @@ class MetaLSTMLearner(Imitator):
         expert: trials say what an expert would have done, which is imitated instead of a teacher.
     """
 
+    config: MetaLSTMConfig
+
     def __init__(
         self,
         obs_dim: int,
@@ -68,7 +70,8 @@ class MetaLSTMLearner(Imitator):
         n_told: int = 0,
         expert: bool = False,
     ):
-        c = self.config = config
+        c = config
+        super().__init__(obs_dim, action_dim, c, teaching(c), seed, n_told, expert)
         self.device = torch.device(device)
         for_critic = n_told if c.critic == "told" else 0
         self.policy = RecurrentPolicy(
@@ -84,8 +87,6 @@ class MetaLSTMLearner(Imitator):
             n_told=for_critic,
             n_weighty=for_critic if c.told_in == "weights" else 0,
         )
-        teacher = teaching(c) if c.teacher else None
-        super().__init__(obs_dim, action_dim, teacher, c.imitate, seed, n_told, expert)
         self.normaliser = InputNormaliser(obs_dim, c.reward_input)
         self.scale = Normaliser(1)
         self.brake = 1.0
@@ -314,9 +315,7 @@ class MetaLSTMLearner(Imitator):
 
 def teaching(config: MetaLSTMConfig) -> TeacherConfig:
     """How the teacher of a policy with a memory is trained."""
-    names = "init_std", "min_std", "gamma", "gae_lambda", "told_in"
-    same = {name: getattr(config, name) for name in names}
-    return TeacherConfig(width=CRITIC_WIDTH, target_kl=config.teacher_kl, **same)
+    return TeacherConfig.of_pupil(config, width=CRITIC_WIDTH, min_std=config.min_std)
 
 
 def _acting(params: Params) -> Params:

@@ -1,7 +1,7 @@
 """The settings of a teacher."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 ToldIn = Literal["inputs", "weights"]
 
@@ -37,3 +37,9 @@ class TeacherConfig:
     clip: float = 0.2
     target_kl: float = 0.03
     max_grad_norm: float = 0.5
+
+    @classmethod
+    def of_pupil(cls, pupil: Any, **own: Any) -> "TeacherConfig":
+        """Settings of a pupil's teacher: those of the pupil, a trust region for the teacher, and its own."""
+        same = {name: getattr(pupil, name) for name in ("told_in", "init_std", "gamma", "gae_lambda")}
+        return cls(**same, target_kl=pupil.teacher_kl, **own)

@@ -23,8 +23,9 @@ class Imitator:
 
     Args:
         obs_dim, action_dim: of the robot.
-        teaching: how a teacher is trained; None for no teacher.
-        until: share of the learner's own training up to which it only imitates.
+        config: settings of the learner: whether it has a `teacher`, and up to which share of its own training
+            it only is to `imitate`.
+        teaching: how a teacher is trained.
         seed: of the teacher.
         n_told: numbers in which a task is told, to whoever may know it in training.
         expert: trajectories say what an expert would have done, which is imitated instead of a teacher.
@@ -34,21 +35,20 @@ class Imitator:
         self,
         obs_dim: int,
         action_dim: int,
-        teaching: TeacherConfig | None,
-        until: float,
+        config: Any,
+        teaching: TeacherConfig,
         seed: int,
         n_told: int,
         expert: bool,
     ):
-        self._until = until
-        self.taught, self.imitation = expert and until > 0, 0.0
-        self.teacher: Teacher | None = None
-        if teaching and not self.taught:
-            self.teacher = Teacher(obs_dim, n_told, action_dim, teaching, seed)
+        self.config = config
+        self.taught, self.imitation = expert and config.imitate > 0, 0.0
+        wanted = config.teacher and not self.taught
+        self.teacher = Teacher(obs_dim, n_told, action_dim, teaching, seed) if wanted else None
 
     def imitates(self, progress: float) -> float:
         """How much it imitates when so much of its training is over, from 1 to 0."""
-        return imitation(progress, self._until) if self.taught else 0.0
+        return imitation(progress, self.config.imitate) if self.taught else 0.0
 
     def shown(self, trajectories: Trajectories) -> Tensor:
         """What whom it imitates would have done, (T, N, action_dim), on the CPU."""
